@@ -220,7 +220,7 @@ mod tests {
 
     fn report() -> ReportRequest {
         let reason = "a test".into();
-        ReportRequest { outcome: Outcome::HandedBack { reason }, usage: Usage::default() }
+        ReportRequest::new(Outcome::HandedBack { reason }, Usage::default())
     }
 
     #[test]

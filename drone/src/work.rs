@@ -117,15 +117,11 @@ pub async fn attempt(
     };
     match end {
         BuildEnd::Cancelled => None,
-        BuildEnd::Failed { failure, usage } => {
-            Some(ReportRequest { outcome: Outcome::Failed { failure }, usage })
-        }
-        BuildEnd::Planned { plan, usage } => {
-            Some(ReportRequest { outcome: Outcome::Planned { plan }, usage })
-        }
-        BuildEnd::Based { usage } => Some(ReportRequest { outcome: Outcome::Based, usage }),
-        BuildEnd::Built { files, usage } => Some(match keep(&workshop, id, files).await {
-            Ok(artifacts) => ReportRequest { outcome: Outcome::Built { artifacts }, usage },
+        BuildEnd::Failed { failure, usage } => Some(ReportRequest::new(Outcome::Failed { failure }, usage)),
+        BuildEnd::Planned { plan, usage } => Some(ReportRequest::new(Outcome::Planned { plan }, usage)),
+        BuildEnd::Based { usage } => Some(ReportRequest::new(Outcome::Based, usage)),
+        BuildEnd::Built { files, references, usage } => Some(match keep(&workshop, id, files).await {
+            Ok(artifacts) => ReportRequest { outcome: Outcome::Built { artifacts }, references, usage },
             Err(error) => {
                 let what = format!("cannot spool the built package: {error}");
                 own_failure(Phase::Packaging, what)
@@ -235,5 +231,5 @@ fn own_failure(phase: Phase, what: String) -> ReportRequest {
 
 fn failure(class: FailureClass, phase: Phase, message: String) -> ReportRequest {
     let failure = builder::failure(class, phase, message);
-    ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() }
+    ReportRequest::new(Outcome::Failed { failure }, Usage::default())
 }

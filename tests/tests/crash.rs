@@ -115,7 +115,7 @@ impl User {
                 let client = client.with_credential(Secret::new(credential));
                 if let Some(attempt) = *held {
                     let outcome = Outcome::HandedBack { reason: "test".into() };
-                    client.report(attempt, &ReportRequest { outcome, usage: Usage::default() }).await?;
+                    client.report(attempt, &ReportRequest::new(outcome, Usage::default())).await?;
                     acknowledged.note(Fact::HandedBack(attempt));
                     *held = None;
                     *claims += 1;

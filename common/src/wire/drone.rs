@@ -252,11 +252,21 @@ pub struct Cancellation {
 pub struct ReportRequest {
     /// How it ended.
     pub outcome: Outcome,
+    /// For Nix: what the drone's Nix registered as references of each built file, as base names of store paths, in
+    /// the order of the targets. Missing from older drones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<Vec<String>>,
     /// Resources used.
     pub usage: Usage,
 }
 
 impl ReportRequest {
+    /// A report without references.
+    #[must_use]
+    pub fn new(outcome: Outcome, usage: Usage) -> Self {
+        Self { outcome, references: Vec::new(), usage }
+    }
+
     /// Whether it names files.
     #[must_use]
     pub fn is_built(&self) -> bool {

@@ -34,6 +34,10 @@ pub struct PlanReport {
     /// For Nix: the evaluated attributes of the profile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<NixRoot>,
+    /// For Nix: the store paths that the planned derivations need and that are not planned, because an upstream cache
+    /// has them. The orchestrator asks the caches itself and does not keep the list. Missing from older drones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub available: Vec<String>,
 }
 
 impl PlanReport {
@@ -50,6 +54,7 @@ impl PlanReport {
             built_with: None,
             base_provides: Box::default(),
             roots: Vec::new(),
+            available: Vec::new(),
         }
     }
 }

@@ -38,7 +38,7 @@ fn work(attempt: u64) -> Input {
 }
 
 fn built() -> ReportRequest {
-    ReportRequest { outcome: Outcome::Built { artifacts: vec![Digest::of(b"x")] }, usage: Usage::default() }
+    ReportRequest::new(Outcome::Built { artifacts: vec![Digest::of(b"x")] }, Usage::default())
 }
 
 fn answer() -> HeartbeatReply {

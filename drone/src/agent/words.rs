@@ -23,7 +23,7 @@ impl Agent {
 }
 
 pub(super) fn handed_back(reason: &str) -> ReportRequest {
-    ReportRequest { outcome: Outcome::HandedBack { reason: reason.to_owned() }, usage: Usage::default() }
+    ReportRequest::new(Outcome::HandedBack { reason: reason.to_owned() }, Usage::default())
 }
 
 /// The report of an attempt whose result could not be delivered.
@@ -35,7 +35,7 @@ pub(super) fn undelivered(why: &str, for_ms: u64) -> Box<ReportRequest> {
         signature: "cannot deliver the result to the orchestrator".into(),
         message: format!("no progress of the delivery for {} min: {why}", for_ms / 60_000),
     };
-    Box::new(ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() })
+    Box::new(ReportRequest::new(Outcome::Failed { failure }, Usage::default()))
 }
 
 /// The report of an attempt whose result cannot be read from the spool. The drone's disk is to blame.
@@ -47,7 +47,7 @@ pub(super) fn damaged(why: &str) -> Box<ReportRequest> {
         signature: "the stored result was damaged".into(),
         message: format!("the stored result was damaged: {why}"),
     };
-    Box::new(ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() })
+    Box::new(ReportRequest::new(Outcome::Failed { failure }, Usage::default()))
 }
 
 /// The report of a build that was interrupted when the drone ended. It counts as a failed attempt: a
@@ -60,5 +60,5 @@ pub(super) fn cut_off() -> ReportRequest {
         signature: "the drone exited during the build".into(),
         message: "swarm-drone was killed or its machine went down during the build".into(),
     };
-    ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage::default() }
+    ReportRequest::new(Outcome::Failed { failure }, Usage::default())
 }

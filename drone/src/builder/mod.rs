@@ -77,6 +77,8 @@ pub enum BuildEnd {
     Built {
         /// The package files in the order of the targets, below the attempt's directory.
         files: Vec<PathBuf>,
+        /// For Nix, what each refers to, as base names of store paths.
+        references: Vec<Vec<String>>,
         /// Resources used.
         usage: Usage,
     },
@@ -141,7 +143,21 @@ trait Builder {
         &self,
         order: &BuildOrder,
         steps: &mut Steps,
-    ) -> impl Future<Output = Result<Vec<PathBuf>, Stop>> + Send;
+    ) -> impl Future<Output = Result<Product, Stop>> + Send;
+}
+
+/// What was built, in the order of the targets.
+#[derive(Debug, Default)]
+struct Product {
+    files: Vec<PathBuf>,
+    /// For Nix, what each refers to, as base names of store paths.
+    references: Vec<Vec<String>>,
+}
+
+impl From<Vec<PathBuf>> for Product {
+    fn from(files: Vec<PathBuf>) -> Self {
+        Self { files, references: Vec::new() }
+    }
 }
 
 /// What this machine can build with.
@@ -178,7 +194,7 @@ pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: Cancel
     let result = work(&context, &mut steps).await;
     let usage = steps.usage(started);
     let keep = match &result {
-        Ok(Done::Built(files)) => files.first().and_then(|file| {
+        Ok(Done::Built(product)) => product.files.first().and_then(|file| {
             let above = file.ancestors().find(|above| above.parent() == Some(&context.attempt_dir));
             above.map(Path::to_owned)
         }),
@@ -189,7 +205,7 @@ pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: Cancel
         tracing::warn!(attempt = %context.assignment.attempt, error = %e, "cannot remove the build root");
     }
     match result {
-        Ok(Done::Built(files)) => BuildEnd::Built { files, usage },
+        Ok(Done::Built(Product { files, references })) => BuildEnd::Built { files, references, usage },
         Ok(Done::Planned(plan)) => BuildEnd::Planned { plan, usage },
         Ok(Done::Based) => BuildEnd::Based { usage },
         Err(Stop::Failed(failure)) => BuildEnd::Failed { failure, usage },
@@ -198,7 +214,7 @@ pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: Cancel
 }
 
 enum Done {
-    Built(Vec<PathBuf>),
+    Built(Product),
     Planned(PlanReport),
     Based,
 }

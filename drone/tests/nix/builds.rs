@@ -20,9 +20,17 @@ async fn two_drones_build_a_world_from_each_others_outputs_and_compile_nothing_t
         let (drone, package) = (&drones[turn % 2], nix(&plan, at));
         turn += 1;
         let (end, log, phases) = drone.build(package, built.inputs(&plan, at)).await;
-        let BuildEnd::Built { files, usage } = end else { panic!("{}: {end:?}\n{log}", package.name) };
+        let BuildEnd::Built { files, references, usage } = end else {
+            panic!("{}: {end:?}\n{log}", package.name)
+        };
         assert_eq!(log.matches("building '").count(), usize::from(package.drv.is_some()), "{log}");
         assert_eq!(phases.last(), Some(&Phase::Packaging));
+        let name = |path: &String| path[33..].to_owned();
+        let told: Vec<Vec<String>> = references.iter().map(|of| of.iter().map(name).collect()).collect();
+        assert_eq!(told.len(), package.outputs.len());
+        if package.name == "prog-2.0" {
+            assert!(told[0].contains(&"lib-1.0".to_owned()) && told[0].len() == 2, "{told:?}");
+        }
         assert!(usage.wall_ms > 0 && usage.cpu_ms > 0, "{usage:?}");
         let attempt = files[0].parent().unwrap().parent().unwrap();
         assert_eq!(fs::read_dir(attempt).unwrap().count(), 1, "only the archives are left");

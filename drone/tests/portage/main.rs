@@ -43,7 +43,7 @@ async fn a_library_is_built_and_then_its_dependant_against_it() {
     let lab = Lab::new();
     let libbuf = with_use(target("dev-libs/libbuf-1.2", "1", 3), &["static-libs"], &["static-libs"]);
     let (end, log, phases) = play(lab.context(order(vec![libbuf], vec![]))).await;
-    let BuildEnd::Built { files, usage } = end else { panic!("{end:?}\n{log}") };
+    let BuildEnd::Built { files, usage, .. } = end else { panic!("{end:?}\n{log}") };
     assert!(files[0].ends_with("packages/dev-libs/libbuf/libbuf-1.2-3.gpkg.tar"), "{files:?}");
     assert_eq!(metadata(&files[0], "BUILD_ID"), "3");
     assert!(flags(&files[0]).contains(&"static-libs".to_owned()));

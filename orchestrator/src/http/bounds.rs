@@ -42,6 +42,7 @@ pub(super) const TOKEN_DAYS: Bound = at_most(30, "days that an enrolment token i
 pub(super) const SOURCE: Bound = at_most(500, "characters of where something came from");
 pub(super) const REASON: Bound = at_most(200, "characters of a reason");
 pub(super) const ZONE: Bound = at_most(64, "characters of a time zone");
+pub(super) const REFERENCES: Bound = at_most(100_000, "references of the files of a report");
 pub(super) const FILES: Bound = at_most(1000, "files that a report names");
 
 /// A short string takes ten times as much memory as in JSON. A plan has about 100 strings per

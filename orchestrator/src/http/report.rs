@@ -15,6 +15,7 @@ use crate::{
     app::App,
     engine::EngineError,
     intake::{Fit, wanted::Wanted},
+    nix::available,
 };
 use axum::{
     Json,
@@ -31,7 +32,11 @@ use swarm_common::{
         drone::{Failure, Outcome, ReportReply, ReportRequest, Usage},
     },
 };
-use swarm_core::{Command, Refusal, Reply};
+use swarm_core::{
+    Command, Refusal, Reply,
+    fence::{Fence, fence},
+    state::Job,
+};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -54,15 +59,21 @@ async fn report(
     Path(attempt): Path<AttemptId>,
     body: Body,
 ) -> Result<Json<ReportReply>, ApiError> {
-    let ReportRequest { outcome, usage } = read_large_json(body, app.config.limits.body_idle()).await?;
+    let ReportRequest { outcome, references, usage } =
+        read_large_json(body, app.config.limits.body_idle()).await?;
     let answered = match outcome {
-        Outcome::Planned { plan } => {
+        Outcome::Planned { mut plan } => {
+            if let Some(snapshot) = planned_from(&app, drone, attempt) {
+                let checked = available::check(&app.upstreams, snapshot, &mut plan).await;
+                checked.map_err(ApiError::Unavailable)?;
+            }
             submit(&app, Command::ReceivePlan { drone, attempt, plan: plan.into(), usage }).await
         }
         Outcome::Based => submit(&app, Command::ReceiveBase { drone, attempt, usage }).await,
         Outcome::Built { artifacts } => {
             bounds::FILES.check(artifacts.len())?;
-            built(&app, drone, attempt, artifacts, usage).await
+            bounds::REFERENCES.check(references.iter().map(Vec::len).sum())?;
+            built(&app, drone, attempt, (artifacts, references), usage).await
         }
         Outcome::Failed { failure } => {
             let failure = bounded(failure);
@@ -85,6 +96,17 @@ async fn report(
     }
 }
 
+/// The snapshot of a plan attempt that may still report.
+fn planned_from(app: &App, drone: DroneId, attempt: AttemptId) -> Option<Digest> {
+    app.engine.read(|swarm| {
+        let Ok(Fence::Open) = fence(swarm, drone, attempt) else { return None };
+        match swarm.attempts.get(&attempt)?.job {
+            Job::Plan(run) => swarm.runs.get(&run).map(|run| run.snapshot),
+            _ => None,
+        }
+    })
+}
+
 async fn submit(app: &App, command: Command) -> Result<ReportReply, ApiError> {
     match app.engine.submit(command, None).await? {
         Reply::Report(reply) => Ok(reply),
@@ -97,7 +119,7 @@ async fn built(
     app: &App,
     drone: DroneId,
     attempt: AttemptId,
-    digests: Vec<Digest>,
+    (digests, references): (Vec<Digest>, Vec<Vec<String>>),
     usage: Usage,
 ) -> Result<ReportReply, ApiError> {
     let _turn = app.intake.turn(attempt).await;
@@ -108,6 +130,7 @@ async fn built(
             return Err(ApiError::Unprocessable(text));
         }
         Some(wanted) => {
+            let wanted = Wanted { references, ..wanted };
             let (build_time, builder) = (uploads::build_time(app, &wanted.targets), app.intake.of(&wanted));
             let taken = builder.clone().artifacts(attempt, drone, digests, wanted, build_time).await;
             let artifacts = match taken {

@@ -7,6 +7,7 @@
 pub mod alongside;
 mod builder;
 mod error;
+mod nars;
 mod nix;
 mod portage;
 pub mod upload;

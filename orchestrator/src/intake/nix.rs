@@ -4,6 +4,7 @@
 use super::{
     AcceptError, Places, ReceiveError,
     builder::{Builder, Examination, Examined, Fit},
+    nars::Nars,
     upload::{Incoming, Upload, UploadError},
     wanted::Wanted,
 };
@@ -20,7 +21,7 @@ use crate::{
 };
 use futures_util::future::BoxFuture;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::File,
     io::{self, Read, Write as _},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -40,29 +41,6 @@ use swarm_formats::{
     snapshot::NixUpstream,
 };
 use tokio::sync::Semaphore;
-
-/// Archives that the engine does not know yet.
-#[derive(Debug, Default)]
-struct Nars {
-    /// Verified uploads. After a restart they are verified again.
-    verified: BTreeMap<(AttemptId, Digest), NarFile>,
-    /// Stored outputs, by store path.
-    stored: BTreeMap<(AttemptId, String), Artifact>,
-}
-
-impl Nars {
-    fn retain(&mut self, open: impl Fn(AttemptId) -> bool) {
-        self.verified.retain(|(attempt, _), _| open(*attempt));
-        self.stored.retain(|(attempt, _), _| open(*attempt));
-    }
-
-    fn has_verified(&self, attempt: AttemptId, digest: Digest) -> bool {
-        let is = |(key, artifact): (&(AttemptId, String), &Artifact)| {
-            key.0 == attempt && artifact.uploaded_digest == digest
-        };
-        self.verified.contains_key(&(attempt, digest)) || self.stored.iter().any(is)
-    }
-}
 
 /// Takes in archives of Nix.
 pub(super) struct Nix {
@@ -150,12 +128,59 @@ impl Nix {
         let mentions = std::mem::take(&mut file.mentions);
         let others: Vec<String> = mentions.into_iter().filter(|hash| !known.has(hash)).collect();
         if !others.is_empty() && !upstreams.is_empty() {
-            // What no cache has cannot have been used by the build: Nix does not call it a
-            // reference either.
+            // What no cache has is usually only mentioned. If the drone's Nix calls it a reference, its report is
+            // refused.
             let found = self.upstreams.find(&upstreams, others).await.map_err(ReceiveError::Upstream)?;
             file.references.extend(found);
         }
         Ok(file)
+    }
+
+    /// Adds references that the drone's Nix registered and the first look could not find: it looks for the paths of
+    /// the run, and for others only where they are written in full.
+    ///
+    /// # Errors
+    /// No cache has one of them. Installed without it, the path would not work.
+    async fn confirm(
+        self: &Arc<Self>,
+        attempt: AttemptId,
+        digest: Digest,
+        known: &Arc<Known>,
+        said: &[String],
+    ) -> Result<(), ReceiveError> {
+        let seen = self.nars().verified.get(&(attempt, digest)).map(|file| file.references.clone());
+        let Some(seen) = seen else { return Ok(()) };
+        let said = said.iter().filter_map(|name| name.parse::<StorePath>().ok());
+        let paths: BTreeSet<StorePath> = said.filter(|path| !seen.contains(path)).collect();
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let (this, known) = (self.clone(), known.clone());
+        let look = move || {
+            let upload = this.complete(attempt, digest)?;
+            let sought = Sought { paths, mentions: false };
+            let examined = archive::examine_file(&upload.path, &this.nar_limits(), &sought);
+            let file = examined.map_err(|error| unsound(error, &upload))?;
+            Ok::<_, ReceiveError>((file.references, this.upstreams_of(&known)?))
+        };
+        let permit = self.at_once.acquire().await;
+        let (contained, upstreams) = tokio::task::spawn_blocking(look).await??;
+        drop(permit);
+        let hashes = contained.iter().map(|path| path.hash_part().to_owned()).collect();
+        let found = self.upstreams.find(&upstreams, hashes).await.map_err(ReceiveError::Upstream)?;
+        if let Some(path) = contained.difference(&found).next() {
+            let caches: Vec<&str> = upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
+            let caches = if caches.is_empty() { "none".to_owned() } else { caches.join(", ") };
+            let message = format!(
+                "the archive refers to {path}, which the run does not have, and no upstream cache with a signature by \
+                 one of its keys: {caches}"
+            );
+            return Err(AcceptError::from(Rejection { kind: "missing-reference", message }).into());
+        }
+        if let Some(file) = self.nars().verified.get_mut(&(attempt, digest)) {
+            file.references.extend(contained);
+        }
+        Ok(())
     }
 
     /// Examines an upload and keeps its listing.
@@ -171,10 +196,7 @@ impl Nix {
         let examined = examined.unwrap_or_else(|| {
             archive::examine_file(&upload.path, &self.nar_limits(), &known.sought(!upstreams.is_empty()))
         });
-        let mut file = examined.map_err(|error| match error {
-            ExamineError::Rejected(rejection) => AcceptError::from(rejection),
-            ExamineError::Unreadable(error) => DiskError::new("read", &upload.path, error).into(),
-        })?;
+        let mut file = examined.map_err(|error| unsound(error, &upload))?;
         if let Some(listing) = file.listing.take() {
             self.listings.put(file.sum.hash, &listing).map_err(AcceptError::from)?;
         }
@@ -199,12 +221,15 @@ impl Nix {
         drone: DroneId,
         files: Vec<(Digest, Target)>,
         known: Arc<Known>,
+        references: Vec<Vec<String>>,
         at: TimeMs,
     ) -> Result<Vec<Artifact>, ReceiveError> {
-        for (digest, target) in &files {
+        for (nth, (digest, target)) in files.iter().enumerate() {
             let stored = target.nix().is_some_and(|target| self.stored(attempt, target, *digest).is_some());
             if !stored {
                 self.verify_nar(attempt, *digest, known.clone(), None).await?;
+                let said = references.get(nth).map_or(&[][..], Vec::as_slice);
+                self.confirm(attempt, *digest, &known, said).await?;
             }
         }
         let this = self.clone();
@@ -286,6 +311,14 @@ impl Nix {
     }
 }
 
+/// Why an upload is not taken.
+fn unsound(error: ExamineError, upload: &Upload) -> AcceptError {
+    match error {
+        ExamineError::Rejected(rejection) => rejection.into(),
+        ExamineError::Unreadable(error) => DiskError::new("read", &upload.path, error).into(),
+    }
+}
+
 impl Builder for Nix {
     fn examination(&self, wanted: &Wanted, _: TimeMs) -> Option<Examination> {
         // If the snapshot cannot be read, the complete file is examined, which reports it.
@@ -323,7 +356,9 @@ impl Builder for Nix {
         at: TimeMs,
     ) -> BoxFuture<'static, Result<Vec<Artifact>, ReceiveError>> {
         let files = digests.into_iter().zip(wanted.targets).collect();
-        Box::pin(async move { self.nar_artifacts(attempt, drone, files, wanted.known, at).await })
+        Box::pin(async move {
+            self.nar_artifacts(attempt, drone, files, wanted.known, wanted.references, at).await
+        })
     }
 
     /// Store paths share no files, find their libraries by store path, and have no index.

@@ -19,6 +19,9 @@ pub struct Wanted {
     pub kind: BuilderKind,
     /// For Nix, the store paths that they may refer to.
     pub known: Arc<Known>,
+    /// For Nix, what the drone's Nix registered as references of each file, as base names in the order of the
+    /// targets. Empty of older drones.
+    pub references: Vec<Vec<String>>,
     /// Whether a package may have another build id than its target, and gets the target's. After a
     /// restore, another package may have been published with its own, and the target's may be too high
     /// for a drone.
@@ -38,13 +41,15 @@ impl Wanted {
             BuilderKind::Nix => Known::of(swarm, attempt).map(Arc::new),
         };
         let any_build_id = swarm.attempts.get(&attempt).is_some_and(|record| record.is_renumbered());
-        Ok(Self { targets, kind, known: known.unwrap_or_default(), any_build_id })
+        let (known, references) = (known.unwrap_or_default(), Vec::new());
+        Ok(Self { targets, kind, known, references, any_build_id })
     }
 
     #[cfg(test)]
     pub(crate) fn packages<const N: usize>(targets: [PortageTarget; N]) -> Self {
         let (kind, known) = (BuilderKind::Portage, Arc::default());
-        Self { targets: targets.map(Into::into).into(), kind, known, any_build_id: false }
+        let (targets, references) = (targets.map(Into::into).into(), Vec::new());
+        Self { targets, kind, known, references, any_build_id: false }
     }
 
     /// Only this of its files.

@@ -1,7 +1,9 @@
 //! What only Nix needs: reading uploaded archives ([`archive`]), what they may refer to ([`known`],
-//! [`upstream`]), and what is kept of them ([`stored`], [`listings`]).
+//! [`upstream`]), what plans leave to other caches ([`available`]), and what is kept of archives ([`stored`],
+//! [`listings`]).
 
 pub mod archive;
+pub mod available;
 pub mod known;
 pub mod listing;
 pub mod listings;

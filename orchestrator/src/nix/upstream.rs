@@ -64,13 +64,21 @@ pub struct Upstreams {
     answers: Mutex<HashMap<(String, String), Answer>>,
     /// The caches that could not be asked, by address.
     away: Mutex<BTreeMap<String, Away>>,
+    /// Whether a cache says 403 for what it does not have, by address, and when that was seen.
+    forbidding: Mutex<BTreeMap<String, (Instant, bool)>>,
 }
 
 impl Upstreams {
     /// Reads manifests from `snapshots`.
     #[must_use]
     pub fn new(snapshots: Snapshots) -> Self {
-        Self { snapshots, sources: Mutex::default(), answers: Mutex::default(), away: Mutex::default() }
+        Self {
+            snapshots,
+            sources: Mutex::default(),
+            answers: Mutex::default(),
+            away: Mutex::default(),
+            forbidding: Mutex::default(),
+        }
     }
 
     /// What a snapshot says of its source. May block.
@@ -163,9 +171,31 @@ impl Upstreams {
         upstream: &NixUpstream,
         hash: &str,
     ) -> Result<Option<StorePath>, String> {
-        let answer = ask(client, upstream, hash).await?;
+        let answer = match ask(client, upstream, hash).await? {
+            Said::Path(answer) => answer,
+            Said::Forbidden if self.forbids_what_it_lacks(client, upstream).await? => None,
+            Said::Forbidden => return Err(format!("HTTP {}", StatusCode::FORBIDDEN)),
+        };
         locked(&self.away).remove(&upstream.url);
         Ok(self.remember((upstream.url.clone(), hash.to_owned()), answer))
+    }
+
+    /// Whether 403 means that the cache does not have a path: some object stores answer like this. Then the cache
+    /// says it for what nobody can have as well, and otherwise answers.
+    async fn forbids_what_it_lacks(&self, client: &Client, upstream: &NixUpstream) -> Result<bool, String> {
+        let known = locked(&self.forbidding).get(&upstream.url).copied();
+        if let Some((_, forbids)) = known.filter(|(at, _)| at.elapsed() < UNKNOWN) {
+            return Ok(forbids);
+        }
+        let nothing = get(client, upstream, &format!("{}.narinfo", "0".repeat(32))).await?.status();
+        let info = get(client, upstream, "nix-cache-info").await?.status();
+        let forbids = nothing == StatusCode::FORBIDDEN && info == StatusCode::OK;
+        let mut all = locked(&self.forbidding);
+        if all.len() >= MANIFESTS {
+            all.clear();
+        }
+        all.insert(upstream.url.clone(), (Instant::now(), forbids));
+        Ok(forbids)
     }
 
     fn miss(&self, away: Away) {
@@ -212,15 +242,31 @@ impl Upstreams {
     }
 }
 
+/// What a cache said of a path.
+enum Said {
+    /// It has it, or not.
+    Path(Option<StorePath>),
+    /// It may not be asked for it, or does not have it.
+    Forbidden,
+}
+
+fn told(error: reqwest::Error) -> String {
+    error.without_url().to_string()
+}
+
+/// Gets a file of a cache.
+async fn get(client: &Client, upstream: &NixUpstream, name: &str) -> Result<reqwest::Response, String> {
+    let url = format!("{}/{name}", upstream.url.trim_end_matches('/'));
+    client.get(url).send().await.map_err(told)
+}
+
 /// Asks one cache.
-async fn ask(client: &Client, upstream: &NixUpstream, hash: &str) -> Result<Option<StorePath>, String> {
-    let url = format!("{}/{hash}.narinfo", upstream.url.trim_end_matches('/'));
-    let told = |error: reqwest::Error| error.without_url().to_string();
-    let mut response = client.get(url).send().await.map_err(told)?;
+async fn ask(client: &Client, upstream: &NixUpstream, hash: &str) -> Result<Said, String> {
+    let mut response = get(client, upstream, &format!("{hash}.narinfo")).await?;
     match response.status() {
         StatusCode::OK => {}
-        // Some caches answer like this for what they do not have.
-        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => return Ok(None),
+        StatusCode::FORBIDDEN => return Ok(Said::Forbidden),
+        StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Said::Path(None)),
         status => return Err(format!("HTTP {status}")),
     }
     let mut text = Vec::new();
@@ -235,7 +281,7 @@ async fn ask(client: &Client, upstream: &NixUpstream, hash: &str) -> Result<Opti
     let keys: Vec<PublicKey> = upstream.keys.iter().filter_map(|key| key.parse().ok()).collect();
     // Clients would refuse it as well.
     let trusted = info.path.hash_part() == hash && info.is_signed_by(&keys, &dir);
-    Ok(trusted.then_some(info.path))
+    Ok(Said::Path(trusted.then_some(info.path)))
 }
 
 fn client(upstreams: &[NixUpstream]) -> Result<Client, String> {

@@ -144,7 +144,21 @@ impl FakeDrone {
     /// It is refused.
     pub async fn report(&self, attempt: AttemptId, outcome: Outcome) -> Result<ReportReply, ClientError> {
         let usage = Usage { wall_ms: 1000, cpu_ms: 1000, peak_memory_bytes: 1 << 20 };
-        self.client.report(attempt, &ReportRequest { outcome, usage }).await
+        self.client.report(attempt, &ReportRequest::new(outcome, usage)).await
+    }
+
+    /// Reports what was built, and what Nix registered as references of each.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub async fn report_with(
+        &self,
+        attempt: AttemptId,
+        artifacts: Vec<Digest>,
+        references: Vec<Vec<String>>,
+    ) -> Result<ReportReply, ClientError> {
+        let built = ReportRequest::new(Outcome::Built { artifacts }, Usage::default());
+        self.client.report(attempt, &ReportRequest { references, ..built }).await
     }
 
     /// A heartbeat that names these attempts.

@@ -17,7 +17,7 @@ use swarm_common::{
     wire::{
         admin::{BuilderKind, ProfileRequest},
         drone::{BuildOrder, DroneFacts, Outcome, Target},
-        nix::{NixOutput, NixPackage, NixRoot},
+        nix::{NixOutput, NixPackage, NixRoot, base_name},
         plan::{PlanEdge, PlanPackage, PlanReport},
     },
 };
@@ -206,6 +206,16 @@ impl World {
     #[must_use]
     pub fn physical(&self, store: &str, path: &str) -> PathBuf {
         PathBuf::from(format!("{}{path}", self.path(store).display()))
+    }
+
+    /// What Nix registered as references of a path besides itself, as base names.
+    ///
+    /// # Errors
+    /// It is not in the drone's store.
+    pub async fn references(&self, path: &str) -> Result<Vec<String>> {
+        let said = self.ok("drone", "nix-store", &["-q", "--references", path]).await?;
+        let others = said.lines().filter(|other| *other != path);
+        Ok(others.map(|other| base_name(other).to_owned()).collect())
     }
 
     /// A path as the drone uploads it.

@@ -65,7 +65,7 @@ async fn bring(
     plan: &PlanReport,
     tally: &mut Tally,
 ) -> Result<AttemptId> {
-    let request = ReportRequest { outcome: Outcome::Planned { plan: plan.clone() }, usage: Usage::default() };
+    let request = ReportRequest::new(Outcome::Planned { plan: plan.clone() }, Usage::default());
     let body = serde_json::to_vec(&request)?;
     let due = if body.len() as u64 > Limits::default().plan_size.bytes() { Due::Refused } else { due };
     let credential = &prey.hostile.credential;

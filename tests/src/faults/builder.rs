@@ -142,7 +142,7 @@ impl Builder {
         };
         beat(drone, vec![AttemptStatus { attempt, phase: Phase::Uploading, stuck: None, made_from: None }])
             .await?;
-        drone.report(attempt, &ReportRequest { outcome, usage: Usage::default() }).await?;
+        drone.report(attempt, &ReportRequest::new(outcome, Usage::default())).await?;
         if matches!(done, Some(Done::Received(_))) {
             self.received += 1;
         }

@@ -275,7 +275,7 @@ impl Drone {
             }
         };
         let usage = Usage { wall_ms: 1000, cpu_ms: 1000, peak_memory_bytes: 1 << 20 };
-        let reply = self.client.report(attempt, &ReportRequest { outcome, usage }).await?;
+        let reply = self.client.report(attempt, &ReportRequest::new(outcome, usage)).await?;
         if reply.accepted {
             self.said.note(Fact::Accepted(attempt));
         }

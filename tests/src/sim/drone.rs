@@ -200,9 +200,9 @@ impl Drone {
             Work::Plan => {
                 let plan = context.script(assignment).report.clone();
                 let usage = Usage { wall_ms: 5_000, ..Usage::default() };
-                return (ReportRequest { outcome: Outcome::Planned { plan }, usage }, 5_000);
+                return (ReportRequest::new(Outcome::Planned { plan }, usage), 5_000);
             }
-            Work::Base => return (ReportRequest { outcome: Outcome::Based, usage: Usage::default() }, 5_000),
+            Work::Base => return (ReportRequest::new(Outcome::Based, Usage::default()), 5_000),
             Work::Build(order) => order,
         };
         let script = context.script(assignment);
@@ -232,10 +232,8 @@ impl Drone {
                 let path = t.portage().map_or_else(|| t.id().to_owned(), |target| target.path());
                 Digest::of(format!("{path} {}", assignment.attempt).as_bytes())
             };
-            ReportRequest {
-                outcome: Outcome::Built { artifacts: order.targets.iter().map(digest).collect() },
-                usage,
-            }
+            let artifacts = order.targets.iter().map(digest).collect();
+            ReportRequest::new(Outcome::Built { artifacts }, usage)
         };
         (report, length_ms)
     }
@@ -254,7 +252,7 @@ fn failed(class: FailureClass, signature: &str) -> ReportRequest {
         signature: signature.into(),
         message: signature.into(),
     };
-    ReportRequest { outcome: Outcome::Failed { failure }, usage: Usage { wall_ms: 1000, ..Usage::default() } }
+    ReportRequest::new(Outcome::Failed { failure }, Usage { wall_ms: 1000, ..Usage::default() })
 }
 
 /// What a drone makes of a refused delivery: an attempt that is not known may yet be taken back.

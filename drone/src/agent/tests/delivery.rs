@@ -125,7 +125,7 @@ fn a_plan_that_is_blocked_gives_way_to_a_small_report_which_is_sent_for_ever() {
     let plan = PlanReport::empty(Digest::of(b"toolchain"));
     let planned = Outcome::Planned { plan };
     agent.step(TimeMs(T), work(7));
-    let report = ReportRequest { outcome: planned, usage: Usage::default() };
+    let report = ReportRequest::new(planned, Usage::default());
     agent.step(TimeMs(T), Input::BuildEnded(attempt, Some(report)));
     agent.step(TimeMs(T), Input::ReportEnded(attempt, blocked(0)));
     let outputs = agent.step(TimeMs(T + limit), Input::ReportEnded(attempt, blocked(0)));

@@ -8,9 +8,10 @@ use super::{
     store::{ATTEMPT, Store},
 };
 use crate::{
-    builder::{BuildContext, Stop, failure::for_want, lack::Lack, steps::Steps},
+    builder::{BuildContext, Product, Stop, failure::for_want, lack::Lack, steps::Steps},
     process::{End, Job},
 };
+use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeSet,
     ffi::OsString,
@@ -23,7 +24,7 @@ use swarm_common::{
     state::{FailureClass, Phase},
     wire::{
         drone::{BuildOrder, Target},
-        nix::NixTarget,
+        nix::{NixTarget, base_name},
     },
 };
 use swarm_formats::{
@@ -36,13 +37,13 @@ const HAS_BUILD_DIR: (u32, u32) = (2, 22);
 /// Level of compression. Higher ones take much longer than the network saves.
 const LEVEL: i32 = 3;
 
-/// Builds the order and returns the archives in the order of the targets.
+/// Builds the order and returns the archives, with what each refers to, in the order of the targets.
 pub(super) async fn build(
     context: &BuildContext,
     source: &NixSource,
     order: &BuildOrder,
     steps: &mut Steps,
-) -> Result<Vec<PathBuf>, Stop> {
+) -> Result<Product, Stop> {
     let targets: Vec<&NixTarget> = order.targets.iter().filter_map(Target::nix).collect();
     let first = *targets.first().ok_or_else(|| wrong("it has no target"))?;
     if targets.len() != order.targets.len() || targets.iter().any(|target| target.drv != first.drv) {
@@ -104,15 +105,32 @@ pub(super) async fn build(
     };
     session.steps.phase(Phase::Packaging).await;
     let paths: Vec<String> = targets.iter().map(|target| target.path.clone()).collect();
+    let references = references(&mut session, &store, &paths).await?;
     let to = context.attempt_dir.join("archives");
     let archived = tokio::task::spawn_blocking(move || archive(&store, &paths, &to)).await;
-    archived.map_err(|error| error.to_string()).flatten().map_err(|why| {
+    let files = archived.map_err(|error| error.to_string()).flatten().map_err(|why| {
         failure::stop(
             FailureClass::Drone,
             Phase::Packaging,
             format!("what was built cannot be archived: {why}"),
         )
-    })
+    })?;
+    Ok(Product { files, references })
+}
+
+/// What Nix registered as references of each path, as base names.
+async fn references(
+    session: &mut Session<'_>,
+    store: &Store,
+    paths: &[String],
+) -> Result<Vec<Vec<String>>, Stop> {
+    let found = session.registered(store, paths.iter().map(String::as_str)).await?;
+    let of = |path: &String| {
+        let found =
+            found.iter().find(|(of, _)| of == path).map_or(&[][..], |(_, references)| references.as_slice());
+        found.iter().map(|reference| base_name(reference).to_owned()).collect()
+    };
+    Ok(paths.iter().map(of).collect())
 }
 
 fn wrong(why: &str) -> Stop {
@@ -223,8 +241,7 @@ fn archive(store: &Store, paths: &[String], to: &Path) -> Result<Vec<PathBuf>, S
     for path in paths {
         let at = to.join(format!("{}.nar.zst", path.rsplit('/').next().unwrap_or_default()));
         for cut in 0.. {
-            compress(&store.file(path), &at, cut).map_err(|error| format!("{path}: {error}"))?;
-            let digest = File::open(&at).and_then(Digest::of_all).map_err(|error| error.to_string())?.0;
+            let digest = compress(&store.file(path), &at, cut).map_err(|error| format!("{path}: {error}"))?;
             if seen.insert(digest) {
                 break;
             }
@@ -234,15 +251,34 @@ fn archive(store: &Store, paths: &[String], to: &Path) -> Result<Vec<PathBuf>, S
     Ok(files)
 }
 
-/// Writes the compressed archive of `from`. With another `cut` the same archive has other compressed
-/// bytes.
-fn compress(from: &Path, to: &Path, cut: usize) -> Result<(), String> {
+/// Writes the compressed archive of `from` and returns its digest. With another `cut` the same archive has other
+/// compressed bytes.
+fn compress(from: &Path, to: &Path, cut: usize) -> Result<Digest, String> {
     let said = |error: io::Error| error.to_string();
     let file = io::BufWriter::new(File::create(to).map_err(said)?);
-    let encoder = zstd::Encoder::new(file, LEVEL).map_err(said)?;
+    let encoder = zstd::Encoder::new(Hashed { file, hash: Sha256::new() }, LEVEL).map_err(said)?;
     let (cutter, _) = dump(from, Cutter { encoder, left: cut }).map_err(|error| error.to_string())?;
-    let mut file = cutter.encoder.finish().map_err(said)?;
-    file.flush().map_err(said)
+    let Hashed { mut file, hash } = cutter.encoder.finish().map_err(said)?;
+    file.flush().map_err(said)?;
+    Ok(Digest(hash.finalize().into()))
+}
+
+/// A file that is hashed while it is written.
+struct Hashed<W> {
+    file: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Ends a block of the compressed stream after some bytes.

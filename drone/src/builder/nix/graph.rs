@@ -110,6 +110,23 @@ pub(super) fn source(path: &str) -> NixPackage {
     }
 }
 
+/// Reads `nix-store --dump-db`: for each path the lines path, hash, size, deriver, number of
+/// references, and the references.
+pub(super) fn registrations(text: &str) -> Option<Vec<(String, Vec<String>)>> {
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(path) = lines.next() {
+        let count: usize = lines.nth(3)?.parse().ok()?;
+        let references: Vec<&str> = lines.by_ref().take(count).collect();
+        if references.len() < count {
+            return None;
+        }
+        let others = references.into_iter().filter(|&other| other != path);
+        found.push((path.to_owned(), others.map(str::to_owned).collect()));
+    }
+    Some(found)
+}
+
 /// The name of a store path, without directory and hash.
 fn name(path: &str) -> &str {
     let base = path.rsplit('/').next().unwrap_or(path);
@@ -152,6 +169,15 @@ mod tests {
         let path = "/nix/store/vsqpp200i7hamsm5v9sg4hp79s5765n9-x-1";
         let text = format!("Derive([(\"out\",\"{path}\",\"\",\"\")],[],[],\"builtin\",\"/x\",[],[{env}])");
         Derivation::parse(text.as_bytes(), &StoreDir::default()).unwrap()
+    }
+
+    #[test]
+    fn references_are_read_from_the_registrations() {
+        let text = "/nix/store/a\nabc\n120\n\n0\n/nix/store/b\ndef\n168\n\n2\n/nix/store/a\n/nix/store/b\n";
+        let found = registrations(text).unwrap();
+        assert_eq!(found[0], ("/nix/store/a".into(), vec![]));
+        assert_eq!(found[1], ("/nix/store/b".into(), vec!["/nix/store/a".to_owned()]), "not itself");
+        assert_eq!(registrations("/nix/store/a\nabc\n120\n\n1\n"), None);
     }
 
     #[test]

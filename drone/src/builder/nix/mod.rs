@@ -34,12 +34,12 @@ pub(super) use machine::equipment;
 pub use programs::{Programs, find};
 
 use crate::{
-    builder::{BuildContext, Builder, Stop, steps::Steps},
+    builder::{BuildContext, Builder, Product, Stop, steps::Steps},
     config::{BuilderConfig, NixConfig},
 };
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -70,7 +70,7 @@ impl Builder for NixBuilder<'_> {
         plan::plan(self.context, &self.source, steps).await
     }
 
-    async fn build(&self, order: &BuildOrder, steps: &mut Steps) -> Result<Vec<PathBuf>, Stop> {
+    async fn build(&self, order: &BuildOrder, steps: &mut Steps) -> Result<Product, Stop> {
         build::build(self.context, &self.source, order, steps).await
     }
 }

@@ -6,14 +6,11 @@ use super::{
     failure,
     graph::{self, Graph},
     missing::missing,
-    session::{Call, Output, Session, disk, drone},
+    session::{Session, disk, drone},
     store::Store,
 };
 use crate::builder::{BuildContext, Stop, steps::Steps};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
-};
+use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
     state::{FailureClass, Phase},
@@ -51,9 +48,12 @@ pub(super) async fn plan(
     let (needed, roots) = select(&graph, &built, evaluation.roots, &mut problems);
     let used: BTreeSet<String> = needed.iter().flat_map(|path| graph.sources(path)).collect();
     let sources = sources(&mut session, used).await?;
+    let available = available(&session.evaluation, &graph, &needed).map_err(|why| {
+        failure::stop(FailureClass::Drone, Phase::Building, format!("the inputs cannot be read: {why}"))
+    })?;
     let text = format!("to build: {}; sources: {}", needed.len(), sources.len());
     session.steps.log.say(&text).await;
-    report(&graph, &needed, &sources, roots, problems)
+    Ok(PlanReport { available, ..report(&graph, &needed, &sources, roots, problems)? })
 }
 
 fn check(packages: usize, edges: usize) -> Result<(), Stop> {
@@ -111,6 +111,27 @@ fn select(
     (needed, found)
 }
 
+/// The outputs that the derivations to build need, of others.
+fn available(store: &Store, graph: &Graph, needed: &BTreeSet<String>) -> Result<Vec<String>, String> {
+    let dir = StoreDir::default();
+    let mut wanted: BTreeMap<String, BTreeSet<&String>> = BTreeMap::new();
+    for path in needed {
+        for (input, names) in &graph.get(path)?.input_derivations {
+            let input = dir.absolute(input);
+            if !needed.contains(&input) {
+                wanted.entry(input).or_default().extend(names);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for (input, names) in wanted {
+        let derivation = graph::read(store, &input)?;
+        let outputs = names.iter().filter_map(|name| derivation.outputs.get(*name));
+        found.extend(outputs.map(|output| dir.absolute(&output.path)));
+    }
+    Ok(found)
+}
+
 /// The store path that an attribute evaluates to.
 fn output(graph: &Graph, root: &Root) -> Result<String, String> {
     let derivation = graph.get(&root.derivation).map_err(str::to_owned)?;
@@ -131,37 +152,12 @@ async fn sources(
     let mut found = BTreeMap::new();
     let mut next: Vec<String> = used.into_iter().collect();
     while !next.is_empty() {
-        let mut args: Vec<OsString> = vec!["--dump-db".into()];
-        args.extend(next.iter().map(OsString::from));
         let store = session.evaluation.clone();
-        let call = Call { program: "nix-store", args, store: &store, output: Output::Taken };
-        let ended = session.run(call).await?;
-        let read = (ended.code() == Some(0)).then(|| registrations(&ended.output)).flatten();
-        let Some(read) = read else {
-            return Err(drone(format!("the sources cannot be read: {}", ended.error())));
-        };
-        found.extend(read);
+        found.extend(session.registered(&store, next.iter().map(String::as_str)).await?);
         next = found.values().flatten().filter(|path| !found.contains_key(*path)).cloned().collect();
         check(found.len() + next.len(), 0)?;
     }
     Ok(found)
-}
-
-/// Reads `nix-store --dump-db`: for each path the lines path, hash, size, deriver, number of
-/// references, and the references.
-fn registrations(text: &str) -> Option<Vec<(String, Vec<String>)>> {
-    let mut found = Vec::new();
-    let mut lines = text.lines();
-    while let Some(path) = lines.next() {
-        let count: usize = lines.nth(3)?.parse().ok()?;
-        let references: Vec<&str> = lines.by_ref().take(count).collect();
-        if references.len() < count {
-            return None;
-        }
-        let others = references.into_iter().filter(|&other| other != path);
-        found.push((path.to_owned(), others.map(str::to_owned).collect()));
-    }
-    Some(found)
 }
 
 fn report(
@@ -207,19 +203,6 @@ fn report(
         built_with: None,
         base_provides: Box::default(),
         roots,
+        available: Vec::new(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_are_read_from_the_registrations() {
-        let text = "/nix/store/a\nabc\n120\n\n0\n/nix/store/b\ndef\n168\n\n2\n/nix/store/a\n/nix/store/b\n";
-        let found = registrations(text).unwrap();
-        assert_eq!(found[0], ("/nix/store/a".into(), vec![]));
-        assert_eq!(found[1], ("/nix/store/b".into(), vec!["/nix/store/a".to_owned()]), "not itself");
-        assert_eq!(registrations("/nix/store/a\nabc\n120\n\n1\n"), None);
-    }
 }

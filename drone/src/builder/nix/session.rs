@@ -1,6 +1,7 @@
 //! The Nix programs that an attempt runs, within its limits.
 
 use super::{
+    graph,
     machine_log::{Heard, MachineLog},
     programs::Programs,
     store::Store,
@@ -232,6 +233,20 @@ impl<'a> Session<'a> {
             return Err(drone(format!("the store in {}: {}", store.dir().display(), ended.error())));
         }
         Ok(ended.output.lines().map(str::to_owned).collect())
+    }
+
+    /// Paths of a store, each with what it refers to besides itself.
+    pub async fn registered(
+        &mut self,
+        store: &Store,
+        paths: impl Iterator<Item = &str>,
+    ) -> Result<Vec<(String, Vec<String>)>, Stop> {
+        let mut args: Vec<OsString> = vec!["--dump-db".into()];
+        args.extend(paths.map(OsString::from));
+        let call = Call { program: "nix-store", args, store, output: Output::Taken };
+        let ended = self.run(call).await?;
+        let read = (ended.code() == Some(0)).then(|| graph::registrations(&ended.output)).flatten();
+        read.ok_or_else(|| drone(format!("the store in {}: {}", store.dir().display(), ended.error())))
     }
 
     /// Those of `paths` that the store that is built in lacks. Nix is only asked about those that this

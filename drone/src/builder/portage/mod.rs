@@ -24,7 +24,7 @@ mod step;
 pub(super) use equipment::lacks;
 pub(super) use root::prune_cache;
 
-use super::{BuildContext, Builder, Stop, steps::Steps};
+use super::{BuildContext, Builder, Product, Stop, steps::Steps};
 use crate::buildroot::{RootError, layers::Layer};
 use root::{Ingredients, Root};
 use std::{collections::BTreeSet, path::PathBuf};
@@ -63,13 +63,13 @@ impl Builder for PortageBuilder {
         plan::plan(&root, steps).await
     }
 
-    async fn build(&self, order: &BuildOrder, steps: &mut Steps) -> Result<Vec<PathBuf>, Stop> {
+    async fn build(&self, order: &BuildOrder, steps: &mut Steps) -> Result<Product, Stop> {
         let installed = install::prepare(&self.context, &order.dependencies, steps).await?;
         let layers = installed.layers.iter().map(|layer| layer.path()).collect();
         let root = self.context.root(layers, installed.gone()?).await?;
         let before = root.live_packages();
         let built = match install::install(&root, &installed.ordered, steps).await {
-            Ok(()) => build::build(&root, order, steps).await,
+            Ok(()) => build::build(&root, order, steps).await.map(Product::from),
             Err(stop) => Err(stop),
         };
         let (from, to) = (root.outside().distfiles.clone(), root.outside().shared_distfiles.clone());

@@ -63,7 +63,7 @@ fn received(swarm: &Swarm, run: RunId, id: PackageId) -> Vec<(Digest, Held)> {
 }
 
 /// The first package that the run has not received of a path and all that it refers to. A path that it
-/// does not plan comes from an upstream cache.
+/// does not plan comes from an upstream cache, which had it when the plan arrived.
 pub(crate) fn missing(swarm: &Swarm, run: &Run, root: &NixRoot) -> Option<PackageId> {
     let id = *run.outputs.get(base_name(&root.path))?;
     let received = swarm.packages.get(&id).is_some_and(|package| !package.artifacts.is_empty());

@@ -75,7 +75,7 @@ async fn only_outputs_that_were_asked_for_are_taken() {
 }
 
 /// Strings of an archive.
-fn strings(words: &[&[u8]]) -> Vec<u8> {
+pub(super) fn strings(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for word in words {
         bytes.extend((word.len() as u64).to_le_bytes());

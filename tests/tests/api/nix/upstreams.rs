@@ -1,32 +1,151 @@
 //! Upstream caches: what they have counts as a reference, and one that does not answer is told.
 
-use super::{built, key, only, url};
+use super::{built, intake::strings, key, only, output_of, url};
+use crate::binhost::generation;
+use axum::http::{StatusCode, Uri};
 use swarm_common::wire::{
     concern::{Concern, ConcernKind},
     drone::Outcome,
+    nix::base_name,
+    plan::PlanReport,
 };
 use swarm_orchestrator::metrics;
-use swarm_tests::api::{Receiver, Swarm, nix::World, until};
+use swarm_tests::api::{PROFILE, Receiver, Swarm, name, nix::World, until};
 
 const OTHER_KEY: &str = "swarm-other-1:fM2i9qGiocAwtR4qUr6MOqeoyQaLEK8g2jo84DCu9MU=";
 
+/// Names of the references of the only artifact.
+async fn references(swarm: &Swarm) -> Vec<String> {
+    let artifact = &swarm.admin.artifacts(None).await.unwrap()[0];
+    let references = &artifact.nar.as_ref().unwrap().references;
+    let mut names: Vec<String> = references.iter().map(|path| path[33..].to_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_of_an_upstream_cache_counts_as_a_reference_only_if_the_cache_has_it_with_its_signature() {
+async fn a_reference_is_in_a_cache_with_its_signature_or_the_output_is_refused() {
     let world = World::new().unwrap();
     let (upstream, _) = built(&world).await.unwrap();
     let plan = world.plan().await.unwrap();
-    for (key, expected) in [(key(&upstream).await, &["lib-1.0", "seed"][..]), (OTHER_KEY.to_owned(), &[])] {
+    for (key, is_told, expected) in [
+        (key(&upstream).await, true, Some(&["lib-1.0", "seed"][..])),
+        (OTHER_KEY.to_owned(), true, None),
+        // Drones of older versions do not tell what Nix registered.
+        (key(&upstream).await, false, Some(&["lib-1.0", "seed"])),
+        (OTHER_KEY.to_owned(), false, Some(&[])),
+    ] {
         let swarm = Swarm::start().await.unwrap();
         let drone = swarm.nix_drone("one").await.unwrap();
         swarm.nix_profile(&[(url(&upstream), key)]).await.unwrap();
         swarm.nix_run(&drone, only(&plan, &["prog-2.0"])).await.unwrap();
-        drone.build_from(&world).await.unwrap();
-        let artifact = &swarm.admin.artifacts(None).await.unwrap()[0];
-        let references = &artifact.nar.as_ref().unwrap().references;
-        let mut names: Vec<&str> = references.iter().map(|path| &path[33..]).collect();
-        names.sort_unstable();
-        assert_eq!(names, expected);
+        let (attempt, order) = drone.build_order().await.unwrap();
+        let artifacts = drone.bring(&world, attempt, &order.targets).await.unwrap();
+        let registered = world.references(order.targets[0].id()).await.unwrap();
+        assert_eq!(registered.len(), 2, "{registered:?}");
+        let told = if is_told { vec![registered.clone()] } else { Vec::new() };
+        let report = drone.report_with(attempt, artifacts, told).await;
+        let Some(expected) = expected else {
+            let refused = report.unwrap_err().to_string();
+            let names = registered.iter().any(|path| refused.contains(path));
+            assert!(names && refused.contains(&url(&upstream)), "{refused}");
+            assert!(swarm.admin.artifacts(None).await.unwrap().is_empty());
+            continue;
+        };
+        assert!(report.unwrap().accepted);
+        assert_eq!(references(&swarm).await, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reference_that_is_only_a_hash_is_found_if_the_drone_tells_it() {
+    let world = World::new().unwrap();
+    let (upstream, _) = built(&world).await.unwrap();
+    let plan = world.plan().await.unwrap();
+    let lib = base_name(&output_of(&plan, "lib-1.0")).to_owned();
+    let swarm = Swarm::start().await.unwrap();
+    let drone = swarm.nix_drone("one").await.unwrap();
+    swarm.nix_profile(&[(url(&upstream), key(&upstream).await)]).await.unwrap();
+    swarm.nix_run(&drone, only(&plan, &["prog-2.0"])).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    let words: [&[u8]; 7] =
+        [b"nix-archive-1", b"(", b"type", b"regular", b"contents", &lib.as_bytes()[..32], b")"];
+    let packed = zstd::encode_all(&strings(&words)[..], 3).unwrap();
+    let digest = drone.upload_bytes(attempt, &order.targets[0], packed).await.unwrap();
+    // The second is not in it, so it is not asked for.
+    let told = vec![lib, format!("{}-other", "a".repeat(32))];
+    assert!(drone.report_with(attempt, vec![digest], vec![told]).await.unwrap().accepted);
+    assert_eq!(references(&swarm).await, ["lib-1.0"]);
+}
+
+/// A cache that says 403 for each path, and this of itself.
+async fn forbidding(info: StatusCode) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let answer = move |uri: Uri| async move {
+        if uri.path() == "/nix-cache-info" { info } else { StatusCode::FORBIDDEN }
+    };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_lacks_what_it_forbids_only_if_it_forbids_what_nobody_has_and_answers_otherwise() {
+    let world = World::new().unwrap();
+    let plan = world.plan().await.unwrap();
+    for (info, is_taken) in [(StatusCode::OK, true), (StatusCode::FORBIDDEN, false)] {
+        let swarm = Swarm::start().await.unwrap();
+        let drone = swarm.nix_drone("one").await.unwrap();
+        swarm.nix_profile(&[(forbidding(info).await, OTHER_KEY.to_owned())]).await.unwrap();
+        swarm.nix_run(&drone, only(&plan, &["prog-2.0"])).await.unwrap();
+        let (attempt, order) = drone.build_order().await.unwrap();
+        let brought = drone.bring(&world, attempt, &order.targets).await;
+        assert_eq!(brought.is_ok(), is_taken, "{brought:?}");
+        if let Err(error) = brought {
+            assert!(error.to_string().contains("cannot be asked: HTTP 403"), "{error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plan_leaves_to_an_upstream_cache_is_there_with_its_signature_or_is_a_problem() {
+    let world = World::new().unwrap();
+    let (upstream, top) = built(&world).await.unwrap();
+    let whole = world.plan().await.unwrap();
+    let lib = output_of(&whole, "lib-1.0");
+    for (key, is_there) in [(key(&upstream).await, true), (OTHER_KEY.to_owned(), false)] {
+        let swarm = Swarm::start().await.unwrap();
+        let drone = swarm.nix_drone("one").await.unwrap();
+        swarm.nix_profile(&[(url(&upstream), key)]).await.unwrap();
+        let (roots, available) = (whole.roots.clone(), vec![lib.clone()]);
+        let plan = PlanReport { roots, available, ..only(&whole, &["prog-2.0"]) };
+        let run = swarm.nix_run(&drone, plan).await.unwrap();
+        let problems = swarm.admin.run(run).await.unwrap().problems;
+        if is_there {
+            assert_eq!(problems, []);
+            continue;
+        }
+        let atoms: Vec<&str> = problems.iter().map(|problem| problem.atoms[0].as_str()).collect();
+        assert_eq!(atoms, ["desk", base_name(&lib)], "{problems:?}");
+        for (problem, path) in problems.iter().zip([&top, &lib]) {
+            let says =
+                problem.message.starts_with(path.as_str()) && problem.message.contains(&url(&upstream));
+            assert!(says, "{problem:?}");
+        }
+        drone.build_from(&world).await.unwrap();
+        generation(&swarm, 1).await;
+        assert_eq!(swarm.admin.profile(&name(PROFILE)).await.unwrap().roots, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_view_of_a_profile_has_its_upstream_caches() {
+    let swarm = Swarm::start().await.unwrap();
+    let caches = [("https://cache.example.org".to_owned(), OTHER_KEY.to_owned())];
+    swarm.nix_profile(&caches).await.unwrap();
+    let found = swarm.admin.profile(&name(PROFILE)).await.unwrap().upstreams;
+    let found: Vec<_> = found.into_iter().map(|cache| (cache.url, cache.keys.join(" "))).collect();
+    assert_eq!(found, caches);
 }
 
 /// What is said of upstream caches, after they were asked again.

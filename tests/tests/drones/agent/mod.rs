@@ -249,7 +249,7 @@ impl Earlier {
 
     /// The attempt has ended like this, and that is in the spool.
     fn ended(&self, outcome: Outcome) -> ReportRequest {
-        let report = ReportRequest { outcome, usage: Usage::default() };
+        let report = ReportRequest::new(outcome, Usage::default());
         self.spool.finish(self.assignment.attempt, &report).unwrap();
         report
     }

@@ -1,0 +1,84 @@
+//! Checks what a plan leaves to the upstream caches. A drone's Nix asks them without regard to signatures, and its
+//! answers may be old.
+
+use super::upstream::Upstreams;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use swarm_common::{
+    digest::Digest,
+    wire::{
+        nix::{base_name, is_store_path},
+        plan::{PlanPackage, PlanProblem, PlanReport, ProblemKind},
+    },
+};
+use swarm_formats::nix::store_path::StorePath;
+
+/// The most paths that the caches are asked for. Nixpkgs has fewer.
+const MOST: usize = 200_000;
+
+/// Makes a problem of each path that a plan needs, does not have, and no upstream cache of its snapshot has with a
+/// signature by one of its keys. An attribute at such a path is taken out of the plan.
+///
+/// # Errors
+/// The snapshot cannot be read, or a cache cannot be asked.
+pub async fn check(
+    upstreams: &Arc<Upstreams>,
+    snapshot: Digest,
+    plan: &mut PlanReport,
+) -> Result<(), String> {
+    let mut wanted: BTreeMap<String, StorePath> = BTreeMap::new();
+    let available = std::mem::take(&mut plan.available);
+    for path in plan.roots.iter().map(|root| &root.path).chain(&available).filter(|path| is_store_path(path))
+    {
+        wanted.extend(base_name(path).parse().ok().map(|parsed| (path.clone(), parsed)));
+    }
+    let packages = plan.packages.iter().filter_map(PlanPackage::nix);
+    for output in packages.flat_map(|package| &package.outputs) {
+        wanted.remove(&output.path);
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    if wanted.len() > MOST {
+        return Err(format!(
+            "the plan needs {} paths of upstream caches; at most {MOST} are taken",
+            wanted.len()
+        ));
+    }
+    let this = upstreams.clone();
+    let source = tokio::task::spawn_blocking(move || this.source(snapshot)).await;
+    let source = source.map_err(std::io::Error::other).flatten();
+    let source = source.map_err(|error| format!("cannot read the snapshot {}: {error}", snapshot.short()))?;
+    if source.upstreams.is_empty() {
+        // Then its Nix left nothing to them.
+        return Ok(());
+    }
+    let hashes = wanted.values().map(|path| path.hash_part().to_owned()).collect();
+    let found: BTreeSet<StorePath> = upstreams.find(&source.upstreams, hashes).await?;
+    wanted.retain(|_, path| !found.contains(&*path));
+    let caches: Vec<&str> = source.upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
+    let mut problem = |atom: &str, path: &str| {
+        plan.problems.push(PlanProblem {
+            kind: ProblemKind::Other,
+            atoms: vec![atom.to_owned()],
+            message: format!(
+                "{path} is not planned and must come from an upstream cache, but none has it with a signature by one \
+                 of its keys: {}",
+                caches.join(", ")
+            ),
+            suggestion: None,
+        });
+    };
+    let mut roots = BTreeSet::new();
+    for root in plan.roots.iter().filter(|root| wanted.contains_key(&root.path)) {
+        problem(&root.attribute, &root.path);
+        roots.insert(root.path.clone());
+    }
+    for path in wanted.keys().filter(|path| !roots.contains(*path)) {
+        problem(base_name(path), path);
+    }
+    plan.roots.retain(|root| !roots.contains(&root.path));
+    Ok(())
+}
