@@ -56,6 +56,9 @@ pub struct Config {
     /// Directory of package files, snapshots, images and binary package hosts, which are large.
     /// Default: the state directory.
     pub artifact_dir: Option<PathBuf>,
+    /// How long after a start to remove for the first time what is no longer needed; then every hour.
+    /// Default 10 minutes, in which a machine without a battery learns the time.
+    pub first_cleaning: Span,
     /// Which journal to use.
     pub journal: JournalSettings,
     /// Signing of packages.
@@ -87,6 +90,7 @@ impl Default for Config {
             tls: Tls::default(),
             state_dir: "/var/lib/build-swarm".into(),
             artifact_dir: None,
+            first_cleaning: Span::from_secs(600),
             journal: JournalSettings::default(),
             signing: Signing::default(),
             log: LogConfig::default(),
@@ -188,6 +192,12 @@ impl Config {
     #[must_use]
     pub fn nix_public_keys_file(&self) -> PathBuf {
         self.state_dir.join("nix-signing-key.public")
+    }
+
+    /// The file with the last time of this machine's clock that was trusted.
+    #[must_use]
+    pub fn clock_file(&self) -> PathBuf {
+        self.state_dir.join("clock")
     }
 
     /// The file with the signing key.

@@ -46,7 +46,7 @@ impl Engine {
 
 impl Shared {
     pub(super) fn now(&self) -> TimeMs {
-        TimeMs(self.clock.now().0.saturating_add_signed(self.offset_ms.load(Ordering::Relaxed)))
+        TimeMs(self.clock.now().0.saturating_add_signed(self.offset_ms.load(Ordering::Acquire)))
     }
 
     /// Moves the engine's time.

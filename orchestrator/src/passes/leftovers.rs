@@ -3,6 +3,11 @@
 //!
 //! A file is garbage only if the state does not refer to it. Young files are kept, because a file
 //! is stored before the state refers to it.
+//!
+//! Nothing is removed while the machine's clock is in doubt ([`trust`]): by a clock that is ahead,
+//! everything looks old.
+
+pub mod trust;
 
 use crate::{
     config::Config,
@@ -10,7 +15,7 @@ use crate::{
     intake::Intake,
     logs::{self, Fate, Logs},
     nix::listings::Listings,
-    passes::{Context, Pass, Report, every},
+    passes::{Context, Pass, Report, every_after},
     publish::{self, Binhosts},
     sign::NixKeys,
     store::{
@@ -28,6 +33,7 @@ use swarm_common::{
     digest::Digest,
     id::{AttemptId, RunId},
     name::Name,
+    time::TimeMs,
     wire::{base::Base, channel::ChannelName},
 };
 use swarm_core::{
@@ -35,6 +41,7 @@ use swarm_core::{
     state::{Ending, Profile},
 };
 use tokio::{sync::watch, time::Interval};
+use trust::Trust;
 
 /// Interval between runs.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -140,14 +147,15 @@ pub struct Leftovers {
 /// The pass that removes what is no longer needed, every hour.
 pub struct LeftoversPass {
     leftovers: Leftovers,
+    trust: Trust,
     timer: Interval,
 }
 
 impl LeftoversPass {
-    /// Removes what is no longer needed of these.
+    /// Removes what is no longer needed of these, for the first time after `first`.
     #[must_use]
-    pub fn new(leftovers: Leftovers) -> Self {
-        Self { leftovers, timer: every(EVERY) }
+    pub fn new(leftovers: Leftovers, trust: Trust, first: Duration) -> Self {
+        Self { leftovers, trust, timer: every_after(first, EVERY) }
     }
 }
 
@@ -159,12 +167,18 @@ impl Pass for LeftoversPass {
     }
 
     async fn run_once(&mut self, _: &Context) -> Report {
+        let now = match self.trust.look() {
+            Ok(now) => now,
+            Err(doubt) => {
+                tracing::warn!(%doubt, "nothing is removed for its age yet");
+                return Ok(format!("nothing removed: {doubt}"));
+            }
+        };
         let leftovers = self.leftovers.clone();
         // The order matters: what is reported in between is then found in the state.
         let untold = leftovers.intake.untold();
         let mut needed = leftovers.engine.read(Needed::of);
         needed.artifacts.extend(untold);
-        let now = leftovers.engine.now().as_secs();
         match tokio::task::spawn_blocking(move || leftovers.sweep(&needed, now)).await {
             Ok(Ok(0)) => Ok(String::new()),
             Ok(Ok(removed)) => {
@@ -191,8 +205,8 @@ impl Leftovers {
     }
 
     /// Removes what is not needed and returns the number of removed files and directories.
-    fn sweep(&self, needed: &Needed, now: u64) -> Result<usize, StoreError> {
-        let clock = SystemTime::now();
+    fn sweep(&self, needed: &Needed, now: TimeMs) -> Result<usize, StoreError> {
+        let clock = SystemTime::UNIX_EPOCH + Duration::from_millis(now.0);
         let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut removed = self.logs.tidy(clock, self.log_bounds(), |attempt| needed.fate(attempt))?;
         removed += self.snapshots.retain(before(PATIENCE), |digest| needed.snapshots.contains(&digest))?;
@@ -213,7 +227,7 @@ impl Leftovers {
                 removed += 1;
             }
         }
-        Ok(removed + self.sweep_binhosts(needed, now)?)
+        Ok(removed + self.sweep_binhosts(needed, now.as_secs())?)
     }
 
     fn sweep_binhosts(&self, needed: &Needed, now: u64) -> Result<usize, DiskError> {

@@ -23,7 +23,7 @@ use swarm_common::{
 };
 use tokio::{
     task::JoinHandle,
-    time::{Interval, MissedTickBehavior},
+    time::{Instant, Interval, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -73,7 +73,12 @@ impl Context {
 
 /// A timer for passes that run at intervals: it ticks at once, and then this long after each tick.
 fn every(period: Duration) -> Interval {
-    let mut timer = tokio::time::interval(period);
+    every_after(Duration::ZERO, period)
+}
+
+/// The same with its first tick after `first`.
+fn every_after(first: Duration, period: Duration) -> Interval {
+    let mut timer = tokio::time::interval_at(Instant::now() + first, period);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     timer
 }

@@ -8,7 +8,7 @@ use crate::{
         calendar::Calendar,
         checks::CheckPass,
         healer::Healer,
-        leftovers::{Leftovers, LeftoversPass},
+        leftovers::{Leftovers, LeftoversPass, trust::Trust},
         notify::pass::NotifyPass,
         publisher::{Caches, Publisher},
         scrub::Scrub,
@@ -46,13 +46,15 @@ pub(super) fn start(app: &Arc<App>) -> Vec<Started> {
         binhosts: app.binhosts.clone(),
         nix_keys: app.nix_keys.clone(),
     };
+    let trust = Trust::new(engine.clone(), app.config.clock_file());
+    let cleaning = LeftoversPass::new(leftovers, trust, app.config.first_cleaning.duration());
     let scrub = Scrub::new(app.auditor.clone(), engine.clone(), OwnRecord::scrub(&app.config.state_dir));
     let all = app.clone();
     let notifying = NotifyPass::new(app.notifier.clone(), move || all.troubles());
     let mut started = vec![
         passes.start(publisher, stopping),
         passes.start(Healer::new(engine.clone(), app.live.subscribe()), stopping),
-        passes.start(LeftoversPass::new(leftovers), stopping),
+        passes.start(cleaning, stopping),
         passes.start(scrub, stopping),
         passes.start(Calendar::new(engine.clone()), stopping),
         passes.start(CheckPass::new(app.checks.clone()), stopping),

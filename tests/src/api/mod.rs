@@ -105,6 +105,7 @@ impl Swarm {
         };
         // No test should wait out a grace time that is meant for a house full of machines.
         config.policy.startup_grace = Some(Span::default());
+        config.first_cleaning = Span::default();
         config.policy.backoff = Some(Span::from_millis(1));
         config.policy.backoff_max = Some(Span::from_millis(1));
         change(&mut config);

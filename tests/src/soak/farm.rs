@@ -160,8 +160,9 @@ impl Farm {
         // Silence is noticed soon, so that minutes are enough to see what follows.
         let text = format!(
             "state_dir = \"{}\"\nlisten = \"{CENTRE}:{PORT}\"\nplain_api = true\n\
-             trusted_proxies = [\"{CENTRE}\"]\n{journal}[policy]\nlease = \"15s\"\noffline_after = \"15s\"\n\
-             startup_grace = \"15s\"\nground = \"10s\"\nlog_size = \"{LOG_BYTES}B\"\n",
+             trusted_proxies = [\"{CENTRE}\"]\nfirst_cleaning = \"5s\"\n{journal}\
+             [policy]\nlease = \"15s\"\noffline_after = \"15s\"\nstartup_grace = \"15s\"\n\
+             ground = \"10s\"\nlog_size = \"{LOG_BYTES}B\"\n",
             self.disk.display()
         );
         fs::write(self.file("orchestrator.toml"), text)?;

@@ -2,11 +2,14 @@
 //! time a little later.
 
 use std::{fs, path::Path, process::Command, time::SystemTime};
-use swarm_client::IdempotencyKey;
-use swarm_common::{state::DroneState, wire::admin::EnrolTokenRequest};
+use swarm_client::{Bytes, IdempotencyKey};
+use swarm_common::{
+    state::DroneState,
+    wire::{admin::EnrolTokenRequest, drone::Outcome, view::PassView},
+};
 use swarm_daemon::config::secret::write_private;
 use swarm_tests::{
-    api::{PROFILE, pebble, plan_of, until},
+    api::{FakeDrone, PROFILE, Receiver, pebble, pebble_at, plan_of, until},
     bench::server::Orchestrator,
     e2e::{process::Process, programs::program},
     soak::clock::Clock,
@@ -43,6 +46,21 @@ fn drone(folder: &Path, swarm: &Orchestrator, clock: &Clock, token: &str) -> Pro
     Process::start(command.arg("--config").arg(folder.join("drone.toml")), &folder.join("drone.log")).unwrap()
 }
 
+async fn token(swarm: &Orchestrator) -> String {
+    let request = EnrolTokenRequest { valid_ms: 600_000, approved: true };
+    let key = IdempotencyKey::random().unwrap();
+    swarm.admin.make_enrol_token(&request, &key).await.unwrap().token
+}
+
+/// Waits until the orchestrator has the time.
+async fn is_right(drone: &FakeDrone) {
+    let is_right = async || {
+        let beat = drone.heartbeat(Vec::new()).await.unwrap();
+        (beat.now.0.abs_diff(now_ms()) < 5_000).then_some(())
+    };
+    until("the orchestrator has the time", is_right).await;
+}
+
 /// Starts both by a clock that is `ahead_ms` ahead, sets it right while a package is built, and delivers.
 async fn heals(ahead_ms: i64) {
     let folder = tempfile::tempdir().unwrap();
@@ -54,9 +72,7 @@ async fn heals(ahead_ms: i64) {
     };
     let swarm = start();
     let crew = swarm.crew(1).await.unwrap();
-    let request = EnrolTokenRequest { valid_ms: 600_000, approved: true };
-    let key = IdempotencyKey::random().unwrap();
-    let token = swarm.admin.make_enrol_token(&request, &key).await.unwrap().token;
+    let token = token(&swarm).await;
     let mut ada = drone(folder.path(), &swarm, &clock, &token);
     let is_online = async |swarm: &Orchestrator| {
         let drones = swarm.admin.drones().await.unwrap();
@@ -67,13 +83,9 @@ async fn heals(ahead_ms: i64) {
     let (attempt, order) = crew[0].build_order().await.unwrap();
 
     clock.show(0).unwrap();
-    let is_right = async || {
-        let beat = crew[0].heartbeat(Vec::new()).await.unwrap();
-        (beat.now.0.abs_diff(now_ms()) < 5_000).then_some(())
-    };
-    until("the orchestrator has the time", is_right).await;
+    is_right(&crew[0]).await;
     let artifact = crew[0].upload(attempt, &order.targets[0]).await.unwrap();
-    let built = swarm_common::wire::drone::Outcome::Built { artifacts: vec![artifact] };
+    let built = Outcome::Built { artifacts: vec![artifact] };
     assert!(crew[0].report(attempt, built).await.unwrap().accepted, "{ahead_ms}: its lease was not lost");
     let url = format!("http://{}/binhost/{PROFILE}/Packages", swarm.address);
     let index = until("the package is published", async || {
@@ -117,4 +129,82 @@ async fn a_machine_that_starts_in_1970_and_gets_the_time_later_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_starts_years_ahead_publishes_nothing_of_the_future() {
     heals(20 * YEAR_MS).await;
+}
+
+/// What the pass that cleans up did, once it has run since the start.
+async fn cleaned(swarm: &Orchestrator) -> PassView {
+    let looked = async || {
+        let status = swarm.admin.status().await.ok()?;
+        let ran = |pass: &PassView| pass.name == "leftovers" && pass.last_run >= status.started_at;
+        status.passes.iter().find(|pass| ran(pass)).cloned()
+    };
+    until("it was cleaned up", looked).await
+}
+
+// fault: 58
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_starts_years_ahead_removes_nothing_for_its_age_and_stays_able_to_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::new(folder.path()).unwrap();
+    let hook = Receiver::start().await.unwrap();
+    let settings = format!(
+        "first_cleaning = \"10ms\"\n[[notify.sink]]\nurl = \"http://{}/hook\"\nminimum = \"info\"\n",
+        hook.address
+    );
+    let start = || {
+        let change = |command: &mut Command| clock.give_to(command);
+        block_in_place(|| Orchestrator::start_as(folder.path(), &settings, change)).unwrap()
+    };
+    let state = folder.path().join("state");
+    let generations = state.join("binhost").join(PROFILE).join("stable/generations");
+
+    // The clock is right: two generations, and the log of a build.
+    let swarm = start();
+    let crew = swarm.crew(1).await.unwrap();
+    let mut built = None;
+    for (number, version) in ["1.2", "1.3"].into_iter().enumerate() {
+        swarm.planned(&crew[0], plan_of(&[pebble_at(version, "0")])).await.unwrap();
+        let (attempt, order) = crew[0].build_order().await.unwrap();
+        crew[0].client.append_log(attempt, 0, Bytes::from_static(b"made\n")).await.unwrap();
+        let artifact = crew[0].upload(attempt, &order.targets[0]).await.unwrap();
+        let outcome = Outcome::Built { artifacts: vec![artifact] };
+        assert!(crew[0].report(attempt, outcome).await.unwrap().accepted);
+        let generation = generations.join((number + 1).to_string());
+        until("the generation is published", async || generation.exists().then_some(())).await;
+        // Before the next one, so that each is a message of its own.
+        hook.wait(number + 1).await.unwrap();
+        built.get_or_insert((order.package, attempt));
+    }
+    let (package, attempt) = built.unwrap();
+    block_in_place(|| swarm.stop()).unwrap();
+    // As a version before this record leaves it.
+    fs::remove_file(state.join("clock")).unwrap();
+
+    // It starts years ahead, twice, and has something to tell that the sink refuses.
+    clock.show(20 * YEAR_MS).unwrap();
+    let swarm = start();
+    cleaned(&swarm).await;
+    block_in_place(|| swarm.stop()).unwrap();
+    let swarm = start();
+    let pass = cleaned(&swarm).await;
+    assert!(pass.did.starts_with("nothing removed: the machine's clock is 1"), "{pass:?}");
+    assert!(generations.join("1").exists(), "its day of grace is not over");
+    swarm.admin.package_log(package, Some(attempt), false).await.unwrap();
+    hook.answer_with(503);
+    let nobody = swarm.admin.without_credential();
+    let drone = FakeDrone::enrol(&nobody, &token(&swarm).await, "elm").await.unwrap();
+    swarm.planned(&drone, plan_of(&[pebble_at("1.3", "0")])).await.unwrap();
+    until("the sink has refused", async || (hook.refused() > 0).then_some(())).await;
+
+    // The machine learns the time.
+    clock.show(0).unwrap();
+    is_right(&drone).await;
+    hook.answer_with(200);
+    hook.wait(3).await.unwrap();
+    block_in_place(|| swarm.stop()).unwrap();
+    let swarm = start();
+    let pass = cleaned(&swarm).await;
+    assert!((pass.did.as_str(), &pass.trouble) == ("", &None), "the clock is believed: {pass:?}");
+    assert!(generations.join("1").exists());
+    swarm.admin.package_log(package, Some(attempt), false).await.unwrap();
 }
