@@ -162,8 +162,8 @@ async fn a_machine_that_starts_years_ahead_removes_nothing_for_its_age_and_stays
     let swarm = start();
     let crew = swarm.crew(1).await.unwrap();
     let mut built = None;
-    for (number, version) in ["1.2", "1.3"].into_iter().enumerate() {
-        swarm.planned(&crew[0], plan_of(&[pebble_at(version, "0")])).await.unwrap();
+    for (number, package) in [pebble(), pebble_at("1.10", "0")].into_iter().enumerate() {
+        swarm.planned(&crew[0], plan_of(&[package])).await.unwrap();
         let (attempt, order) = crew[0].build_order().await.unwrap();
         crew[0].client.append_log(attempt, 0, Bytes::from_static(b"made\n")).await.unwrap();
         let artifact = crew[0].upload(attempt, &order.targets[0]).await.unwrap();
@@ -193,7 +193,7 @@ async fn a_machine_that_starts_years_ahead_removes_nothing_for_its_age_and_stays
     hook.answer_with(503);
     let nobody = swarm.admin.without_credential();
     let drone = FakeDrone::enrol(&nobody, &token(&swarm).await, "elm").await.unwrap();
-    swarm.planned(&drone, plan_of(&[pebble_at("1.3", "0")])).await.unwrap();
+    swarm.planned(&drone, plan_of(&[pebble_at("1.10", "0")])).await.unwrap();
     until("the sink has refused", async || (hook.refused() > 0).then_some(())).await;
 
     // The machine learns the time.
