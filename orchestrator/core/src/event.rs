@@ -4,14 +4,18 @@
 //! Durable events go to the journal. Transient ones (`LeasesRenewed`, `DroneSeen`, `DroneWaits`)
 //! come with every heartbeat; losing them at a restart costs nothing, since `OrchestratorStarted`
 //! begins a grace time anyway.
+//!
+//! Every field of a type of the API is written as a type of [`crate::record`].
+
+mod effects;
 
 use crate::{
+    record::{Body, versioned},
     reply::Reply,
     shared::Shared,
     state::{Collision, DueOutcome, Forecast, LastIds},
-    text,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{collections::BTreeMap, sync::Arc};
 use swarm_common::{
     digest::Digest,
@@ -26,7 +30,7 @@ use swarm_common::{
         calendar::{ScheduleRequest, TimerRequest},
         channel::ChannelName,
         concern::Offline,
-        drone::*,
+        drone::{DroneFacts, Failure, Rejection, Stuck, Usage, Vitals},
         plan::PlanReport,
     },
 };
@@ -45,7 +49,7 @@ pub struct Record {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(tag = "event", rename_all = "snake_case", remote = "Self")]
 #[allow(missing_docs)] // The fields are those of the commands; the names say the rest.
 pub enum Event {
     /// The orchestrator started; leases and silence are counted from here.
@@ -56,7 +60,11 @@ pub enum Event {
     /// A drone has been assigned the attempt `seen`, but the journal ended at `last`.
     RollbackFound { drone: DroneId, seen: AttemptId, last: AttemptId },
     /// The answer to a command with an idempotency key.
-    CommandAnswered { key: String, reply: Reply },
+    CommandAnswered {
+        key: String,
+        #[serde(with = "crate::record")]
+        reply: Reply,
+    },
 
     /// A one-time token is valid.
     EnrolTokenIssued { token_hash: Digest, expires_at: TimeMs, approved: bool },
@@ -68,6 +76,7 @@ pub enum Event {
         name: Name,
         token_hash: Digest,
         credential_hash: Digest,
+        #[serde(with = "crate::record")]
         facts: DroneFacts,
         approved: bool,
         /// It came without a token, because a restored journal did not know it.
@@ -87,7 +96,7 @@ pub enum Event {
     DroneWentOffline {
         drone: DroneId,
         reason: String,
-        #[serde(default)]
+        #[serde(default, with = "crate::record")]
         why: Option<Offline>,
     },
     /// The drone was heard again.
@@ -95,7 +104,11 @@ pub enum Event {
     /// Its machine has rebooted.
     DroneRebooted { drone: DroneId, boot_id: String },
     /// The facts about its machine or its configuration have changed.
-    DroneFactsChanged { drone: DroneId, facts: DroneFacts },
+    DroneFactsChanged {
+        drone: DroneId,
+        #[serde(with = "crate::record")]
+        facts: DroneFacts,
+    },
     /// A failure counts against the drone.
     DroneStruck { drone: DroneId, attempt: AttemptId, reason: String },
     /// Failures that counted against it turned out to be the package's fault.
@@ -120,7 +133,11 @@ pub enum Event {
     RebootConfirmed { drone: DroneId },
 
     /// A base was created or got a new generation.
-    BasePut { name: Name, generation: Box<BaseGeneration> },
+    BasePut {
+        name: Name,
+        #[serde(with = "crate::record")]
+        generation: Box<BaseGeneration>,
+    },
     /// An earlier generation of a base is current again, and later ones are forgotten.
     BaseRolledBack { name: Name, from: u64, to: u64 },
     /// A base was removed.
@@ -129,25 +146,49 @@ pub enum Event {
     BaseFollowSet { name: Name, follow: bool },
     /// What a run built is to be installed on its base; `installed` is the resulting list of
     /// packages.
-    BaseFollowBegan { name: Name, run: RunId, installed: Vec<Dependency> },
+    BaseFollowBegan {
+        name: Name,
+        run: RunId,
+        #[serde(with = "crate::record")]
+        installed: Vec<Dependency>,
+    },
     /// A drone was assigned the next generation of the run's base.
     BaseDelegated { run: RunId, attempt: AttemptId, drone: DroneId, key: String },
     /// The run's base is to be tried again.
     BaseNeeded { run: RunId, not_before: TimeMs, reason: String },
     /// A base was made and checked: its next generation is current.
-    BaseReceived { name: Name, attempt: AttemptId, generation: Box<BaseGeneration>, usage: Usage },
+    BaseReceived {
+        name: Name,
+        attempt: AttemptId,
+        #[serde(with = "crate::record")]
+        generation: Box<BaseGeneration>,
+        #[serde(with = "crate::record")]
+        usage: Usage,
+    },
     /// A base stopped following a run, because what the run built could not be installed on it.
     BaseFollowEnded { name: Name, reason: String },
     /// A profile was created or changed.
-    ProfilePut { name: Name, request: ProfileRequest },
+    ProfilePut {
+        name: Name,
+        #[serde(with = "crate::record")]
+        request: ProfileRequest,
+    },
     /// The next run of a profile tries this content.
-    CandidateOffered { profile: Name, candidate: CandidateRequest },
+    CandidateOffered {
+        profile: Name,
+        #[serde(with = "crate::record")]
+        candidate: CandidateRequest,
+    },
     /// A run served with its candidate what was served before: the profile has that content now.
     CandidateTaken { profile: Name, run: RunId },
     /// It did not, or no candidate could be made of the source: the profile keeps its content.
     CandidateRefused { profile: Name, run: Option<RunId>, source: String, why: String },
     /// The timer that updates a profile ran.
-    TimerRan { profile: Name, timer: TimerRequest },
+    TimerRan {
+        profile: Name,
+        #[serde(with = "crate::record")]
+        timer: TimerRequest,
+    },
     /// No timer updates a profile any more.
     TimerRemoved { profile: Name },
     /// A profile was removed.
@@ -164,7 +205,7 @@ pub enum Event {
         run: RunId,
         generation: u64,
         packages: u64,
-        #[serde(default, skip_serializing_if = "ChannelName::is_stable")]
+        #[serde(default, skip_serializing_if = "ChannelName::is_stable", with = "crate::record")]
         channel: ChannelName,
     },
     /// An old generation is dropped.
@@ -173,7 +214,7 @@ pub enum Event {
     GenerationsSkipped {
         profile: Name,
         last: u64,
-        #[serde(default, skip_serializing_if = "ChannelName::is_stable")]
+        #[serde(default, skip_serializing_if = "ChannelName::is_stable", with = "crate::record")]
         channel: ChannelName,
     },
     /// A stable channel stays as it is until it is released.
@@ -182,7 +223,12 @@ pub enum Event {
     ChannelReleased { profile: Name },
 
     /// A profile's schedule was set or changed.
-    SchedulePut { profile: Name, request: ScheduleRequest, forecast: Forecast },
+    SchedulePut {
+        profile: Name,
+        #[serde(with = "crate::record")]
+        request: ScheduleRequest,
+        forecast: Forecast,
+    },
     /// A profile's schedule was removed.
     ScheduleRemoved { profile: Name },
     /// The next due time has changed.
@@ -200,7 +246,7 @@ pub enum Event {
         profile: Name,
         class: RunClass,
         snapshot: Digest,
-        #[serde(default)]
+        #[serde(default, with = "crate::record")]
         base: Base,
     },
     /// A drone was assigned the run's plan.
@@ -210,8 +256,9 @@ pub enum Event {
         run: RunId,
         attempt: AttemptId,
         first_package: PackageId,
-        #[serde(with = "shared")]
+        #[serde(with = "crate::record::plan")]
         plan: Arc<PlanReport>,
+        #[serde(with = "crate::record")]
         usage: Usage,
     },
     /// The plan is to be tried again.
@@ -226,7 +273,11 @@ pub enum Event {
     RunForgotten { run: RunId },
 
     /// Its build key was built before, so it needs no build.
-    PackageReused { package: PackageId, artifacts: Shared<Vec<Artifact>> },
+    PackageReused {
+        package: PackageId,
+        #[serde(with = "crate::record")]
+        artifacts: Shared<Vec<Artifact>>,
+    },
     /// A drone was assigned the package.
     PackageDelegated {
         package: PackageId,
@@ -245,7 +296,14 @@ pub enum Event {
     /// The package is to be tried again.
     PackageNeeded { package: PackageId, not_before: TimeMs, reason: String },
     /// The package was verified and stored. Every other attempt at it ends.
-    PackageReceived { package: PackageId, attempt: AttemptId, artifacts: Shared<Vec<Artifact>>, usage: Usage },
+    PackageReceived {
+        package: PackageId,
+        attempt: AttemptId,
+        #[serde(with = "crate::record")]
+        artifacts: Shared<Vec<Artifact>>,
+        #[serde(with = "crate::record")]
+        usage: Usage,
+    },
     /// Stored packages install the same paths, so only one of each pair can be installed.
     CollisionsFound { collisions: Vec<Collision> },
     /// Judged broken or untrustworthy.
@@ -268,11 +326,17 @@ pub enum Event {
     /// An attempt reached a phase.
     AttemptPhaseReached { attempt: AttemptId, phase: Phase },
     /// An attempt failed.
-    AttemptFailed { attempt: AttemptId, failure: Failure, usage: Usage },
+    AttemptFailed {
+        attempt: AttemptId,
+        #[serde(with = "crate::record")]
+        failure: Failure,
+        #[serde(with = "crate::record")]
+        usage: Usage,
+    },
     /// An attempt delivered something that was refused.
     AttemptRejected {
         attempt: AttemptId,
-        #[serde(flatten)]
+        #[serde(flatten, with = "crate::record")]
         rejection: Rejection,
     },
     /// A drone returned an attempt.
@@ -288,7 +352,14 @@ pub enum Event {
     /// Transient: through its own fault, the orchestrator heard no drone for so many milliseconds.
     StoodStill { for_ms: u64 },
     /// Transient: a drone was heard.
-    DroneSeen { drone: DroneId, vitals: Option<Vitals>, draining: bool, stuck: BTreeMap<AttemptId, Stuck> },
+    DroneSeen {
+        drone: DroneId,
+        #[serde(default, with = "crate::record")]
+        vitals: Option<Vitals>,
+        draining: bool,
+        #[serde(with = "crate::record")]
+        stuck: BTreeMap<AttemptId, Stuck>,
+    },
     /// Transient: the leases of attempts were extended until then.
     LeasesRenewed { attempts: Vec<AttemptId>, until: TimeMs },
     /// Transient: a drone waits for work until then.
@@ -297,90 +368,20 @@ pub enum Event {
     DroneCloned { drone: DroneId, what: String },
 }
 
-impl Event {
-    /// The event that a drone is away, with the text that belongs to `why`.
-    #[must_use]
-    pub fn offline(drone: DroneId, why: Offline) -> Self {
-        Self::DroneWentOffline { drone, reason: text::offline(&why), why: Some(why) }
-    }
-
-    /// The attempt that this event ends without a result, if any.
-    #[must_use]
-    pub fn ends(&self) -> Option<AttemptId> {
-        match self {
-            Self::AttemptFailed { attempt, .. }
-            | Self::AttemptRejected { attempt, .. }
-            | Self::AttemptHandedBack { attempt, .. }
-            | Self::AttemptLost { attempt, .. } => Some(*attempt),
-            _ => None,
-        }
-    }
-
-    /// Whether the event changes the contents of the binary package host of a run's profile.
-    #[must_use]
-    pub fn changes_index(&self) -> bool {
-        matches!(
-            self,
-            Self::RunStarted { .. }
-                | Self::RunReopened { .. }
-                | Self::PackageReused { .. }
-                | Self::PackageReceived { .. }
-        )
-    }
-
-    /// Whether the event may change the contents of any binary package host. False for events that
-    /// concern only drones, attempts, or packages not received.
-    #[must_use]
-    pub fn may_change_hosts(&self) -> bool {
-        let only_tells = matches!(
-            self,
-            Self::PackageDelegated { .. }
-                | Self::PackageNeeded { .. }
-                | Self::PackageQuarantined { .. }
-                | Self::PackageHeld { .. }
-                | Self::CollisionsFound { .. }
-                | Self::AttemptPhaseReached { .. }
-                | Self::AttemptFailed { .. }
-                | Self::AttemptHandedBack { .. }
-                | Self::DroneReturned { .. }
-                | Self::ClockSet { .. }
-        );
-        self.is_durable() && !only_tells
-    }
-
-    /// Whether the event changes which drones are known, or their credentials.
-    #[must_use]
-    pub fn changes_credentials(&self) -> bool {
-        matches!(self, Self::DroneEnrolled { .. } | Self::DroneRemoved { .. })
-    }
-
-    /// Whether the journal stores it.
-    #[must_use]
-    pub fn is_durable(&self) -> bool {
-        !matches!(
-            self,
-            Self::StoodStill { .. }
-                | Self::DroneSeen { .. }
-                | Self::LeasesRenewed { .. }
-                | Self::DroneWaits { .. }
-                | Self::DroneCloned { .. }
-                | Self::RollbackFound { .. }
-        )
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, to)
     }
 }
 
-/// Serialises a plan behind an `Arc`: plans are large, so the command and its event share one.
-mod shared {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::sync::Arc;
-
-    pub(super) fn serialize<T: Serialize, S: Serializer>(shared: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
-        T::serialize(shared, to)
+impl Body for Event {
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::deserialize(from)
     }
+}
 
-    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Arc<T>, D::Error> {
-        T::deserialize(from).map(Arc::new)
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        versioned(from)
     }
 }

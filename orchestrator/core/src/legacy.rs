@@ -1,6 +1,7 @@
 //! Reads what older versions wrote. This is the only place that parses sentences: those of older
 //! versions no longer change, whatever ours become.
 
+use crate::record::{self, Recorded};
 use serde::{Deserialize, Deserializer};
 use swarm_common::wire::{concern::Offline, drone::Rejection};
 
@@ -20,11 +21,11 @@ pub(crate) fn saved_offline<'de, D: Deserializer<'de>>(from: D) -> Result<Option
     #[serde(untagged)]
     enum Saved {
         Words(String),
-        Fact(Offline),
+        Fact(record::Offline),
     }
     Ok(Option::<Saved>::deserialize(from)?.map(|saved| match saved {
         Saved::Words(words) => offline(&words),
-        Saved::Fact(why) => why,
+        Saved::Fact(why) => Offline::restore(why),
     }))
 }
 
@@ -39,10 +40,10 @@ pub(crate) fn saved_rejection<'de, D: Deserializer<'de>>(from: D) -> Result<Reje
     #[serde(untagged)]
     enum Saved {
         Words(String),
-        Fact(Rejection),
+        Fact(record::Rejection),
     }
     Ok(match Saved::deserialize(from)? {
         Saved::Words(reason) => Rejection { kind: String::new(), reason },
-        Saved::Fact(rejection) => rejection,
+        Saved::Fact(rejection) => Rejection::restore(rejection),
     })
 }

@@ -10,7 +10,7 @@
 //! The modules are layers, and none imports one of a later layer:
 //!
 //! 1. [`state`], what a swarm is made of, on top of what knows nothing of swarms: [`graph`],
-//!    [`estimate`], [`policy`], [`shared`]
+//!    [`estimate`], [`policy`], [`shared`], and `record`, the form in which state and events are stored
 //! 2. [`command`], [`event`], [`reply`] and [`refusal`], what goes in and comes out, and [`text`],
 //!    its English
 //! 3. the rules, each a question to the state: [`able`], [`fence`], [`plan`], [`keys`], [`channel`],
@@ -53,6 +53,7 @@ pub mod package;
 pub mod plan;
 pub mod policy;
 pub mod quarantine;
+mod record;
 pub mod refusal;
 pub mod reply;
 pub mod settle;

@@ -1,6 +1,6 @@
 //! Attempts: one assignment of work to one drone.
 
-use crate::legacy;
+use crate::{legacy, record};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -30,9 +30,11 @@ pub enum Ending {
     /// Its result was accepted.
     Accepted,
     /// It failed.
+    #[serde(with = "crate::record")]
     Failed(Failure),
     /// It delivered something that was refused.
-    Rejected(#[serde(deserialize_with = "legacy::saved_rejection")] Rejection),
+    #[serde(serialize_with = "record::serialize", deserialize_with = "legacy::saved_rejection")]
+    Rejected(Rejection),
     /// Its drone returned it.
     HandedBack(String),
     /// Its lease was not renewed. Its result still counts if no other attempt delivers first.
@@ -100,6 +102,7 @@ pub struct Attempt {
     /// How it ended; `None` while it is live.
     pub ending: Option<Ending>,
     /// Time and memory that it used.
+    #[serde(default, with = "crate::record")]
     pub usage: Option<Usage>,
     /// Whether it was begun before the journal was restored, and taken back afterwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -13,6 +13,7 @@ use swarm_common::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedBase {
     /// The generations kept, the current one last. Never empty.
+    #[serde(with = "crate::record")]
     pub generations: Vec<BaseGeneration>,
     /// The last generation number assigned.
     pub last_number: u64,
@@ -27,7 +28,7 @@ pub struct NamedBase {
     #[serde(default)]
     pub following: Option<Following>,
     /// Why it does not follow a run, if that was tried.
-    #[serde(default)]
+    #[serde(default, with = "crate::record")]
     pub failed: Option<BaseFailure>,
     /// Digest of the content that it must not get automatically: it failed, or an admin rolled it
     /// back.
@@ -67,6 +68,7 @@ pub struct Following {
     /// The run whose packages are installed.
     pub run: RunId,
     /// Everything that is then installed on the image.
+    #[serde(with = "crate::record")]
     pub installed: Vec<Dependency>,
     /// Since when it has been wanted.
     pub since: TimeMs,

@@ -39,6 +39,7 @@ pub struct BuildRecord {
     /// When each phase began.
     pub phases: BTreeMap<Phase, TimeMs>,
     /// Time and memory that it used.
+    #[serde(default, with = "crate::record")]
     pub usage: Option<Usage>,
 }
 
@@ -76,6 +77,7 @@ pub struct RunRecord {
     /// Digest of the image of that base, if it had one.
     pub image: Option<Digest>,
     /// The toolchain, if it was built in the drones' own systems.
+    #[serde(default, with = "crate::record")]
     pub toolchain: Option<Box<Toolchain>>,
 }
 

@@ -7,6 +7,7 @@ use swarm_common::{id::RunId, wire::admin::CandidateRequest};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidates {
     /// What the next run tries.
+    #[serde(default, with = "crate::record")]
     pub offered: Option<CandidateRequest>,
     /// What a run tries now.
     pub trial: Option<Trial>,
@@ -20,6 +21,7 @@ pub struct Trial {
     /// The run.
     pub run: RunId,
     /// The candidate.
+    #[serde(with = "crate::record")]
     pub content: CandidateRequest,
 }
 

@@ -39,6 +39,7 @@ impl Channel {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// The stored file.
+    #[serde(with = "crate::record")]
     pub artifact: Artifact,
     /// The artifacts that must be installed for it to work.
     pub needs: BTreeSet<Digest>,
@@ -53,6 +54,7 @@ pub struct Held {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelRoot {
     /// The attribute and its store path.
+    #[serde(with = "crate::record")]
     pub root: NixRoot,
     /// The run that first had this path whole.
     pub run: RunId,
@@ -66,6 +68,7 @@ pub struct History {
     /// The generations kept, the current one last.
     pub generations: Vec<Generation>,
     /// The artifacts in them.
+    #[serde(with = "crate::record")]
     pub artifacts: BTreeMap<Digest, Artifact>,
     /// Whether it stays at its generation although runs lead to others. Only a stable channel does.
     pub held: bool,

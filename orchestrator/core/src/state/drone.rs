@@ -3,7 +3,7 @@
 use super::healing::Healing;
 use crate::{
     estimate::{Belief, Evidence, SETUP_MS, UPLOAD_MS, from_cores, stretch_permille},
-    legacy,
+    legacy, record,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,6 +25,7 @@ pub struct Drone {
     /// Digest of its credential.
     pub credential_hash: Digest,
     /// What the drone reported about its machine and configuration.
+    #[serde(with = "crate::record")]
     pub facts: DroneFacts,
     /// When it enrolled.
     pub enrolled_at: TimeMs,
@@ -38,7 +39,7 @@ pub struct Drone {
     /// Its current grounding.
     pub grounded: Option<Grounding>,
     /// Why it is offline, if it is.
-    #[serde(default, deserialize_with = "legacy::saved_offline")]
+    #[serde(default, serialize_with = "record::serialize", deserialize_with = "legacy::saved_offline")]
     pub offline: Option<Offline>,
     /// Why healing gave it up, if it did.
     pub lost: Option<String>,

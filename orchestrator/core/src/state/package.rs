@@ -26,12 +26,14 @@ pub struct Package {
     /// The key of everything that it is made from and built with.
     pub strict_key: Digest,
     /// The files it consists of. Their build ids are 0 here; each attempt has its own.
+    #[serde(with = "crate::record")]
     pub targets: Shared<Vec<Target>>,
     /// What a drone's machine must be for it, if that is not decided by its run. Journals from before there
     /// was this have none: the package is then for every drone of its run, as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<Box<Needs>>,
     /// For a cycle: the order in which to build its members.
+    #[serde(with = "crate::record")]
     pub stages: Vec<PlanStage>,
     /// Its state.
     pub state: PackageState,
@@ -65,6 +67,7 @@ pub struct Package {
     #[serde(default)]
     pub held: bool,
     /// The artifacts received.
+    #[serde(with = "crate::record")]
     pub artifacts: Shared<Vec<Artifact>>,
     /// Whether the artifacts were built by an earlier run.
     pub reused: bool,

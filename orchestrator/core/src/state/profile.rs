@@ -18,6 +18,7 @@ use swarm_common::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     /// Its content, as set by an admin.
+    #[serde(with = "crate::record")]
     pub request: ProfileRequest,
     /// Number of the published generation; 0 before the first.
     pub generation: u64,

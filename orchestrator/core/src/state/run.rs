@@ -31,7 +31,7 @@ pub struct Run {
     /// Digest of the snapshot that it builds from.
     pub snapshot: Digest,
     /// The base that it builds in.
-    #[serde(default)]
+    #[serde(default, with = "crate::record")]
     pub base: Base,
     /// Its state.
     pub state: RunState,
@@ -73,18 +73,19 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub base_provides: BTreeMap<String, BTreeSet<String>>,
     /// What the resolver refused.
+    #[serde(with = "crate::record")]
     pub problems: Vec<PlanProblem>,
     /// For Nix: what the profile's attributes evaluate to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::record")]
     pub roots: Vec<NixRoot>,
     /// For Nix: the package that each store path is an output of, by the path's base name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, PackageId>,
     /// The toolchain of the drone that planned it, if it is built in the drones' own systems.
-    #[serde(default)]
+    #[serde(default, with = "crate::record")]
     pub built_with: Option<Box<Toolchain>>,
     /// What its packages need of a processor to run, as the profile said when it started.
-    #[serde(default, skip_serializing_if = "CpuNeeds::is_empty")]
+    #[serde(default, skip_serializing_if = "CpuNeeds::is_empty", with = "crate::record")]
     pub cpu: CpuNeeds,
     /// Whether it tries a candidate, so that nothing of it is published unless the profile switches to that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

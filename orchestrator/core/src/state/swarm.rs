@@ -104,6 +104,7 @@ pub struct Swarm {
     #[serde(default)]
     pub past: PastAttempts,
     /// The first answer to each command with an idempotency key, and the number of its event.
+    #[serde(with = "crate::record")]
     pub answers: BTreeMap<String, (u64, Reply)>,
     /// When each version was last received. Not optional: a journal checkpoint without this field is
     /// not used, and the events are replayed instead.
@@ -131,6 +132,7 @@ pub struct Built {
     /// When it was received.
     pub at: TimeMs,
     /// The files, in the order of the package's targets.
+    #[serde(with = "crate::record")]
     pub artifacts: Shared<Vec<Artifact>>,
 }
 

@@ -1,0 +1,68 @@
+//! The version of the form in which events are written.
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, Error, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use std::{fmt, marker::PhantomData};
+
+/// The version that is written. A version that writes another one puts it in front, as `"version":2`: a new kind of
+/// event needs none, because older versions refuse what they do not know, but a kind that gets another meaning does.
+const VERSION: u32 = 1;
+
+/// What [`versioned`] reads once it has seen the version.
+pub(crate) trait Body: Sized {
+    /// Reads it.
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error>;
+}
+
+/// Reads an event.
+///
+/// # Errors
+/// It cannot be parsed, or was written in a newer form.
+pub(crate) fn versioned<'de, T: Body, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    from.deserialize_map(Versioned(PhantomData))
+}
+
+struct Versioned<T>(PhantomData<T>);
+
+impl<'de, T: Body> Visitor<'de> for Versioned<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+        let mut first: Option<String> = map.next_key()?;
+        if first.as_deref() == Some("version") {
+            let version: u32 = map.next_value()?;
+            if version > VERSION {
+                return Err(A::Error::custom(format!("version {version}; this one knows up to {VERSION}")));
+            }
+            first = map.next_key()?;
+        }
+        T::read(MapAccessDeserializer::new(Rest { first, map }))
+    }
+}
+
+/// A map whose next key has been read. Nothing is buffered, since a plan is large.
+struct Rest<A> {
+    first: Option<String>,
+    map: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        match self.first.take() {
+            Some(key) => seed.deserialize(key.into_deserializer()).map(Some),
+            None => self.map.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
