@@ -67,10 +67,12 @@ pub fn out_of_order(files: &[(String, String)], rooms: &[&str]) -> Vec<String> {
         files.iter().filter_map(|(path, _)| module(path)?.first().cloned()).collect();
     let rank = |name: &str| rooms.iter().position(|room| *room == name);
     let missing = modules.iter().filter(|name| rank(name).is_none()).map(|name| format!("{name} is missing"));
-    let gone = rooms.iter().filter(|room| !modules.contains(**room)).map(|room| format!("{room} is no module"));
+    let gone =
+        rooms.iter().filter(|room| !modules.contains(**room)).map(|room| format!("{room} is no module"));
     let top = imports(files).remove(&Path::new()).unwrap_or_default();
     let arrows = top.iter().flat_map(|(from, all)| all.iter().map(move |to| (from, to)));
-    let upward = arrows.filter(|(from, to)| rank(from) < rank(to)).map(|(from, to)| format!("{from} -> {to}"));
+    let upward =
+        arrows.filter(|(from, to)| rank(from) < rank(to)).map(|(from, to)| format!("{from} -> {to}"));
     missing.chain(gone).chain(upward).collect()
 }
 

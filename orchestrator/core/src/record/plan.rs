@@ -52,6 +52,8 @@ pub(crate) fn serialize<S: Serializer>(report: &Arc<plan::PlanReport>, to: S) ->
         built_with,
         base_provides,
         roots,
+        // Checked on arrival and not kept.
+        available: _,
     } = &**report;
     let plan = Plan {
         packages: Each(packages),
@@ -80,6 +82,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<plan
         built_with: Recorded::restore(plan.built_with),
         base_provides: plan.base_provides,
         roots: Recorded::restore(plan.roots),
+        available: Vec::new(),
     }))
 }
 
