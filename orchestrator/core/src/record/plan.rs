@@ -26,7 +26,7 @@ struct Plan<Packages, Edges> {
     #[serde(default, skip_serializing_if = "is_default")]
     built_with: Option<Box<Toolchain>>,
     #[serde(default, skip_serializing_if = "is_default")]
-    base_provides: Box<BTreeMap<String, BTreeSet<String>>>,
+    base_provides: BTreeMap<String, BTreeSet<String>>,
     #[serde(default, skip_serializing_if = "is_default")]
     roots: Vec<Root>,
 }
@@ -63,7 +63,7 @@ pub(crate) fn serialize<S: Serializer>(report: &Arc<plan::PlanReport>, to: S) ->
         toolchain: *toolchain,
         settings: settings.clone(),
         built_with: built_with.record(),
-        base_provides: base_provides.clone(),
+        base_provides: (**base_provides).clone(),
         roots: roots.record(),
     };
     plan.serialize(to)
@@ -80,7 +80,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<plan
         toolchain: plan.toolchain,
         settings: plan.settings,
         built_with: Recorded::restore(plan.built_with),
-        base_provides: plan.base_provides,
+        base_provides: Box::new(plan.base_provides),
         roots: Recorded::restore(plan.roots),
         available: Vec::new(),
     }))

@@ -52,7 +52,7 @@ fn a_failed_package_waits_before_its_next_attempt_and_says_so() {
     let got = kit.claim(DroneId(1)).unwrap();
     kit.fail(DroneId(1), &got, FailureClass::Infra, "fetch failed");
     let reply = kit.claim_reply(DroneId(1), "k");
-    assert!(reply.reason.unwrap().contains("before its next attempt"));
+    assert!(reply.reason.unwrap().contains("the next attempt at a needed package starts in"));
     kit.pass(10_000, &[DroneId(1)]);
     assert!(kit.claim(DroneId(1)).is_some());
 }
