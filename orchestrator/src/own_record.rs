@@ -53,7 +53,7 @@ impl OwnRecord {
             Ok(()) => {
                 tracing::error!(%file, error, aside = %aside.display(), "the record was damaged: it was set aside, and an empty one is used")
             }
-            Err(why) => tracing::error!(%file, error, %why, "damaged and cannot be set aside; begun anew"),
+            Err(why) => tracing::error!(%file, error, %why, "the record was damaged and cannot be set aside; an empty one is used"),
         }
         None
     }

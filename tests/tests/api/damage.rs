@@ -31,7 +31,7 @@ enum Then {
     LeftOut(&'static str),
     /// It is as it was as soon as it is used.
     AsItWas,
-    /// It is begun anew, and status says so until what was set aside is removed.
+    /// It is reset, and status says so until what was set aside is removed.
     SetAside,
 }
 
@@ -114,7 +114,7 @@ async fn befallen(file: &str, harm: Harm, then: Then) {
             let named =
                 async || concerns().await.iter().any(|concern| concern.what.contains(name)).then_some(());
             until(&format!("{what} is named"), &named).await;
-            until(&format!("{what} is begun anew"), async || path.exists().then_some(())).await;
+            until(&format!("{what} is reset"), async || path.exists().then_some(())).await;
             fs::remove_file(path.with_extension("damaged")).unwrap();
             swarm.app.checks.look().await.unwrap();
             assert_eq!(named().await, None, "{what}");

@@ -108,11 +108,11 @@ pub fn what(fact: &ConcernKind) -> String {
         }
         RecordDamaged { record: RecordKind::Notifications, .. } => {
             format!(
-                "{title} and begun anew: queued messages may be lost, and concerns may be announced again"
+                "{title} and has been reset: queued messages may be lost, and concerns may be announced again"
             )
         }
         RecordDamaged { record: RecordKind::Scrub, .. } => {
-            format!("{title} and begun anew: all stored files are checked again")
+            format!("{title} and has been reset: all stored files are checked again")
         }
         RunStandsStill { .. } => format!("{title}: no drone that can build for it is online"),
         ToolchainDiffers { part, planned, own, .. } => {
