@@ -51,9 +51,11 @@ impl OwnRecord {
         let (aside, file) = (self.aside(), self.path.display());
         match fs::rename(&self.path, &aside) {
             Ok(()) => {
-                tracing::error!(%file, error, aside = %aside.display(), "the record was damaged: it was set aside, and an empty one is used")
+                tracing::error!(%file, error, aside = %aside.display(), "damaged record set aside; an empty one is used")
             }
-            Err(why) => tracing::error!(%file, error, %why, "the record was damaged and cannot be set aside; an empty one is used"),
+            Err(why) => {
+                tracing::error!(%file, error, %why, "a damaged record cannot be set aside; an empty one is used")
+            }
         }
         None
     }
