@@ -1,3 +1,5 @@
+//! What the status says, and in which order.
+
 use super::*;
 use crate::cmd::fixtures;
 use swarm_common::{state::Caller, wire::view::ConnectionsView};
