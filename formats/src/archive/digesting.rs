@@ -5,23 +5,27 @@ use std::io::{self, Read, Write};
 use swarm_common::digest::Digest;
 
 /// Forwards bytes, hashing and counting them.
-pub(crate) struct DigestWriter<W> {
+#[derive(Debug)]
+pub struct DigestWriter<W> {
     out: W,
     hash: sha2::Sha256,
     bytes: u64,
 }
 
 impl<W: Write> DigestWriter<W> {
+    /// A writer to `out`.
     pub fn new(out: W) -> Self {
         Self { out, hash: sha2::Sha256::new(), bytes: 0 }
     }
 
     /// Bytes written so far.
+    #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The inner writer and the digest.
+    /// The inner writer and the digest of everything written.
+    #[must_use]
     pub fn finish(self) -> (W, Digest) {
         (self.out, Digest(self.hash.finalize().into()))
     }

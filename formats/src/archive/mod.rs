@@ -9,6 +9,8 @@ pub mod digests;
 pub mod sha512;
 pub mod tar_reader;
 
+pub use digesting::DigestWriter;
+
 /// Base-2 logarithm of the largest zstd window: the 8 MiB of RFC 8878, section 3.1.1.1.2, which all
 /// levels except `--ultra` keep to. A decoder needs as much memory.
 pub const WINDOW_LOG_MAX: u32 = 23;

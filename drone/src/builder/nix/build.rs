@@ -11,7 +11,6 @@ use crate::{
     builder::{BuildContext, Product, Stop, failure::for_want, lack::Lack, steps::Steps},
     process::{End, Job},
 };
-use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeSet,
     ffi::OsString,
@@ -28,6 +27,7 @@ use swarm_common::{
     },
 };
 use swarm_formats::{
+    archive::DigestWriter,
     nix::{derivation::Derivation, nar::dump, store_path::StoreDir},
     snapshot::NixSource,
 };
@@ -256,29 +256,11 @@ fn archive(store: &Store, paths: &[String], to: &Path) -> Result<Vec<PathBuf>, S
 fn compress(from: &Path, to: &Path, cut: usize) -> Result<Digest, String> {
     let said = |error: io::Error| error.to_string();
     let file = io::BufWriter::new(File::create(to).map_err(said)?);
-    let encoder = zstd::Encoder::new(Hashed { file, hash: Sha256::new() }, LEVEL).map_err(said)?;
+    let encoder = zstd::Encoder::new(DigestWriter::new(file), LEVEL).map_err(said)?;
     let (cutter, _) = dump(from, Cutter { encoder, left: cut }).map_err(|error| error.to_string())?;
-    let Hashed { mut file, hash } = cutter.encoder.finish().map_err(said)?;
+    let (mut file, digest) = cutter.encoder.finish().map_err(said)?.finish();
     file.flush().map_err(said)?;
-    Ok(Digest(hash.finalize().into()))
-}
-
-/// A file that is hashed while it is written.
-struct Hashed<W> {
-    file: W,
-    hash: Sha256,
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
+    Ok(digest)
 }
 
 /// Ends a block of the compressed stream after some bytes.

@@ -81,24 +81,19 @@ fn build_ids_do_not_run_out_however_often_something_is_restored() {
 
 #[test]
 fn a_drone_is_sent_no_build_id_that_would_cost_it_much() {
-    let mut kit = Kit::new(&["oak"]);
-    kit.run(&["a-1"], &[]);
-    kit.swarm = restore(&kit, 5_000_000);
-    let assignment = kit.claim(OAK).unwrap();
-    let Work::Build(order) = &assignment.work else { panic!("{assignment:?}") };
-    let record = &kit.swarm.attempts[&assignment.attempt];
-    assert!(record.build_ids[0] > 5_000_000 && record.is_renumbered() && !record.returned, "{record:?}");
-    assert_eq!(order.targets[0], order.targets[0].clone().with_build_id(1));
-    assert!(kit.deliver(OAK, &assignment).unwrap().accepted);
-
-    let mut kit = Kit::new(&["oak"]);
-    kit.run(&["a-1"], &[]);
-    kit.swarm = restore(&kit, 0);
-    let assignment = kit.claim(OAK).unwrap();
-    let Work::Build(order) = &assignment.work else { panic!("{assignment:?}") };
-    let record = &kit.swarm.attempts[&assignment.attempt];
-    assert_eq!(order.targets[0], order.targets[0].clone().with_build_id(record.build_ids[0]));
-    assert!(!record.is_renumbered(), "{record:?}");
+    for (entropy, is_renumbered) in [(5_000_000, true), (0, false)] {
+        let mut kit = Kit::new(&["oak"]);
+        kit.run(&["a-1"], &[]);
+        kit.swarm = restore(&kit, entropy);
+        let assignment = kit.claim(OAK).unwrap();
+        let Work::Build(order) = &assignment.work else { panic!("{assignment:?}") };
+        let record = &kit.swarm.attempts[&assignment.attempt];
+        assert!(u64::from(record.build_ids[0]) > entropy && !record.returned, "{record:?}");
+        assert_eq!(record.is_renumbered(), is_renumbered, "{record:?}");
+        let sent = if is_renumbered { 1 } else { record.build_ids[0] };
+        assert_eq!(order.targets[0], order.targets[0].clone().with_build_id(sent));
+        assert!(kit.deliver(OAK, &assignment).unwrap().accepted);
+    }
 }
 
 #[test]
