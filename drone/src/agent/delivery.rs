@@ -269,3 +269,11 @@ impl Backoff {
         base - base / 4 + mixed % (base / 2 + 1)
     }
 }
+
+impl super::Agent {
+    /// Whether the drone holds this attempt: it builds it, or its result is not acknowledged yet.
+    #[must_use]
+    pub fn holds(&self, attempt: AttemptId) -> bool {
+        self.items.contains_key(&attempt)
+    }
+}

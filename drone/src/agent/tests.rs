@@ -166,6 +166,7 @@ fn a_result_is_spooled_then_uploaded_then_reported_then_forgotten() {
 fn a_cancelled_build_is_killed_and_forgotten() {
     let (mut agent, _) = agent();
     agent.step(TimeMs(T), work(7));
+    assert!(agent.holds(AttemptId(7)));
     assert_eq!(agent.step(TimeMs(T + 60_000), cancel(7)), [Output::Kill(AttemptId(7))]);
     assert_eq!(
         agent.step(TimeMs(T + 60_000), Input::Tick),
@@ -174,7 +175,7 @@ fn a_cancelled_build_is_killed_and_forgotten() {
     );
     let outputs = agent.step(TimeMs(T + 60_000), Input::BuildEnded(AttemptId(7), None));
     assert_eq!(outputs[0], Output::Forget(AttemptId(7)));
-    assert!(claim_key(&outputs).is_some());
+    assert!(claim_key(&outputs).is_some() && !agent.holds(AttemptId(7)));
 }
 
 #[test]

@@ -25,7 +25,8 @@ impl Loop {
         let Input::HeartbeatAnswered(reply) = input else { return };
         let facts = self.facts_on_their_way.take();
         let Some(reply) = reply else { return };
-        for Cancellation { attempt, reason } in &reply.cancel {
+        // What was acknowledged while this heartbeat was on its way is gone already.
+        for Cancellation { attempt, reason } in reply.cancel.iter().filter(|c| self.agent.holds(c.attempt)) {
             tracing::warn!(%attempt, reason, "the orchestrator does not want this work; it is discarded");
         }
         for attempt in reply.kept.iter().filter(|attempt| !self.kept.contains(attempt)) {
