@@ -6,6 +6,7 @@ use rustix::process::{Signal, getppid, kill_process};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 use swarm_common::{
     causes::with_causes,
@@ -33,6 +34,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Exit codes as in sysexits.h.
 const TRY_AGAIN: u8 = 75;
+
+/// How long a drone that ends for good waits for supervise-daemon to notice that it is to end as well.
+const PASSED_ON_WITHIN: Duration = Duration::from_secs(30);
 
 /// Builds packages for an orchestrator.
 #[derive(Parser)]
@@ -210,9 +214,21 @@ fn end_supervise_daemon() {
     let Some(parent) = getppid() else { return };
     let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
     // The kernel keeps 15 bytes of a name.
-    if name.trim_end() == "supervise-daemo"
-        && let Err(error) = kill_process(parent, Signal::TERM)
-    {
+    if name.trim_end() != "supervise-daemo" {
+        return;
+    }
+    let ends = || -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut passed_on = signal(SignalKind::terminate())?;
+            kill_process(parent, Signal::TERM)?;
+            // It passes SIGTERM on once it knows that it ends. A child that exits before that stays a zombie,
+            // which supervise-daemon then waits for: `stop_seconds`, 40 minutes.
+            _ = tokio::time::timeout(PASSED_ON_WITHIN, passed_on.recv()).await;
+            Ok(())
+        })
+    };
+    if let Err(error) = ends() {
         tracing::warn!(%error, "cannot end supervise-daemon, which will start this drone again");
     }
 }

@@ -1,0 +1,151 @@
+//! Finds programs that do not start with a version of a library, because it lacks a soname that they were linked
+//! with and that other versions of the same sub-slot have.
+//!
+//! Gentoo rebuilds what is bound to a library (`:=`) when its sub-slot changes. A library whose soname changes
+//! without that, or a program that is not bound to it, keeps its build key.
+
+use super::sonames::{Named, runtime_needs};
+use crate::store::entries::{EntriesError, EntryBook};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_common::wire::{artifact::Artifact, drone::PortageTarget};
+use swarm_core::state::{Collision, Conflict};
+use swarm_formats::portage::sonames::{Sonames, parse};
+
+/// Sonames to report per pair, and pairs per package.
+const SONAMES: usize = 3;
+const PAIRS: usize = 64;
+
+/// What versions have in common that replace each other and that nothing is bound to.
+fn place(target: &PortageTarget) -> (&str, &str, &str, &str) {
+    (target.cpv.cp(), &target.slot, &target.subslot, &target.chost)
+}
+
+/// Whether one of `arrived` may lack a soname that `other` has, or need one that another version of `other` has.
+///
+/// # Errors
+/// An arrived package cannot be read.
+pub fn concerns<'a>(
+    entries: &EntryBook,
+    arrived: &'a [Artifact],
+) -> Result<impl Fn(&Artifact) -> bool + use<'a>, EntriesError> {
+    let needs = arrived.iter().map(|artifact| runtime_needs(entries, artifact));
+    let needs = Named::of(&needs.collect::<Result<String, _>>()?);
+    Ok(move |other: &Artifact| {
+        let Some(theirs) = other.target.portage() else { return false };
+        let mut own = arrived.iter().filter_map(|artifact| artifact.target.portage());
+        own.any(|own| place(own) == place(theirs)) || needs.has(theirs.cpv.cp())
+    })
+}
+
+/// Compares arrived packages with the stored ones that [`concerns`] finds; `all` returns every stored one, and is
+/// asked only if a library has lost a soname.
+///
+/// # Errors
+/// An arrived package cannot be read. Others that cannot be read are skipped; the publisher reports them.
+pub fn find(
+    entries: &EntryBook,
+    arrived: &[Artifact],
+    others: &[Artifact],
+    all: impl FnOnce() -> Vec<Artifact>,
+) -> Result<Vec<Collision>, EntriesError> {
+    let mut found = needed_by(entries, arrived, others)?;
+    let mut lost = Vec::new();
+    for new in arrived {
+        let own = of(entries, new, "PROVIDES")?;
+        let Some(target) = new.target.portage() else { continue };
+        let olds =
+            others.iter().filter(|old| old.target.portage().is_some_and(|old| place(old) == place(target)));
+        let had: Sonames = olds.flat_map(|old| readable(entries, old, "PROVIDES")).collect();
+        let gone: Sonames = had.difference(&own).cloned().collect();
+        if !gone.is_empty() {
+            lost.push((new, target, gone));
+        }
+    }
+    if lost.is_empty() {
+        return Ok(found);
+    }
+    let all = all();
+    for (new, target, mut gone) in lost {
+        let is_other = |other: &&Artifact| {
+            other.target.portage().is_some_and(|o| o.cpv.cp() != target.cpv.cp() && o.chost == target.chost)
+        };
+        // It may have moved to another package.
+        for other in arrived.iter().chain(&all).filter(is_other) {
+            readable(entries, other, "PROVIDES").iter().for_each(|soname| _ = gone.remove(soname));
+        }
+        for user in all.iter().filter(is_other).filter(|_| !gone.is_empty()) {
+            let lacks: Sonames = readable(entries, user, "REQUIRES").intersection(&gone).cloned().collect();
+            let depends =
+                runtime_needs(entries, user).is_ok_and(|needs| Named::of(&needs).has(target.cpv.cp()));
+            if !lacks.is_empty() && depends {
+                let lost = shown(lacks);
+                found.push(Collision {
+                    artifacts: [new.digest, user.digest],
+                    conflict: Conflict::Lost { lost },
+                });
+            }
+        }
+    }
+    found.truncate(PAIRS * arrived.len());
+    Ok(found)
+}
+
+/// The versions of libraries in `others` that lack a soname which arrived packages were linked with.
+fn needed_by(
+    entries: &EntryBook,
+    arrived: &[Artifact],
+    others: &[Artifact],
+) -> Result<Vec<Collision>, EntriesError> {
+    let mut versions: BTreeMap<_, Vec<&Artifact>> = BTreeMap::new();
+    for other in others {
+        versions.entry(other.target.portage().map(place)).or_default().push(other);
+    }
+    versions.retain(|_, versions| versions.len() > 1);
+    let mut found = Vec::new();
+    for user in arrived.iter().filter(|_| !versions.is_empty()) {
+        let (requires, needs) = (of(entries, user, "REQUIRES")?, Named::of(&runtime_needs(entries, user)?));
+        let own = user.target.portage().map(|target| target.cpv.cp());
+        let named = |&(cp, ..): &(&str, &str, &str, &str)| Some(cp) != own && needs.has(cp);
+        let libraries: Vec<Vec<(&Artifact, Sonames)>> = versions
+            .iter()
+            .filter(|(place, _)| place.as_ref().is_some_and(named))
+            .map(|(_, of)| {
+                of.iter().map(|&library| (library, readable(entries, library, "PROVIDES"))).collect()
+            })
+            .collect();
+        for (n, versions) in libraries.iter().enumerate() {
+            let elsewhere =
+                libraries.iter().enumerate().filter(|(other, _)| *other != n).flat_map(|(_, v)| v);
+            let elsewhere: BTreeSet<_> = elsewhere.flat_map(|(_, provides)| provides).collect();
+            let has = |soname: &_| versions.iter().any(|(_, provides)| provides.contains(soname));
+            let wanted: Sonames = requires
+                .iter()
+                .filter(|soname| has(soname) && !elsewhere.contains(soname))
+                .cloned()
+                .collect();
+            for (library, provides) in versions {
+                let lacks: Sonames = wanted.difference(provides).cloned().collect();
+                if !lacks.is_empty() {
+                    let conflict = Conflict::Needs { needs: shown(lacks) };
+                    found.push(Collision { artifacts: [user.digest, library.digest], conflict });
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn of(entries: &EntryBook, artifact: &Artifact, key: &str) -> Result<Sonames, EntriesError> {
+    Ok(parse(entries.entry(artifact)?.get(key)))
+}
+
+fn readable(entries: &EntryBook, artifact: &Artifact, key: &str) -> Sonames {
+    of(entries, artifact, key).unwrap_or_else(|error| {
+        tracing::warn!(digest = %artifact.digest, %error, "cannot determine the sonames of a stored package");
+        Sonames::new()
+    })
+}
+
+fn shown(sonames: Sonames) -> Vec<String> {
+    sonames.into_iter().take(SONAMES).map(|(_, soname)| soname).collect()
+}
