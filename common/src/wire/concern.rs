@@ -95,14 +95,21 @@ pub enum ConcernKind {
         blocked: u64,
         why: String,
     },
-    /// Packages that are not published because they install the same files as others: the first.
+    /// Packages that are not published because they cannot be installed together with others: the first.
     FilesCollide {
         profile: Name,
         package: PackageId,
         cpv: Cpv,
         beside: Cpv,
+        /// The first of the paths that both install.
         paths: Vec<String>,
         path_count: u64,
+        /// Or the sonames that `beside` needs and that `cpv` lost.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lost: Vec<String>,
+        /// Or the sonames that `cpv` needs and that `beside` lost.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        needs: Vec<String>,
         others: u64,
     },
     /// Packages that the resolver rejected or attributes that Nix could not evaluate: the first.

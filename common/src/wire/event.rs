@@ -290,7 +290,7 @@ words! {
         PackageNeeded = "package_needed",
         /// The package was verified and stored.
         PackageReceived = "package_received",
-        /// Stored packages install the same paths.
+        /// Stored packages cannot be installed together.
         CollisionsFound = "collisions_found",
         /// The package was judged broken or untrustworthy.
         PackageQuarantined = "package_quarantined",

@@ -14,8 +14,9 @@
 //!
 //! A Nix profile's channel is another: see [`roots`].
 //!
-//! Of two packages that install the same paths, the channel offers the one it has had for longer.
-//! The other, and what needs it, is treated like a package that could not be built.
+//! Of two packages that cannot be installed together, the channel offers the one it has had for longer.
+//! The other, and what needs it, is treated like a package that could not be built. So a library that lost a
+//! soname waits for the rebuild of what needs it ([`crate::decide`] reuses no such package).
 
 pub mod generations;
 mod roots;
@@ -73,7 +74,7 @@ pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
     }
 }
 
-/// Packages of an offer that install the same paths as one with precedence: what stays, then what
+/// Packages of an offer that cannot be installed beside one with precedence: what stays, then what
 /// has a version in the channel, then what was received earlier.
 fn collide(
     swarm: &Swarm,
@@ -100,11 +101,11 @@ fn collide(
     let mut first = kept;
     for Artifact { digest, target, .. } in wanted.into_iter().map(|held| &held.artifact) {
         let other = swarm.collisions.of(*digest).find(|(other, _)| first.contains(other));
-        let other = other.and_then(|(other, shared)| Some((cpv(other)?, shared)));
-        match other.and_then(|(beside, shared)| Some((&target.portage()?.cpv, beside, shared))) {
-            Some((cpv, beside, shared)) => {
-                let (cpv, beside, shared) = (cpv.clone(), beside.clone(), shared.clone());
-                found.insert(*digest, Apart { cpv, beside, shared });
+        let other = other.and_then(|(other, conflict)| Some((cpv(other)?, conflict)));
+        match other.and_then(|(beside, conflict)| Some((&target.portage()?.cpv, beside, conflict))) {
+            Some((cpv, beside, conflict)) => {
+                let (cpv, beside, conflict) = (cpv.clone(), beside.clone(), conflict.clone());
+                found.insert(*digest, Apart { cpv, beside, conflict });
             }
             None => _ = first.insert(*digest),
         }
@@ -272,7 +273,7 @@ pub fn lacks(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
     runtime_closure(swarm, id).into_iter().filter(|dep| *dep != id && !received(dep)).collect()
 }
 
-/// Why a received package of the run that the channel follows was left out: the paths it shares
+/// Why a received package of the run that the channel follows was left out: its conflict
 /// with a package in the channel. `None` if it was not left out.
 #[must_use]
 pub fn apart(swarm: &Swarm, id: PackageId) -> Option<&Apart> {
@@ -320,7 +321,7 @@ pub fn passed_over(swarm: &Swarm, id: PackageId) -> Option<PassedOver<'_>> {
     Some(PassedOver { profile: name, generation: current.number, returns })
 }
 
-/// The first package needed at run time that was left out for shared paths.
+/// The first package needed at run time that was left out.
 #[must_use]
 pub fn needs_apart(swarm: &Swarm, id: PackageId) -> Option<(PackageId, &Apart)> {
     runtime_closure(swarm, id).into_iter().find_map(|dep| Some((dep, apart(swarm, dep)?)))

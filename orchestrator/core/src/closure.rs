@@ -117,6 +117,17 @@ pub fn surroundings(swarm: &Swarm, id: PackageId) -> Surroundings {
     }
 }
 
+/// Whether a package is built beside programs that lack a soname they were linked with.
+#[must_use]
+pub fn conflicts(swarm: &Swarm, id: PackageId) -> bool {
+    if swarm.collisions.is_empty() {
+        return false;
+    }
+    let build = surroundings(swarm, id).build;
+    let installed: BTreeSet<Digest> = build.iter().map(|artifact| artifact.digest).collect();
+    installed.iter().any(|&digest| swarm.collisions.lacking(digest, &installed).is_some())
+}
+
 /// Visits `start` and its run-time closure, dependencies first.
 fn visit(
     swarm: &Swarm,

@@ -304,7 +304,8 @@ pub enum Event {
         #[serde(with = "crate::record")]
         usage: Usage,
     },
-    /// Stored packages install the same paths, so only one of each pair can be installed.
+    /// Stored packages install the same paths or lack sonames that others need, so only one of each pair can be
+    /// installed.
     CollisionsFound { collisions: Vec<Collision> },
     /// Judged broken or untrustworthy.
     PackageQuarantined {

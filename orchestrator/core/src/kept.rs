@@ -19,10 +19,10 @@ pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
     once(wanted(swarm, profile))
 }
 
-/// The artifacts of all profiles whose digests are asked for.
+/// The artifacts of all profiles that are asked for.
 #[must_use]
-pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(Digest) -> bool) -> Vec<Artifact> {
-    once(wanted(swarm, None).filter(|artifact| asked_for(artifact.digest)))
+pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(&Artifact) -> bool) -> Vec<Artifact> {
+    once(wanted(swarm, None).filter(|artifact| asked_for(artifact)))
 }
 
 /// Tells which builds have an artifact that is kept, also as a part of a base.

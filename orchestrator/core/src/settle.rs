@@ -9,7 +9,7 @@ use crate::{
     channel::{self, generations},
     event::Event,
     follow, standstill,
-    state::{Run, Swarm},
+    state::{Apart, Run, Swarm},
     text,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +26,11 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
             let quarantined = run.count(PackageState::Quarantined);
             let blocked = run.count(PackageState::Blocked);
             let refused = run.problems.len() as u64;
-            let apart = channel::follow(swarm, id).map_or(0, |channel| channel.apart.len() as u64);
-            let (state, reason) = if quarantined + blocked + refused + apart == 0 {
+            let apart: Vec<Apart> = channel::follow(swarm, id)
+                .map_or_else(Vec::new, |channel| channel.apart.into_values().collect());
+            let outdated = apart.iter().filter(|apart| apart.conflict.is_of_sonames()).count() as u64;
+            let collide = apart.len() as u64 - outdated;
+            let (state, reason) = if quarantined + blocked + refused + outdated + collide == 0 {
                 (RunState::Succeeded, String::new())
             } else {
                 let unplanned = match run.base {
@@ -38,7 +41,8 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
                     (quarantined, "quarantined"),
                     (blocked, "blocked"),
                     (refused, unplanned),
-                    (apart, "not published (file collisions)"),
+                    (collide, "not published (file collisions)"),
+                    (outdated, "not published (libraries of packages to rebuild)"),
                 ];
                 let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
                 (RunState::Partial, parts.collect::<Vec<_>>().join(", "))

@@ -1,22 +1,30 @@
-//! Two packages of one world that install the same path: found when they arrive, told at the
-//! end of the run, and never both published.
+//! Two packages of one world that install the same path, or of which one lost a soname that the other needs: found
+//! when they arrive, told at the end of the run, and never both published.
 
 use swarm_common::{
     digest::Digest,
     id::RunId,
     state::*,
-    wire::{base::UsrMerge, drone::Outcome, machine::DroneFacts, plan::PortagePackage},
+    wire::{
+        base::UsrMerge,
+        drone::Outcome,
+        machine::DroneFacts,
+        plan::{PlanEdge, PortagePackage},
+    },
 };
 use swarm_daemon::config::parse;
 use swarm_formats::portage::packages_index::PackagesIndex;
 use swarm_tests::api::{FakeDrone, Receiver, Swarm, facts, package_with, pebble, plan_of, until};
 
-/// A package, its slot, the files that it installs and its RDEPEND.
-type Made<'a> = (&'a str, &'a str, &'a [&'a str], &'a str);
+/// A package, its slot, the files that it installs and more of its metadata.
+type Made<'a> = (&'a str, &'a str, &'a [&'a str], &'a [(&'static str, &'a str)]);
 
-const MAILONE: Made<'_> = ("app-misc/mailone-1.0", "0", &["usr/bin/maildirmake"], "");
-const MAILTWO: Made<'_> = ("app-misc/mailtwo-1.0", "0", &["usr/bin/maildirmake", "usr/share/two"], "");
-const LONE: Made<'_> = ("app-misc/lone-1.0", "0", &["usr/bin/lone"], "");
+/// No more metadata.
+const NONE: &[(&str, &str)] = &[];
+
+const MAILONE: Made<'_> = ("app-misc/mailone-1.0", "0", &["usr/bin/maildirmake"], NONE);
+const MAILTWO: Made<'_> = ("app-misc/mailtwo-1.0", "0", &["usr/bin/maildirmake", "usr/share/two"], NONE);
+const LONE: Made<'_> = ("app-misc/lone-1.0", "0", &["usr/bin/lone"], NONE);
 
 fn planned(&(cpv, slot, ..): &Made<'_>) -> PortagePackage {
     let inputs = Digest::of(format!("{cpv}:{slot}").as_bytes());
@@ -28,7 +36,22 @@ fn planned(&(cpv, slot, ..): &Made<'_>) -> PortagePackage {
 async fn night(swarm: &Swarm, drone: &FakeDrone, world: &[Made<'_>]) -> RunId {
     let run = swarm.run().await.unwrap();
     let mut plan = plan_of(&world.iter().map(planned).collect::<Vec<_>>());
-    plan.edges.clear();
+    let needs = |from: u32, to: u32| PlanEdge {
+        from,
+        to,
+        build: false,
+        runtime: true,
+        slot_operator: false,
+        satisfied: false,
+    };
+    let cp = |made: &Made<'_>| made.0.rsplit_once('-').unwrap().0.to_owned();
+    let named = |made: &Made<'_>, other: &Made<'_>| made.3.contains(&("RDEPEND", &cp(other)));
+    let numbered = || (0..).zip(world);
+    plan.edges = numbered()
+        .flat_map(|(n, made)| {
+            numbered().filter(move |(_, other)| named(made, other)).map(move |(m, _)| needs(n, m))
+        })
+        .collect();
     drone.bring_plan(plan).await.unwrap();
     while !swarm.admin.run(run).await.unwrap().state.is_over() {
         let (attempt, order) = drone.build_order().await.unwrap();
@@ -37,8 +60,8 @@ async fn night(swarm: &Swarm, drone: &FakeDrone, world: &[Made<'_>]) -> RunId {
             (made.0, made.1)
                 == (target.portage().unwrap().cpv.as_str(), target.portage().unwrap().slot.as_str())
         };
-        let (_, _, files, rdepend) = world.iter().find(is).unwrap();
-        let bytes = package_with(target, files, &[("RDEPEND", rdepend)]);
+        let (_, _, files, metadata) = world.iter().find(is).unwrap();
+        let bytes = package_with(target, files, metadata);
         let artifacts = vec![drone.upload_bytes(attempt, target, bytes).await.unwrap()];
         assert!(drone.report(attempt, Outcome::Built { artifacts }).await.unwrap().accepted);
     }
@@ -102,10 +125,10 @@ async fn what_was_published_first_stays_until_the_two_have_different_files() {
     let (swarm, drone) = started().await;
     night(&swarm, &drone, &[MAILTWO]).await;
     // Another version of what is published comes later than the other package, and comes first.
-    let bumped = ("app-misc/mailtwo-1.1", "0", MAILTWO.2, "");
+    let bumped = ("app-misc/mailtwo-1.1", "0", MAILTWO.2, NONE);
     night(&swarm, &drone, &[MAILONE, bumped]).await;
     assert_eq!(published(&swarm).await, ["app-misc/mailtwo-1.1"]);
-    let parted = ("app-misc/mailone-1.1", "0", &["usr/bin/maildirmake.one"][..], "");
+    let parted = ("app-misc/mailone-1.1", "0", &["usr/bin/maildirmake.one"][..], NONE);
     let run = night(&swarm, &drone, &[parted, bumped]).await;
     assert_eq!(swarm.admin.run(run).await.unwrap().state, RunState::Succeeded);
     assert_eq!(published(&swarm).await, ["app-misc/mailone-1.1", "app-misc/mailtwo-1.1"]);
@@ -117,10 +140,10 @@ async fn slots_blockers_and_what_portage_ignores_do_not_collide() {
     let (swarm, drone) = started().await;
     let shared = ["etc/tool.conf", "usr/lib/python3.13/x.pyc"];
     let world = [
-        ("dev-libs/lib-1.0", "1", &["usr/lib64/liblib.so.1", shared[0]][..], ""),
-        ("dev-libs/lib-2.0", "2", &["usr/lib64/liblib.so.2", shared[0]][..], ""),
-        ("app-misc/one-1.0", "0", &["usr/bin/tool", shared[1]][..], "!<app-misc/two-2"),
-        ("app-misc/two-1.0", "0", &["usr/bin/tool", shared[1]][..], ""),
+        ("dev-libs/lib-1.0", "1", &["usr/lib64/liblib.so.1", shared[0]][..], NONE),
+        ("dev-libs/lib-2.0", "2", &["usr/lib64/liblib.so.2", shared[0]][..], NONE),
+        ("app-misc/one-1.0", "0", &["usr/bin/tool", shared[1]][..], &[("RDEPEND", "!<app-misc/two-2")][..]),
+        ("app-misc/two-1.0", "0", &["usr/bin/tool", shared[1]][..], NONE),
     ];
     let run = night(&swarm, &drone, &world).await;
     assert_eq!(swarm.admin.run(run).await.unwrap().state, RunState::Succeeded);
@@ -135,7 +158,8 @@ async fn two_paths_of_one_file_collide_where_usr_is_merged_and_nowhere_else() {
             let drone = swarm.enrol_with("one", true, DroneFacts { usr, ..facts() }).await.unwrap();
             swarm.profile().await.unwrap();
             let [one, two] = first.map(|path| vec![path]);
-            let world = [("app-misc/one-1.0", "0", &one[..], ""), ("app-misc/two-1.0", "0", &two[..], "")];
+            let world =
+                [("app-misc/one-1.0", "0", &one[..], NONE), ("app-misc/two-1.0", "0", &two[..], NONE)];
             night(&swarm, &drone, &world).await;
             let expected = if apart { 1 } else { 2 };
             assert_eq!(published(&swarm).await.len(), expected, "{usr:?} {first:?}");
@@ -151,7 +175,7 @@ async fn a_file_where_another_package_has_a_directory_collides() {
     for files in [["usr/share/x", "usr/share/x/y"], ["usr/share/x/y", "usr/share/x"]] {
         let (swarm, drone) = started().await;
         let [one, two] = files.map(|path| vec![path]);
-        let world = [("app-misc/one-1.0", "0", &one[..], ""), ("app-misc/two-1.0", "0", &two[..], "")];
+        let world = [("app-misc/one-1.0", "0", &one[..], NONE), ("app-misc/two-1.0", "0", &two[..], NONE)];
         night(&swarm, &drone, &world).await;
         assert_eq!(published(&swarm).await, ["app-misc/one-1.0"]);
     }
@@ -160,7 +184,7 @@ async fn a_file_where_another_package_has_a_directory_collides() {
 #[tokio::test]
 async fn lists_of_files_that_were_lost_are_made_anew_and_files_of_slots_do_collide() {
     let (swarm, drone) = started().await;
-    let one = ("dev-libs/lib-1.0", "1", &["usr/include/lib.h", "usr/include/liblib.h"][..], "");
+    let one = ("dev-libs/lib-1.0", "1", &["usr/include/lib.h", "usr/include/liblib.h"][..], NONE);
     night(&swarm, &drone, &[one]).await;
     let mut lost = 0;
     for file in std::fs::read_dir(swarm.state_dir().join("entries")).unwrap() {
@@ -171,7 +195,7 @@ async fn lists_of_files_that_were_lost_are_made_anew_and_files_of_slots_do_colli
         }
     }
     assert_eq!(lost, 1);
-    let two = ("dev-libs/lib-2.0", "2", one.2, "");
+    let two = ("dev-libs/lib-2.0", "2", one.2, NONE);
     night(&swarm, &drone, &[one, two]).await;
     assert_eq!(published(&swarm).await, ["dev-libs/lib-1.0"]);
     let told = "dev-libs/lib-2.0 is not published: it and dev-libs/lib-1.0 both install \
@@ -181,4 +205,73 @@ async fn lists_of_files_that_were_lost_are_made_anew_and_files_of_slots_do_colli
         status.concerns.iter().any(|c| c.what == told).then_some(())
     })
     .await;
+}
+
+const LIB_1: Made<'_> =
+    ("dev-libs/lib-1.0", "0", &["usr/lib64/liblib.so.1"], &[("PROVIDES", "x86_64: liblib.so.1")]);
+const LIB_2: Made<'_> =
+    ("dev-libs/lib-2.0", "0", &["usr/lib64/liblib.so.2"], &[("PROVIDES", "x86_64: liblib.so.2")]);
+
+fn app(requires: &'static str) -> [(&'static str, &'static str); 2] {
+    [("RDEPEND", "dev-libs/lib"), ("REQUIRES", requires)]
+}
+
+#[tokio::test]
+async fn a_program_is_rebuilt_for_a_library_that_lost_its_soname_and_until_then_both_stay_as_they_were() {
+    let (swarm, drone) = started().await;
+    let (old, new) = (app("x86_64: libc.so.6 liblib.so.1"), app("x86_64: libc.so.6 liblib.so.2"));
+    let old = ("app-misc/app-1.0", "0", &["usr/bin/app"][..], &old[..]);
+    let new = (old.0, old.1, old.2, &new[..]);
+    night(&swarm, &drone, &[LIB_1, old]).await;
+    assert_eq!(published(&swarm).await, ["app-misc/app-1.0", "dev-libs/lib-1.0"]);
+
+    let run = night(&swarm, &drone, &[LIB_2, old]).await;
+    let view = swarm.admin.run(run).await.unwrap();
+    assert_eq!((view.reused, view.state), (1, RunState::Partial));
+    assert_eq!(view.reason.unwrap(), "1 not published (libraries of packages to rebuild)");
+    assert_eq!(published(&swarm).await, ["app-misc/app-1.0", "dev-libs/lib-1.0"]);
+    let told =
+        "dev-libs/lib-2.0 is not published: app-misc/app-1.0 needs liblib.so.1, which it no longer has";
+    let status = swarm.admin.status().await.unwrap();
+    assert!(status.concerns.iter().any(|c| c.what == told), "{:?}", status.concerns);
+    let why = swarm.admin.why("lib", None).await.unwrap().lines.join("\n");
+    assert!(why.contains(told) && why.contains("The next run rebuilds"), "{why}");
+
+    let run = night(&swarm, &drone, &[LIB_2, new]).await;
+    let view = swarm.admin.run(run).await.unwrap();
+    assert_eq!((view.reused, view.state), (1, RunState::Succeeded));
+    assert_eq!(published(&swarm).await, ["app-misc/app-1.0", "dev-libs/lib-2.0"]);
+    assert!(swarm.admin.status().await.unwrap().healthy);
+    let why = swarm.admin.why("app", None).await.unwrap().lines.join("\n");
+    let told = "An earlier build is not reused: it needs liblib.so.1, which dev-libs/lib-2.0 no longer has.";
+    assert!(why.contains(told), "{why}");
+    let run = night(&swarm, &drone, &[LIB_2, new]).await;
+    assert_eq!(swarm.admin.run(run).await.unwrap().reused, 2);
+}
+
+#[tokio::test]
+async fn a_program_linked_with_a_soname_that_its_library_has_lost_is_not_published_beside_it() {
+    let (swarm, drone) = started().await;
+    night(&swarm, &drone, &[LIB_1]).await;
+    night(&swarm, &drone, &[LIB_2]).await;
+    let app = app("x86_64: liblib.so.1");
+    night(&swarm, &drone, &[LIB_2, ("app-misc/app-1.0", "0", &["usr/bin/app"], &app)]).await;
+    assert_eq!(published(&swarm).await, ["dev-libs/lib-2.0"]);
+    let told =
+        "app-misc/app-1.0 is not published: it needs liblib.so.1, which dev-libs/lib-2.0 does not have";
+    let status = swarm.admin.status().await.unwrap();
+    assert!(status.concerns.iter().any(|c| c.what == told), "{:?}", status.concerns);
+}
+
+#[tokio::test]
+async fn a_soname_that_moved_to_another_package_or_that_nothing_needs_is_not_lost() {
+    let (swarm, drone) = started().await;
+    let app = app("x86_64: libc.so.6 liblib.so.1");
+    let app = ("app-misc/app-1.0", "0", &["usr/bin/app"][..], &app[..]);
+    let moved = ("dev-libs/compat-1.0", "0", &["usr/lib64/compat/liblib.so.1"][..], LIB_1.3);
+    let other = ("app-misc/other-1.0", "0", &["usr/bin/other"][..], &[("REQUIRES", "x86_64: libc.so.6")][..]);
+    night(&swarm, &drone, &[LIB_1, app, other, moved]).await;
+    let run = night(&swarm, &drone, &[moved, LIB_2, app, other]).await;
+    assert_eq!(swarm.admin.run(run).await.unwrap().state, RunState::Succeeded);
+    assert_eq!(published(&swarm).await.len(), 4);
 }

@@ -3,6 +3,7 @@
 
 use super::{Decision, reuse};
 use crate::{
+    closure,
     command::Request,
     event::Event,
     fence::{Fence, fence},
@@ -195,6 +196,8 @@ fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdic
         }
         (Verdict::GiveUp { reason, lasting }, Job::Build(package)) => {
             let mut events = strike::forgive(swarm, package);
+            // What failed beside a program that may not start may succeed after its rebuild.
+            let lasting = lasting && !closure::conflicts(swarm, package);
             events.push(Event::PackageQuarantined { package, reason, lasting });
             events
         }

@@ -7,7 +7,7 @@ use crate::{
     keys::keys,
     plan, quarantine,
     shared::Shared,
-    state::{Built, Run, Swarm},
+    state::{Built, Package, Run, Swarm},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
@@ -37,8 +37,10 @@ pub(super) fn known(
     let own = profile.map(|profile| Paths::of(swarm, profile)).unwrap_or_default();
     let nodes = plan::nodes(report);
     let mut index = profile.map(|profile| Index::of(swarm, profile, None)).unwrap_or_default();
+    let keys = keys(report, &nodes);
+    let stored = |&node: &u32| swarm.built.get(&keys.get(node as usize)?.of(rule));
     let mut events = Vec::new();
-    for (n, (node, keys)) in nodes.iter().zip(keys(report, &nodes)).enumerate() {
+    for (n, (node, keys)) in nodes.iter().zip(&keys).enumerate() {
         let key = keys.of(rule);
         let package = PackageId(first.0 + n as u64);
         let members = || node.members.iter().map(|&m| &report.packages[m as usize]);
@@ -48,8 +50,10 @@ pub(super) fn known(
         let fits = |built: &&Built| {
             let stale = unknown && now.since(built.at) >= swarm.policy.live_max_age_ms;
             let fits = !swarm.rebuilds.contains_key(&key) && !stale && own.admit(&built.artifacts);
+            let needed = node.runtime.iter().chain(&node.cut).filter_map(stored);
+            let starts = starts_with(swarm, &built.artifacts, needed.flat_map(|built| &built.artifacts));
             // What does not fit is built, and the intake then refuses it with a reason.
-            fits && index.has_room(&built.artifacts)
+            fits && starts && index.has_room(&built.artifacts)
         };
         if let Some(built) = swarm.built.get(&key).filter(fits) {
             index.add(&built.artifacts);
@@ -75,14 +79,31 @@ pub(super) fn by_others(swarm: &Swarm, received: PackageId, artifacts: &Shared<V
                 p.build_key == package.build_key
                     && matches!(p.state, PackageState::Blocked | PackageState::Needed)
             });
-        if let Some((package, _)) = same
+        if let Some((package, record)) = same
             && Paths::of(swarm, &run.profile).admit(artifacts)
+            && starts_with(swarm, artifacts, installed(swarm, record))
             && Index::of(swarm, &run.profile, Some(run)).has_room(artifacts)
         {
             events.push(Event::PackageReused { package, artifacts: artifacts.clone() });
         }
     }
     events
+}
+
+/// Whether packages work with these versions of what they need: those may lack a soname that they were linked
+/// with, although their sub-slot, and so the build key, is the same.
+fn starts_with<'a>(swarm: &Swarm, these: &[Artifact], needed: impl Iterator<Item = &'a Artifact>) -> bool {
+    if swarm.collisions.is_empty() {
+        return true;
+    }
+    let needed: BTreeSet<Digest> = needed.map(|artifact| artifact.digest).collect();
+    these.iter().all(|artifact| swarm.collisions.lacking(artifact.digest, &needed).is_none())
+}
+
+/// What has been received of what a package needs at run time.
+fn installed<'s>(swarm: &'s Swarm, package: &'s Package) -> impl Iterator<Item = &'s Artifact> {
+    let needed = package.runtime_deps.iter().chain(&package.cut_deps);
+    needed.filter_map(|id| swarm.packages.get(id)).flat_map(|needed| needed.artifacts.iter())
 }
 
 /// The artifacts in a profile's index, plus those that a run adds to it.

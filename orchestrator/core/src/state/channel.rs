@@ -20,7 +20,7 @@ pub struct Channel {
     pub revision: u64,
     /// Its contents by digest. The contents are closed: whatever one of them needs is among them.
     pub held: BTreeMap<Digest, Held>,
-    /// Packages left out because they install the same paths as something in the channel.
+    /// Packages left out because they cannot be installed beside something in the channel.
     #[serde(default)]
     pub apart: BTreeMap<Digest, Apart>,
     /// For Nix: what each attribute and host is at, all of it served.

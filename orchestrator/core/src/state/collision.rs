@@ -1,24 +1,63 @@
-//! Packages that install the same paths, or of which one installs a file where the other has a
-//! directory. Portage refuses to merge the second of them, so a channel offers only one of the two.
+//! Packages that cannot be installed together. Portage refuses to merge two packages that install the same
+//! paths, or of which one installs a file where the other has a directory. A program does not start beside
+//! a version of a library that no longer has the soname it was linked with. A channel offers only one of the two.
 //!
-//! The shell knows which files a package has. It compares each new package with all stored ones, so
-//! a pair is found regardless of the runs or profiles it comes from.
+//! The shell knows which files and sonames a package has. It compares each new package with all
+//! stored ones, so a pair is found regardless of the runs or profiles it comes from.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_common::{cpv::Cpv, digest::Digest, time::TimeMs};
+use swarm_common::{
+    cpv::Cpv, digest::Digest, id::PackageId, name::Name, time::TimeMs, wire::concern::ConcernKind,
+};
 
 /// The shortest time a pair is kept, in milliseconds: one of the two may not have been reported
 /// yet.
 const KEPT_MS: u64 = 24 * 3600 * 1000;
 
-/// Two stored packages that install the same paths.
+/// Two stored packages that cannot be installed together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collision {
     /// Digests of the two.
     pub artifacts: [Digest; 2],
-    /// The paths that both install.
-    pub shared: SharedPaths,
+    /// What prevents it, as seen from the first of them.
+    #[serde(rename = "shared")]
+    pub conflict: Conflict,
+}
+
+/// Why a package cannot be installed beside another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Conflict {
+    /// Both install these paths.
+    Paths(SharedPaths),
+    /// It lacks sonames that other versions of it have and that the other one needs.
+    Lost {
+        /// The sonames.
+        lost: Vec<String>,
+    },
+    /// It needs sonames that other versions of the other one have.
+    Needs {
+        /// The sonames.
+        needs: Vec<String>,
+    },
+}
+
+impl Conflict {
+    /// The same conflict, as seen from the other package.
+    fn of_other(&self) -> Self {
+        match self {
+            Self::Paths(shared) => Self::Paths(shared.clone()),
+            Self::Lost { lost } => Self::Needs { needs: lost.clone() },
+            Self::Needs { needs } => Self::Lost { lost: needs.clone() },
+        }
+    }
+
+    /// Whether it is about sonames, so that it ends with a rebuild of the package that needs them.
+    #[must_use]
+    pub fn is_of_sonames(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Needs { .. })
+    }
 }
 
 /// Paths that two packages install.
@@ -42,20 +81,27 @@ impl SharedPaths {
 
 /// All known pairs, listed under both artifacts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Collisions(BTreeMap<Digest, BTreeMap<Digest, (TimeMs, SharedPaths)>>);
+pub struct Collisions(BTreeMap<Digest, BTreeMap<Digest, (TimeMs, Conflict)>>);
 
 impl Collisions {
     pub(crate) fn note(&mut self, at: TimeMs, collision: &Collision) {
-        let [one, other] = collision.artifacts;
-        for (one, other) in [(one, other), (other, one)] {
-            self.0.entry(one).or_default().insert(other, (at, collision.shared.clone()));
+        let ([one, other], conflict) = (collision.artifacts, &collision.conflict);
+        for (one, other, conflict) in [(one, other, conflict.clone()), (other, one, conflict.of_other())] {
+            self.0.entry(one).or_default().insert(other, (at, conflict));
         }
     }
 
     /// The artifacts that cannot be installed beside an artifact.
-    pub fn of(&self, artifact: Digest) -> impl Iterator<Item = (Digest, &SharedPaths)> {
+    pub fn of(&self, artifact: Digest) -> impl Iterator<Item = (Digest, &Conflict)> {
         let others = self.0.get(&artifact).into_iter().flatten();
-        others.map(|(&other, (_, shared))| (other, shared))
+        others.map(|(&other, (_, conflict))| (other, conflict))
+    }
+
+    /// The first of `others` that does not have a soname which an artifact was linked with.
+    #[must_use]
+    pub fn lacking(&self, artifact: Digest, others: &BTreeSet<Digest>) -> Option<Digest> {
+        let needs = |conflict: &Conflict| matches!(conflict, Conflict::Needs { .. });
+        self.of(artifact).find(|(other, conflict)| needs(conflict) && others.contains(other)).map(|(o, _)| o)
     }
 
     /// Whether no pair is known.
@@ -75,22 +121,43 @@ impl Collisions {
     }
 }
 
-/// A package that a channel does not offer because it offers another with the same paths.
+/// A package that a channel does not offer because it offers another one that it cannot be installed beside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Apart {
     /// The package left out.
     pub cpv: Cpv,
     /// The package offered.
     pub beside: Cpv,
-    /// The paths that both install.
-    pub shared: SharedPaths,
+    /// Why it is left out.
+    #[serde(rename = "shared")]
+    pub conflict: Conflict,
 }
 
 impl Apart {
-    /// Both packages and the paths, in one line.
+    /// Both packages and the reason, in one line.
     #[must_use]
     pub fn words(&self) -> String {
-        let Self { cpv, beside, shared } = self;
-        format!("{cpv} is not published: it and {beside} both install {}", shared.words())
+        let Self { cpv, beside, conflict } = self;
+        let why = match conflict {
+            Conflict::Paths(shared) => format!("it and {beside} both install {}", shared.words()),
+            Conflict::Lost { lost } => format!("{beside} needs {}, which it no longer has", lost.join(", ")),
+            Conflict::Needs { needs } => {
+                format!("it needs {}, which {beside} does not have", needs.join(", "))
+            }
+        };
+        format!("{cpv} is not published: {why}")
+    }
+
+    /// What [`ConcernKind`] says of it, as the first of several.
+    pub(crate) fn concern(&self, profile: &Name, package: PackageId, others: u64) -> ConcernKind {
+        let (mut paths, mut path_count, mut lost, mut needs) = (Vec::new(), 0, Vec::new(), Vec::new());
+        match &self.conflict {
+            Conflict::Paths(shared) => (paths, path_count) = (shared.first.clone(), shared.count),
+            Conflict::Lost { lost: sonames } => lost.clone_from(sonames),
+            Conflict::Needs { needs: sonames } => needs.clone_from(sonames),
+        }
+        let (cpv, beside) = (self.cpv.clone(), self.beside.clone());
+        let profile = profile.clone();
+        ConcernKind::FilesCollide { profile, package, cpv, beside, paths, path_count, lost, needs, others }
     }
 }

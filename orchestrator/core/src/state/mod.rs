@@ -28,7 +28,7 @@ pub use build::{BuildRecord, Builds, RunRecord};
 pub use calendar::{Due, DueOutcome, Forecast, Pause, Schedule, Timer};
 pub use candidate::{Candidates, Refused, Trial};
 pub use channel::{Channel, ChannelRoot, Generation, Held, History};
-pub use collision::{Apart, Collision, Collisions, SharedPaths};
+pub use collision::{Apart, Collision, Collisions, Conflict, SharedPaths};
 pub use drone::{Drone, Grounding, Removed};
 pub use healing::{Act, Healing, Tried, UnderWay};
 pub use inputs::{Fields, Inputs};

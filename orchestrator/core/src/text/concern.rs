@@ -1,7 +1,7 @@
 //! Texts of concerns: title, full line, and what comes next.
 
 use super::{lack, offline, paused, remedy::with, span};
-use crate::state::{Apart, SharedPaths};
+use crate::state::{Apart, Conflict, SharedPaths};
 use swarm_common::{
     state::{HealOutcome, HealStep},
     wire::concern::{Action, ConcernKind, LastStep, RecordKind},
@@ -38,7 +38,7 @@ pub fn title(fact: &ConcernKind) -> String {
         NoSuchMachine { profile, system, features, .. } => lack(profile, system, features),
         RunFailed { profile, .. } => format!("the last run of {profile} failed"),
         PackagesQuarantined { profile, .. } => format!("packages of {profile} are quarantined"),
-        FilesCollide { profile, .. } => format!("packages of {profile} install the same files"),
+        FilesCollide { profile, .. } => format!("packages of {profile} cannot be installed together"),
         ResolverRefused { profile, evaluation: true, .. } => {
             format!("attributes of {profile} cannot be evaluated")
         }
@@ -130,9 +130,13 @@ pub fn what(fact: &ConcernKind) -> String {
                 _ => format!("{alike} packages failed with the same error in {run}{also}: {why}"),
             }
         }
-        FilesCollide { cpv, beside, paths, path_count, others, .. } => {
-            let shared = SharedPaths { count: *path_count, first: paths.clone() };
-            let apart = Apart { cpv: cpv.clone(), beside: beside.clone(), shared };
+        FilesCollide { cpv, beside, paths, path_count, lost, needs, others, .. } => {
+            let conflict = match (&lost[..], &needs[..]) {
+                ([], []) => Conflict::Paths(SharedPaths { count: *path_count, first: paths.clone() }),
+                ([], needs) => Conflict::Needs { needs: needs.to_vec() },
+                (lost, _) => Conflict::Lost { lost: lost.to_vec() },
+            };
+            let apart = Apart { cpv: cpv.clone(), beside: beside.clone(), conflict };
             format!("{}{}", apart.words(), and_more(*others, " packages"))
         }
         ResolverRefused { run, profile, atoms, others, why, evaluation: true } => {

@@ -2,10 +2,12 @@
 
 use crate::{
     changes::{self, Change},
-    state::{Package, Swarm},
+    kept,
+    state::{Conflict, Package, Swarm},
     text::sentence,
 };
 use std::collections::BTreeSet;
+use swarm_common::wire::drone::Target;
 
 /// Number of changed values shown.
 const TOLD: usize = 6;
@@ -35,11 +37,30 @@ pub(super) fn told(swarm: &Swarm, package: &Package) -> Vec<String> {
             ))),
         }
     }
+    lines.extend(lost(swarm, package));
     if let Some(wanted) = swarm.rebuilds.get(&package.build_key) {
         let reason = if wanted.reason.is_empty() { String::new() } else { format!(": {}", wanted.reason) };
         lines.push(sentence(&format!("An admin has requested a rebuild{reason}")));
     }
     lines
+}
+
+/// The library that lost a soname of an earlier build of the package, which is why that is not reused.
+fn lost(swarm: &Swarm, package: &Package) -> Option<String> {
+    let needed = package.runtime_deps.iter().chain(&package.cut_deps).filter_map(|id| swarm.packages.get(id));
+    needed.filter(|_| !package.reused).flat_map(|needed| needed.artifacts.iter()).find_map(|library| {
+        swarm.collisions.of(library.digest).find_map(|(other, conflict)| {
+            let Conflict::Lost { lost } = conflict else { return None };
+            let old = kept::artifacts_among(swarm, &|artifact| artifact.digest == other);
+            let is_own = |target: &Target| old.iter().any(|old| old.target.title() == target.title());
+            let (library, sonames) = (library.target.title(), lost.join(", "));
+            package.targets.iter().any(is_own).then(|| {
+                sentence(&format!(
+                    "An earlier build is not reused: it needs {sonames}, which {library} no longer has"
+                ))
+            })
+        })
+    })
 }
 
 /// Describes a changed value. For lists of words, the added and removed words.

@@ -181,15 +181,7 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<ConcernKind>) {
     found.extend(quarantined(swarm, id, run));
     let mut apart = run.packages.iter().filter_map(|&p| Some((p, channel::apart(swarm, p)?)));
     if let Some((package, first)) = apart.next() {
-        found.push(ConcernKind::FilesCollide {
-            profile: profile.clone(),
-            package,
-            cpv: first.cpv.clone(),
-            beside: first.beside.clone(),
-            paths: first.shared.first.clone(),
-            path_count: first.shared.count,
-            others: apart.count() as u64,
-        });
+        found.push(first.concern(&profile, package, apart.count() as u64));
     }
     if let Some(problem) = run.problems.first() {
         found.push(ConcernKind::ResolverRefused {

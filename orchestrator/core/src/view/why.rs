@@ -224,6 +224,9 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
                     Action::Promote { profile: profile.clone() }.command()
                 ),
             },
+            Some((first, apart)) if first == id && apart.conflict.is_of_sonames() => {
+                format!("It is stored. {}. The next run rebuilds the package that needs it.", apart.words())
+            }
             Some((first, apart)) if first == id => format!(
                 "It is stored. {}, and Portage does not overwrite files of another package. Drop one of \
                  the two, keep it from installing them (a USE flag, a patch), or make one block the other.",

@@ -11,7 +11,7 @@ use swarm_common::{
 };
 use swarm_core::{
     Command, kept,
-    state::{Collision, SharedPaths},
+    state::{Collision, Conflict, SharedPaths},
     view,
 };
 
@@ -50,10 +50,10 @@ fn night(kit: &mut Kit, plan: PlanReport, pairs: &[(&str, &str)]) -> RunId {
             v if v == other => Some(one),
             _ => None,
         });
-        let shared = SharedPaths { count: 1, first: vec!["/usr/bin/tool".into()] };
+        let conflict = Conflict::Paths(SharedPaths { count: 1, first: vec!["/usr/bin/tool".into()] });
         let found = others
             .filter_map(|other| stored(kit, other))
-            .map(|other| Collision { artifacts: [own, other], shared: shared.clone() });
+            .map(|other| Collision { artifacts: [own, other], conflict: conflict.clone() });
         let found = found.collect();
         kit.must(Command::NoteCollisions(found));
         kit.deliver(DroneId(1), &got).unwrap();
@@ -118,4 +118,44 @@ fn pairs_are_forgotten_with_what_is_stored() {
         night(&mut kit, plan(&[&format!("lone-{n}")], &[]), &[]);
     }
     assert!(kit.swarm.collisions.is_empty());
+}
+
+#[test]
+fn what_failed_beside_a_program_whose_library_lost_its_soname_is_tried_again_with_the_rebuilt_one() {
+    let mut kit = Kit::new(&["a"]);
+    night(&mut kit, plan(&["lib-1", "app-1"], &[(1, 0)]), &[]);
+    let second = || {
+        let build = PlanEdge { build: true, runtime: false, ..plan(&["a-1"], &[(2, 1)]).edges[0].clone() };
+        let mut plan = plan(&["lib-2", "app-1", "other-1"], &[(1, 0)]);
+        plan.edges.push(build);
+        plan
+    };
+    kit.pass(60_000, &[DroneId(1)]);
+    let run = kit.plan(second());
+    let lib = kit.claim(DroneId(1)).unwrap();
+    let lost = Conflict::Lost { lost: vec!["liblib.so.1".into()] };
+    let pair = [artifacts(DroneId(1), &lib)[0].digest, stored(&kit, "app-1").unwrap()];
+    kit.must(Command::NoteCollisions(vec![Collision { artifacts: pair, conflict: lost }]));
+    kit.deliver(DroneId(1), &lib).unwrap();
+    while !kit.swarm.runs[&run].state.is_over() {
+        match kit.claim(DroneId(1)) {
+            Some(other) => kit.fail(DroneId(1), &other, FailureClass::Package, "app: cannot start"),
+            None => kit.pass(60_000, &[DroneId(1)]),
+        }
+    }
+    assert_eq!(held(&kit), ["app-1", "lib-1"]);
+
+    kit.pass(60_000, &[DroneId(1)]);
+    let third = kit.plan(second());
+    let states = kit.swarm.runs[&third].packages.iter().map(|id| {
+        let package = &kit.swarm.packages[id];
+        (package.title(), package.state)
+    });
+    let states: Vec<_> = states.collect();
+    let expected = [
+        ("app/lib-2".to_owned(), PackageState::Received),
+        ("app/app-1".to_owned(), PackageState::Needed),
+        ("app/other-1".to_owned(), PackageState::Blocked),
+    ];
+    assert_eq!(states, expected);
 }

@@ -4,7 +4,7 @@
 use crate::store::entries::{EntriesError, EntryBook};
 use std::cmp::Reverse;
 use swarm_common::wire::{artifact::Artifact, base::UsrMerge};
-use swarm_core::state::{Collision, SharedPaths};
+use swarm_core::state::{Collision, Conflict, SharedPaths};
 use swarm_formats::portage::blocker;
 
 /// Paths to report per pair, and the most characters of each.
@@ -46,7 +46,8 @@ pub fn find(
                     continue;
                 }
             };
-            found.push(Collision { artifacts: [new.digest, other.digest], shared });
+            found
+                .push(Collision { artifacts: [new.digest, other.digest], conflict: Conflict::Paths(shared) });
             pairs += 1;
             if pairs == PAIRS {
                 break;

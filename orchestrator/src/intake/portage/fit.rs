@@ -1,7 +1,7 @@
 //! Compares arrived packages with those that they are to be published with: the libraries that they need, the
 //! size of the index, and the paths that they install.
 
-use super::{Portage, Taken, collisions, sonames};
+use super::{Portage, Taken, collisions, lost, sonames};
 use crate::{
     intake::{AcceptError, ReceiveError, builder::Fit},
     store::{disk::DiskError, entries::EntriesError},
@@ -54,7 +54,7 @@ impl Portage {
         Ok(Fit { failure: None, collisions: self.collisions(drone, arrived, usr).await? })
     }
 
-    /// Stored packages that install the same paths as `arrived`, where `/usr` is merged as `usr` says.
+    /// Stored packages that cannot be installed together with `arrived`, where `/usr` is merged as `usr` says.
     /// The engine is asked last, and files that it does not know yet are compared too, so that of two packages
     /// that arrive together the later one sees the earlier.
     async fn collisions(
@@ -64,21 +64,28 @@ impl Portage {
         usr: UsrMerge,
     ) -> Result<Vec<Collision>, ReceiveError> {
         let failed = |error: EntriesError| AcceptError::Failed(error.to_string());
-        let (this, own) = (self.clone(), arrived.to_vec());
-        let suspects = tokio::task::spawn_blocking(move || this.entries.suspects(&own));
-        let suspects = suspects.await?.map_err(failed)?;
-        let is_suspect = |digest| self.entries.is_suspect(&suspects, digest);
-        // The drone of the other artifacts does not matter here.
+        let (this, arrived) = (self.clone(), arrived.to_vec());
+        let find = move || {
+            let suspects = this.entries.suspects(&arrived)?;
+            let others = this.stored(drone, &|other| this.entries.is_suspect(&suspects, other.digest));
+            let mut found = collisions::find(&this.entries, &arrived, others, usr)?;
+            let others = this.stored(drone, &lost::concerns(&this.entries, &arrived)?);
+            found.extend(lost::find(&this.entries, &arrived, &others, || this.stored(drone, &|_| true))?);
+            Ok(found)
+        };
+        Ok(tokio::task::spawn_blocking(find).await?.map_err(failed)?)
+    }
+
+    /// The stored packages that are asked for.
+    fn stored(&self, drone: DroneId, asked_for: &dyn Fn(&Artifact) -> bool) -> Vec<Artifact> {
+        // The drone does not matter here.
         let untold =
             |(&(attempt, digest), taken): (&_, &Taken)| taken.clone().artifact(attempt, drone, digest);
-        let untold: Vec<Artifact> =
-            self.taken().iter().map(untold).filter(|a| is_suspect(a.digest)).collect();
-        let mut others = self.engine.read(|swarm| kept::artifacts_among(swarm, &is_suspect));
-        let is_known: BTreeSet<Digest> = others.iter().map(|other| other.digest).collect();
-        others.extend(untold.into_iter().filter(|other| !is_known.contains(&other.digest)));
-        let (this, arrived) = (self.clone(), arrived.to_vec());
-        let find = move || collisions::find(&this.entries, &arrived, others, usr);
-        Ok(tokio::task::spawn_blocking(find).await?.map_err(failed)?)
+        let untold: Vec<Artifact> = self.taken().iter().map(untold).filter(asked_for).collect();
+        let mut stored = self.engine.read(|swarm| kept::artifacts_among(swarm, asked_for));
+        let is_known: BTreeSet<Digest> = stored.iter().map(|other| other.digest).collect();
+        stored.extend(untold.into_iter().filter(|other| !is_known.contains(&other.digest)));
+        stored
     }
 
     /// The libraries that these packages, built by one attempt, need at run time and that nothing

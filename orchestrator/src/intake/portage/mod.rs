@@ -4,6 +4,7 @@ mod accept;
 mod collisions;
 mod fit;
 mod identity;
+mod lost;
 mod noted;
 mod sonames;
 

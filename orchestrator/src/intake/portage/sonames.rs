@@ -12,7 +12,7 @@
 //! received.
 
 use crate::store::entries::{EntriesError, EntryBook};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::wire::artifact::Artifact;
 use swarm_core::closure::Surroundings;
 use swarm_formats::portage::sonames::parse;
@@ -20,24 +20,43 @@ use swarm_formats::portage::sonames::parse;
 /// The most sonames to list in a message.
 const TOLD: usize = 5;
 
-fn runtime_needs(entries: &EntryBook, artifact: &Artifact) -> Result<String, EntriesError> {
+/// The run-time dependencies of a stored package.
+///
+/// # Errors
+/// It cannot be read.
+pub fn runtime_needs(entries: &EntryBook, artifact: &Artifact) -> Result<String, EntriesError> {
     let entry = entries.entry(artifact)?;
     Ok(format!("{} {} ", entry.get("RDEPEND"), entry.get("PDEPEND")))
 }
 
-/// Whether dependencies name the package `category/name`, in any version.
-fn names(dependencies: &str, cp: &str) -> bool {
-    dependencies.split_whitespace().any(|atom| {
-        let atom = atom.trim_start_matches(['<', '>', '=', '~']);
-        let rest = atom.strip_prefix(cp);
-        rest.is_some_and(|rest| {
-            rest.is_empty()
-                || rest.starts_with([':', '['])
-                || rest
-                    .strip_prefix('-')
-                    .is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
-        })
-    })
+/// The packages that dependencies name, as `category/name`.
+pub struct Named(BTreeSet<String>);
+
+impl Named {
+    /// Reads dependencies. A name that ends like a version counts with and without that end.
+    pub fn of(dependencies: &str) -> Self {
+        let mut names = BTreeSet::new();
+        for word in dependencies.split_whitespace() {
+            let word = word.trim_start_matches(['<', '>', '=', '~']);
+            let atom = word.split([':', '[']).next().unwrap_or_default();
+            let is_version = |&(at, _): &(usize, &str)| {
+                atom.get(at + 1..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            };
+            names.extend(
+                atom.match_indices('-')
+                    .filter(is_version)
+                    .filter_map(|(at, _)| atom.get(..at))
+                    .map(str::to_owned),
+            );
+            names.insert(atom.to_owned());
+        }
+        Self(names)
+    }
+
+    /// Whether the package `category/name` is named, in any version.
+    pub fn has(&self, cp: &str) -> bool {
+        self.0.contains(cp)
+    }
 }
 
 /// Why packages that one attempt built must be refused, in one line; `None` if they are fine.
@@ -80,10 +99,9 @@ pub fn unprovided(
     if !lacking.is_empty() {
         // To avoid cycles, a plan may leave out an edge for a dependency that the base satisfies.
         let needs = arrived.iter().chain(&around.runtime).map(|artifact| runtime_needs(entries, artifact));
-        let needs = needs.collect::<Result<String, _>>()?;
-        lacking.retain(|soname, _| {
-            of.get(soname).is_none_or(|provider| !names(&needs, provider.target.family()))
-        });
+        let needs = Named::of(&needs.collect::<Result<String, _>>()?);
+        lacking
+            .retain(|soname, _| of.get(soname).is_none_or(|provider| !needs.has(provider.target.family())));
     }
     let Some(user) = lacking.values().next() else { return Ok(None) };
     let told = lacking.keys().take(TOLD).map(|soname| match of.get(soname) {
@@ -113,7 +131,7 @@ mod tests {
             ("dev-libs/foo-bar dev-libs/foobar !dev-libs/foo", false),
             ("", false),
         ] {
-            assert_eq!(names(dependencies, "dev-libs/foo"), expected, "{dependencies}");
+            assert_eq!(Named::of(dependencies).has("dev-libs/foo"), expected, "{dependencies}");
         }
     }
 }

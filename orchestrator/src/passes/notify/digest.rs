@@ -88,10 +88,10 @@ fn quarantined(swarm: &Swarm, broken: &[Alike], lines: &mut Vec<String>) {
     }
 }
 
-/// The packages that are not published because another package has the same files.
+/// The packages that are not published because they cannot be installed beside others.
 fn collide(apart: &[(PackageId, &Apart)], lines: &mut Vec<String>) {
     if !apart.is_empty() {
-        lines.push("File collisions:".to_owned());
+        lines.push("Not published:".to_owned());
     }
     lines.extend(apart.iter().take(LINES).map(|(_, apart)| format!("  {}", apart.words())));
     if apart.len() > LINES {
