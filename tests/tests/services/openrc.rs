@@ -195,3 +195,21 @@ fn a_drone_is_in_a_control_group_that_may_limit_its_builds_at_every_start_and_a_
         .unwrap();
     assert_eq!(left, "");
 }
+
+#[test]
+fn a_work_dir_that_is_a_mount_point_is_emptied_at_the_start_and_builds_run_in_it() {
+    let services = start();
+    let at = "/var/tmp/swarm-drone";
+    services.machine.must(&["mkdir", "-p", at]).unwrap();
+    services.machine.must(&["mount", "-t", "tmpfs", "tmpfs", at]).unwrap();
+    services
+        .machine
+        .must(&["sh", "-c", &format!("mkdir -p {at}/roots/a1 && touch {at}/roots/a1/left")])
+        .unwrap();
+    services.start_drone("").unwrap();
+    assert_eq!(services.machine.must(&["find", at, "-name", "left"]).unwrap(), "");
+    services.build_something(3).unwrap();
+    let run = services.run_ends().unwrap();
+    assert_eq!(run.state, RunState::Succeeded, "{}", services.log(DRONE));
+    services.machine.must(&["mountpoint", at]).unwrap();
+}
