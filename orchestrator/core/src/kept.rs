@@ -4,7 +4,7 @@ use crate::{
     base,
     state::{BuildRecord, Package, Profile, Swarm},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use swarm_common::{
     digest::Digest,
     id::{AttemptId, RunId},
@@ -22,7 +22,12 @@ pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
 /// The artifacts of all profiles that are asked for.
 #[must_use]
 pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(&Artifact) -> bool) -> Vec<Artifact> {
-    once(wanted(swarm, None).filter(|artifact| asked_for(artifact)))
+    // Runs and generations have most artifacts in common.
+    let mut asked = HashMap::new();
+    once(
+        wanted(swarm, None)
+            .filter(|artifact| *asked.entry(artifact.digest).or_insert_with(|| asked_for(artifact))),
+    )
 }
 
 /// Tells which builds have an artifact that is kept, also as a part of a base.
