@@ -174,10 +174,8 @@ async fn on_sqlite_no_package_is_given_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_redis_no_package_is_given_twice() {
     let redis = Redis::start().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let mark = folder.path().join("journal.mark");
-    let journal = RedisJournal::open(&RedisSettings::at(&redis.url()), "a test", "", &mark).unwrap();
+    let journal = RedisJournal::open(&RedisSettings::at(&redis.url()), "a test", "", None).unwrap();
     never_twice(Box::new(journal)).await;
-    let again = RedisJournal::open(&RedisSettings::at(&redis.url()), "another", "", &mark);
+    let again = RedisJournal::open(&RedisSettings::at(&redis.url()), "another", "", None);
     assert_eq!(again.unwrap().lead().unwrap(), Lead::Ours, "the lock was given up");
 }

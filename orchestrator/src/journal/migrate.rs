@@ -106,10 +106,8 @@ impl End {
                 Ok(Opened { journal: Box::new(SqliteJournal::open(path)?), events: 0, _held: held })
             }
             Self::Redis(settings) => {
-                // High-water marks belong to individual machines; a migration takes what the
-                // journal has.
-                let nowhere = std::env::temp_dir().join(format!("journal-{}.mark", random::id()));
-                let journal = RedisJournal::open(settings, &random::id(), "journal migrate", &nowhere)?;
+                // A mark belongs to one machine; a migration takes what the journal has.
+                let journal = RedisJournal::open(settings, &random::id(), "journal migrate", None)?;
                 Ok(Opened { journal: Box::new(journal), events: 0, _held: None })
             }
         }

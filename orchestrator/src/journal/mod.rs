@@ -148,7 +148,7 @@ pub fn open(
         return Ok(Box::new(SqliteJournal::open(&file(state_dir))?));
     };
     let address = redis.address.as_deref().unwrap_or(own_address);
-    Ok(Box::new(RedisJournal::open(redis, &crate::random::id(), address, &mark)?))
+    Ok(Box::new(RedisJournal::open(redis, &crate::random::id(), address, Some(&mark))?))
 }
 
 /// Reads in parallel with the writer.

@@ -64,7 +64,7 @@ impl SqliteJournal {
     /// # Errors
     /// The journal cannot be opened, has an unsupported format, or has disappeared.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let mark = Mark::open(&path.with_extension("mark"))?;
+        let mark = Mark::open(Some(&path.with_extension("mark")))?;
         if !path.try_exists().map_err(|e| unusable(path, &e))? {
             begin(path, &mark)?;
         }

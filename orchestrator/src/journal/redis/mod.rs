@@ -59,7 +59,7 @@ impl RedisJournal {
         settings: &RedisSettings,
         id: &str,
         address: &str,
-        mark: &Path,
+        mark: Option<&Path>,
     ) -> Result<Self, JournalError> {
         Ok(Self {
             link: Link::new(settings)?,
@@ -102,7 +102,6 @@ impl RedisJournal {
     }
 
     fn lost(&self, known: u64, found: u64) -> JournalError {
-        tracing::debug!(known, found, mark = %self.mark.path().display(), "the tail is lost");
         JournalError::LostTail { journal: self.link.name(), known, found }
     }
 

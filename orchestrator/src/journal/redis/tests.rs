@@ -44,7 +44,7 @@ impl Machine {
     fn open(&self) -> RedisJournal {
         let id = format!("{:p}-{}", self, self.opened.fetch_add(1, Ordering::Relaxed));
         let mark = self.folder.path().join("journal.mark");
-        RedisJournal::open(&self.settings, &id, "http://nas:8100", &mark).unwrap()
+        RedisJournal::open(&self.settings, &id, "http://nas:8100", Some(&mark)).unwrap()
     }
 
     /// Leads a journal with this many events.

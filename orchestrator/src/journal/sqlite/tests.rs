@@ -290,6 +290,34 @@ fn a_journal_that_lost_acknowledged_events_is_refused_and_left_alone_whatever_th
 
 // fault: 49
 #[test]
+fn a_mark_with_any_changed_byte_is_named_and_the_journal_is_not_blamed() {
+    let (folder, _) = cut_off();
+    drop(open(&folder).map(|mut journal| append(&mut journal, 0, &[])));
+    let path = folder.path().join("journal.mark");
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        fs::write(&path, &changed).unwrap();
+        match open(&folder) {
+            // A line break is no part of a mark.
+            Ok(_) => assert_eq!(at, whole.len() - 1),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(
+                    error.contains("journal.mark") && error.contains("--accept-new"),
+                    "byte {at}: {error}"
+                );
+                assert!(!error.contains("lost acknowledged"), "byte {at}: {error}");
+            }
+        }
+    }
+    Mark::discard(&path).unwrap();
+    assert_eq!(load(&mut open(&folder).unwrap()).unwrap().records, records(1, 50));
+}
+
+// fault: 49
+#[test]
 fn a_journal_that_has_what_its_mark_knows_is_taken_as_it_is() {
     let whole: [(&str, Damage); 4] = [
         ("a kill", |_, _| {}),
