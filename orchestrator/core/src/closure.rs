@@ -3,6 +3,7 @@
 
 use crate::{
     channel,
+    shared::Shared,
     state::{Package, Run, Swarm},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +89,7 @@ pub fn with_needs(swarm: &Swarm, packages: impl IntoIterator<Item = PackageId>) 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Surroundings {
     /// The sonames provided by the base, by multilib category; empty if unknown.
-    pub base: BTreeMap<String, BTreeSet<String>>,
+    pub base: Shared<BTreeMap<String, BTreeSet<String>>>,
     /// Received artifacts of its run-time closure.
     pub runtime: Vec<Artifact>,
     /// Whether `runtime` is complete.

@@ -14,7 +14,7 @@ use swarm_common::{id::*, state::*, time::TimeMs};
 pub fn blocked_on(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
     let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
     let mut seen = BTreeSet::new();
-    let mut open: Vec<PackageId> = package.build_deps.clone();
+    let mut open: Vec<PackageId> = package.build_deps.to_vec();
     let mut missing = BTreeSet::new();
     while let Some(next) = open.pop() {
         if !seen.insert(next) {

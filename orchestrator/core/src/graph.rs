@@ -5,6 +5,7 @@
 //! **bundle** and become installable together. Each bundle and each package counts what it still
 //! waits for, so the cost of a receipt is proportional to the edges it touches.
 
+use crate::shared::Shared;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,7 @@ struct Task {
     /// The bundle that the package is a member of.
     bundle: u32,
     /// Bundles that its build needs.
-    needs: Vec<u32>,
+    needs: Shared<Vec<u32>>,
     /// Position in topological order: a node comes before everything that it waits for.
     order: u32,
     work_ms: u64,
@@ -31,16 +32,16 @@ struct Task {
 /// Packages that become installable together.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Bundle {
-    members: Vec<u32>,
+    members: Shared<Vec<u32>>,
     /// Number of members not yet received, plus bundles needed at run time that are not
     /// installable.
     unmet: u32,
     /// Bundles that this one needs at run time.
-    needs: Vec<u32>,
+    needs: Shared<Vec<u32>>,
     /// Bundles that need this one at run time.
-    needed_by: Vec<u32>,
+    needed_by: Shared<Vec<u32>>,
     /// Packages whose build needs this bundle.
-    builders: Vec<u32>,
+    builders: Shared<Vec<u32>>,
     /// Position in the same order as [`Task::order`].
     order: u32,
     /// Length of the longest chain of work that waits for the bundle, in milliseconds.
@@ -69,39 +70,53 @@ impl Graph {
     pub fn new(build: &[Vec<u32>], runtime: &[Vec<u32>]) -> (Self, Vec<u32>, Vec<u32>) {
         let bundle_of = components(runtime);
         let count = bundle_of.iter().max().map_or(0, |&max| max as usize + 1);
-        let mut bundles = vec![Bundle::default(); count];
+        let lists = || vec![Vec::new(); count];
+        let (mut members, mut needs, mut needed_by, mut builders) = (lists(), lists(), lists(), lists());
         let mut tasks = Vec::with_capacity(build.len());
         for (package, &bundle) in bundle_of.iter().enumerate() {
-            let own = &mut bundles[bundle as usize];
-            own.members.push(package as u32);
-            for &dep in &runtime[package] {
-                let other = bundle_of[dep as usize];
-                if other != bundle {
-                    own.needs.push(other);
+            members[bundle as usize].push(package as u32);
+            let others = runtime[package].iter().map(|&dep| bundle_of[dep as usize]);
+            needs[bundle as usize].extend(others.filter(|&other| other != bundle));
+            let mut tools: Vec<u32> = build[package].iter().map(|&d| bundle_of[d as usize]).collect();
+            tools.sort_unstable();
+            tools.dedup();
+            tools.iter().for_each(|&other| builders[other as usize].push(package as u32));
+            tasks.push(Task { bundle, needs: tools.into(), ..Task::default() });
+        }
+        for (bundle, needs) in needs.iter_mut().enumerate() {
+            needs.sort_unstable();
+            needs.dedup();
+            needs.iter().for_each(|&other: &u32| needed_by[other as usize].push(bundle as u32));
+        }
+        let lists = members.into_iter().zip(needs).zip(needed_by).zip(builders);
+        let bundle =
+            |(((members, needs), needed_by), builders): (((Vec<u32>, Vec<u32>), Vec<u32>), Vec<u32>)| {
+                Bundle {
+                    unmet: (members.len() + needs.len()) as u32,
+                    members: members.into(),
+                    needs: needs.into(),
+                    needed_by: needed_by.into(),
+                    builders: builders.into(),
+                    ..Bundle::default()
                 }
-            }
-            let mut needs: Vec<u32> = build[package].iter().map(|&d| bundle_of[d as usize]).collect();
-            needs.sort_unstable();
-            needs.dedup();
-            for &other in &needs {
-                bundles[other as usize].builders.push(package as u32);
-            }
-            tasks.push(Task { bundle, needs, ..Task::default() });
-        }
-        for bundle in 0..count {
-            let mut needs = std::mem::take(&mut bundles[bundle].needs);
-            needs.sort_unstable();
-            needs.dedup();
-            for &other in &needs {
-                bundles[other as usize].needed_by.push(bundle as u32);
-            }
-            bundles[bundle].unmet = (bundles[bundle].members.len() + needs.len()) as u32;
-            bundles[bundle].needs = needs;
-        }
-        let mut graph = Self { tasks, bundles };
+            };
+        let mut graph = Self { tasks, bundles: lists.map(bundle).collect() };
         graph.put_in_order();
         let unmet = graph.tasks.iter().map(|t| t.needs.len() as u32).collect();
         (graph, bundle_of, unmet)
+    }
+
+    /// Shares the lists of `other`, a graph of the same plan, to save memory.
+    pub fn share(&mut self, other: &Self) {
+        for (own, theirs) in self.tasks.iter_mut().zip(&other.tasks) {
+            own.needs.merge(&theirs.needs);
+        }
+        for (own, theirs) in self.bundles.iter_mut().zip(&other.bundles) {
+            own.members.merge(&theirs.members);
+            own.needs.merge(&theirs.needs);
+            own.needed_by.merge(&theirs.needed_by);
+            own.builders.merge(&theirs.builders);
+        }
     }
 
     /// Numbers tasks and bundles so that each comes before what it waits for.

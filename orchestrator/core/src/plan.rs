@@ -24,7 +24,7 @@ pub const LONGEST_NAME: usize = 255;
 /// The most bytes in the descriptive fields of one package. The largest IUSE has 10,000.
 pub const MOST_PACKAGE_BYTES: usize = 256 << 10;
 /// The most sonames that a base may provide. A desktop has 3,000.
-pub const MOST_SONAMES: usize = 100_000;
+pub const MOST_SONAMES: usize = 20_000;
 /// The most refusals in a plan.
 pub const MOST_PROBLEMS: usize = 10_000;
 /// The most bytes of all names and words in a plan together.
@@ -353,7 +353,7 @@ mod tests {
         long = report(&["a"], vec![]);
         let names = (0..=MOST_SONAMES).map(|n| format!("lib{n}.so"));
         long.base_provides.insert("x86_64".into(), names.collect());
-        assert!(check(&long).unwrap_err().contains("100002 sonames"));
+        assert!(check(&long).unwrap_err().contains("20002 sonames"));
         long = report(&["a"], vec![]);
         long.packages[0].portage_mut().unwrap().iuse = vec!["flag".into(); MOST_PACKAGE_BYTES / 28 + 1];
         assert!(check(&long).unwrap_err().contains("USE flags"));

@@ -165,7 +165,7 @@ impl Oracle {
     /// What is missing, or why the drone may not work.
     pub fn delegated(swarm: &Swarm, id: PackageId, drone: DroneId) -> Result<(), String> {
         let Some(package) = swarm.packages.get(&id) else { return Ok(()) };
-        let mut open = package.build_deps.clone();
+        let mut open = package.build_deps.to_vec();
         let mut seen = BTreeSet::new();
         while let Some(dep) = open.pop() {
             if !seen.insert(dep) {

@@ -46,8 +46,9 @@ impl Swarm {
         let overhead_ms = self.overhead_ms();
         graph.set_work(predicted.iter().enumerate().map(|(n, p)| (n as u32, p.work_ms + overhead_ms)));
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let absolute =
-            |positions: &[u32]| positions.iter().map(|&p| PackageId(first.0 + u64::from(p))).collect();
+        let absolute = |positions: &[u32]| {
+            positions.iter().map(|&p| PackageId(first.0 + u64::from(p))).collect::<Vec<_>>()
+        };
         let package = |(n, (node, targets)): (usize, (plan::Node, Vec<Target>))| {
             let package = PackageId(first.0 + n as u64);
             let state = if unmet[n] == 0 { PackageState::Needed } else { PackageState::Blocked };
@@ -62,8 +63,8 @@ impl Swarm {
                 run: id,
                 build_key: keys[n].of(rule),
                 strict_key: keys[n].strict,
-                build_deps: absolute(&build[n]),
-                runtime_deps: absolute(&runtime[n]),
+                build_deps: absolute(&build[n]).into(),
+                runtime_deps: absolute(&runtime[n]).into(),
                 cut_deps: absolute(&node.cut),
                 in_base: node
                     .members
@@ -96,8 +97,8 @@ impl Swarm {
         self.packages.append(&mut packages);
         self.last.package = first.0 - 1 + run.packages.len() as u64;
         run.graph = graph;
-        run.problems.clone_from(&report.problems);
-        run.base_provides.clone_from(&report.base_provides);
+        run.problems = report.problems.clone().into();
+        run.base_provides = (*report.base_provides).clone().into();
         run.roots.clone_from(&report.roots);
         run.outputs = outputs;
         run.state = RunState::Building;
@@ -112,12 +113,17 @@ impl Swarm {
 
     /// Shares plan data with `other`, a state after the same events, to save memory.
     pub fn share_plan(&mut self, run: RunId, other: &Self) {
-        let Some(run) = self.runs.get(&run) else { return };
+        let (Some(run), Some(others)) = (self.runs.get_mut(&run), other.runs.get(&run)) else { return };
+        run.problems.merge(&others.problems);
+        run.base_provides.merge(&others.base_provides);
+        run.graph.share(&others.graph);
         for id in &run.packages {
             let (Some(own), Some(theirs)) = (self.packages.get_mut(id), other.packages.get(id)) else {
                 continue;
             };
             own.targets.merge(&theirs.targets);
+            own.build_deps.merge(&theirs.build_deps);
+            own.runtime_deps.merge(&theirs.runtime_deps);
             if let (Some(own), Some(theirs)) =
                 (self.inputs.get_mut(&own.strict_key), other.inputs.get(&own.strict_key))
             {
@@ -166,7 +172,7 @@ impl Swarm {
         package.reused = reused;
         package.reason.clear();
         if let Some(run) = self.runs.get(&package.run).filter(|run| !run.outputs.is_empty()) {
-            package.runtime_deps = run.references(id, artifacts);
+            package.runtime_deps = run.references(id, artifacts).into();
         }
         let (bundle, key) = (package.bundle, package.build_key);
         self.quarantine.lift(&quarantine::key(package));

@@ -45,9 +45,9 @@ pub struct Package {
     /// Earliest time of the next attempt.
     pub not_before: TimeMs,
     /// Packages that must be installed while it is built.
-    pub build_deps: Vec<PackageId>,
+    pub build_deps: Shared<Vec<PackageId>>,
     /// Packages that must be installed for it to work.
-    pub runtime_deps: Vec<PackageId>,
+    pub runtime_deps: Shared<Vec<PackageId>>,
     /// Run-time dependencies that the base satisfies during the run, so that the package can be built before
     /// them ([`crate::tangle`]). Clients do not have the base: a channel offers the package only with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

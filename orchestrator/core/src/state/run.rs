@@ -1,6 +1,6 @@
 //! Runs: the processing of one plan of a profile.
 
-use crate::graph::Graph;
+use crate::{graph::Graph, shared::Shared};
 use serde::{Deserialize, Serialize};
 use std::{
     cmp::Reverse,
@@ -70,11 +70,11 @@ pub struct Run {
     #[serde(default)]
     pub stood_still_at: Option<u64>,
     /// The sonames provided by its base, by multilib category; empty if unknown.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub base_provides: BTreeMap<String, BTreeSet<String>>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub base_provides: Shared<BTreeMap<String, BTreeSet<String>>>,
     /// What the resolver refused.
     #[serde(with = "crate::record")]
-    pub problems: Vec<PlanProblem>,
+    pub problems: Shared<Vec<PlanProblem>>,
     /// For Nix: what the profile's attributes evaluate to.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::record")]
     pub roots: Vec<NixRoot>,
@@ -117,8 +117,8 @@ impl Run {
             open_ms: 0,
             reused: 0,
             stood_still_at: None,
-            base_provides: BTreeMap::new(),
-            problems: Vec::new(),
+            base_provides: Shared::default(),
+            problems: Shared::default(),
             roots: Vec::new(),
             outputs: BTreeMap::new(),
             built_with: None,
@@ -153,4 +153,8 @@ impl Run {
     pub fn count(&self, state: PackageState) -> u64 {
         self.counts.get(&state).copied().unwrap_or(0)
     }
+}
+
+fn is_empty(provides: &BTreeMap<String, BTreeSet<String>>) -> bool {
+    provides.is_empty()
 }

@@ -37,7 +37,7 @@ fn view(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> RunView {
         held: held.len() as u64,
         saved_s: saved_ms.sum::<u64>() / 1000,
         eta: eta(swarm, now, run),
-        problems: run.problems.clone(),
+        problems: run.problems.to_vec(),
         plan_attempts: run.plan_attempts.clone(),
     }
 }

@@ -46,7 +46,7 @@ fn swarm(plan: PlanReport) -> Kit {
 /// All that must be installed while a package is built.
 fn needed(kit: &Kit, package: PackageId) -> BTreeSet<PackageId> {
     let mut found = BTreeSet::new();
-    let mut open = kit.swarm.packages[&package].build_deps.clone();
+    let mut open = kit.swarm.packages[&package].build_deps.to_vec();
     while let Some(next) = open.pop() {
         if found.insert(next) {
             open.extend(&kit.swarm.packages[&next].runtime_deps);

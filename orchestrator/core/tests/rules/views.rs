@@ -82,7 +82,7 @@ fn waits_for(kit: &Kit, id: PackageId, root: PackageId) -> bool {
         if kit.swarm.packages[&next].state != PackageState::Blocked {
             continue;
         }
-        let mut needs = kit.swarm.packages[&next].build_deps.clone();
+        let mut needs = kit.swarm.packages[&next].build_deps.to_vec();
         let mut known = std::collections::BTreeSet::new();
         while let Some(need) = needs.pop() {
             if !known.insert(need) {
