@@ -1,21 +1,21 @@
-//! Which drones can build what. The base of a run decides first ([`Drone::builds_for`]); for a derivation
-//! also the system that it is for, and the features that a machine must have for it.
+//! Which drones can build what. The base of the run decides first ([`Drone::builds_for`]). A derivation also
+//! needs a machine of its system with the features that it requires.
 
 use crate::state::{Drone, Package, Run, Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{id::*, wire::base::Base};
 
-/// What the drones of a profile lack for a package.
+/// What the drones of a profile lack to build a package.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lack {
-    /// The system that it is for; empty if every system builds it.
+    /// The system that the package is for; empty if every system builds it.
     pub system: String,
-    /// The features that the best of the drones for that system lacks. Empty if none is for that system.
+    /// The features that the best-equipped drone of that system lacks. Empty if no drone is of that system.
     pub features: Vec<String>,
 }
 
 impl Drone {
-    /// Whether it builds for a run: it supports the run's profile and base, and its processor runs what is built.
+    /// Whether the drone supports the run's profile and base, and its processor can run what is built.
     #[must_use]
     pub fn builds_for(&self, run: &Run) -> bool {
         let at_home = match &run.base {
@@ -27,20 +27,23 @@ impl Drone {
         at_home && is_able && self.accepts(&run.profile)
     }
 
-    /// What its processor lacks to run what a run builds, such as `x86-64-v3`. Nothing if it is unknown.
+    /// What the drone's processor lacks for the programs of a run, such as `x86-64-v3`. Empty if the
+    /// processor is unknown.
     #[must_use]
     pub fn cpu_lacks(&self, run: &Run) -> Vec<String> {
         self.facts.cpu.as_ref().map(|cpu| run.cpu.lacking(cpu)).unwrap_or_default()
     }
 
-    /// The first part of its toolchain that differs from the toolchain of the run's plan, for runs
-    /// built in the drones' own systems: the name of the part, the run's version, and the drone's.
+    /// The first part of the drone's toolchain that differs from the toolchain of the run's plan: the name of
+    /// the part, the run's version, and the drone's. `None` unless the run is built in the drones' own
+    /// systems.
     #[must_use]
     pub fn difference<'a>(&'a self, run: &'a Run) -> Option<(&'static str, &'a str, &'a str)> {
         run.built_with.as_deref()?.difference(self.facts.toolchain.as_deref()?)
     }
 
-    /// Whether its machine is right for a package. A drone that does not report its abilities is assumed to match.
+    /// Whether the machine has the system and features that a package needs. A drone that does not report its
+    /// abilities is assumed to have them.
     #[must_use]
     pub fn is_for(&self, package: &Package) -> bool {
         let (Some(needs), Some(machine)) = (&package.needs, &self.facts.nix_machine) else { return true };
@@ -48,17 +51,16 @@ impl Drone {
         is_system && needs.features.iter().all(|feature| machine.features.contains(feature))
     }
 
-    /// Whether it builds a package of a run.
     #[must_use]
     pub fn builds(&self, run: &Run, package: &Package) -> bool {
         self.builds_for(run) && self.is_for(package)
     }
 }
 
-/// What the drones of a run's profile lack for a package, if none of them can build it. `None` as well if
-/// the profile has no drone: then that is what the run lacks.
+/// What the drones of a run's profile lack for a package, if none of them can build it. Also `None` if the
+/// profile has no drone at all, which is reported for the run.
 ///
-/// Drones that are off now or have no room count, since they come back.
+/// Drones that are offline or have no room count, because that is temporary.
 #[must_use]
 pub fn lack(swarm: &Swarm, run: &Run, package: &Package) -> Option<Lack> {
     let needs = package.needs.as_deref()?;
@@ -77,14 +79,15 @@ pub fn lack(swarm: &Swarm, run: &Run, package: &Package) -> Option<Lack> {
     best
 }
 
-/// Enrolled drones with Nix that are for the run's profile.
+/// Enrolled drones with Nix that serve the run's profile.
 fn fleet<'a>(swarm: &'a Swarm, run: &'a Run) -> impl Iterator<Item = &'a Drone> {
     swarm.drones.values().filter(|drone| {
         drone.approved && drone.lost.is_none() && drone.facts.nix.is_some() && drone.accepts(&run.profile)
     })
 }
 
-/// The packages of a run in these states that no drone of its profile can build, by what is lacking.
+/// The packages of a run in the given states that no drone of its profile can build, grouped by what is
+/// lacking.
 #[must_use]
 pub(crate) fn lacking(
     swarm: &Swarm,

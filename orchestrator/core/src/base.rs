@@ -20,10 +20,10 @@ use swarm_common::{
     },
 };
 
-/// The base for a run of a profile that starts now.
+/// The base that a run of a profile is pinned to if it starts now.
 ///
 /// # Errors
-/// There is no base of that name.
+/// The profile names a base that does not exist.
 pub fn current(swarm: &Swarm, request: &ProfileRequest) -> Result<Base, Refusal> {
     if request.builder == BuilderKind::Nix {
         return Ok(Base::Nix);
@@ -35,7 +35,6 @@ pub fn current(swarm: &Swarm, request: &ProfileRequest) -> Result<Base, Refusal>
     generation.map(BaseGeneration::base).ok_or_else(|| Refusal::UnknownBase(name.clone()))
 }
 
-/// The API view of a base.
 #[must_use]
 pub fn view(swarm: &Swarm, name: &Name, base: &NamedBase) -> BaseView {
     BaseView {
@@ -48,7 +47,6 @@ pub fn view(swarm: &Swarm, name: &Name, base: &NamedBase) -> BaseView {
     }
 }
 
-/// The status of every base.
 #[must_use]
 pub fn status(swarm: &Swarm) -> Vec<BaseStatus> {
     let of = |(name, base): (&Name, &NamedBase)| {
@@ -64,7 +62,8 @@ pub fn status(swarm: &Swarm) -> Vec<BaseStatus> {
     swarm.bases.iter().filter_map(of).collect()
 }
 
-/// Which directories are links below `/usr` where a drone builds a package, and so where it is installed.
+/// Which top-level directories are links below `/usr` in the system where a drone builds a package, and thus
+/// in the systems where the package is installed.
 #[must_use]
 pub fn usr(swarm: &Swarm, package: PackageId, drone: DroneId) -> UsrMerge {
     let run = swarm.packages.get(&package).and_then(|package| swarm.runs.get(&package.run));
@@ -74,7 +73,7 @@ pub fn usr(swarm: &Swarm, package: PackageId, drone: DroneId) -> UsrMerge {
     }
 }
 
-/// Every base generation that is kept, wanted next, or used by a kept run.
+/// Every base generation that is kept, is to be made next, or is used by a kept run.
 pub fn needed(swarm: &Swarm) -> impl Iterator<Item = Base> {
     let kept = swarm.bases.values().flat_map(|base| &base.generations).map(BaseGeneration::base);
     let wanted = swarm.bases.values().filter_map(|base| follow::wanted(swarm, base.following.as_ref()?.run));

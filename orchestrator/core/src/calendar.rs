@@ -9,13 +9,13 @@ use crate::{
 };
 use swarm_common::time::TimeMs;
 
-/// The current pause, unless its time is over.
+/// The current pause. `None` if its time is over.
 #[must_use]
 pub fn pause(swarm: &Swarm, now: TimeMs) -> Option<&Pause> {
     swarm.pause.as_ref().filter(|pause| pause.until > now)
 }
 
-/// The text that no work is assigned, and until when.
+/// The sentence saying that no work is assigned, and until when. `None` if there is no pause.
 #[must_use]
 pub fn paused(swarm: &Swarm, now: TimeMs) -> Option<String> {
     let pause = pause(swarm, now)?;

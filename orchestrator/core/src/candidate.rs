@@ -1,5 +1,5 @@
-//! Candidates: content that a profile switches to only if a run of it serves everything that is served
-//! now. Until then, and if not, the profile keeps its content, and nothing of the run is published.
+//! Candidates: content that a profile switches to only if a run of it can serve everything that is served
+//! now. Until then the profile keeps its content, and nothing of the run is published.
 //!
 //! Attributes that already fail do not block the switch, so that one broken attribute does not hold up
 //! all others.
@@ -22,12 +22,12 @@ use swarm_common::{
     },
 };
 
-/// Offers content, which replaces what was offered before and no run tries yet.
+/// Offers new content. It replaces an earlier offer that no run has tried yet.
 pub(crate) fn offer(swarm: &Swarm, name: &Name, content: &CandidateRequest) -> Decision {
     let profile = known(swarm, name)?;
     let is_known = match profile.candidates.open().last() {
         Some((_, newest)) => newest.snapshot == content.snapshot,
-        // If something else was refused, a run with what is pinned shows that all is well again.
+        // If something else was refused, a run with the pinned content shows that all is well again.
         None => profile.request.snapshot == content.snapshot && profile.candidates.refused.is_none(),
     };
     if is_known {
@@ -37,7 +37,7 @@ pub(crate) fn offer(swarm: &Swarm, name: &Name, content: &CandidateRequest) -> D
     Ok((vec![offered], Reply::Done))
 }
 
-/// Notes that no candidate could be made.
+/// Records that no candidate could be made.
 pub(crate) fn fail(swarm: &Swarm, name: &Name, source: &str, why: &str) -> Decision {
     let refused = known(swarm, name)?.candidates.refused.as_ref();
     let is_known =
@@ -61,7 +61,7 @@ fn known<'s>(swarm: &'s Swarm, name: &Name) -> Result<&'s Profile, Refusal> {
     }
 }
 
-/// What follows for candidates whose runs have ended.
+/// The events that follow for candidates whose runs have ended.
 pub(crate) fn due(swarm: &Swarm) -> impl Iterator<Item = Event> {
     swarm.profiles.iter().filter_map(|(name, profile)| {
         let trial = profile.candidates.trial.as_ref()?;
@@ -79,7 +79,6 @@ pub(crate) fn due(swarm: &Swarm) -> impl Iterator<Item = Event> {
     })
 }
 
-/// The candidates that were refused.
 pub(crate) fn concerns(swarm: &Swarm) -> impl Iterator<Item = ConcernKind> {
     swarm.profiles.iter().filter_map(|(name, profile)| {
         let refused = profile.candidates.refused.as_ref()?;
@@ -93,7 +92,8 @@ pub(crate) fn concerns(swarm: &Swarm) -> impl Iterator<Item = ConcernKind> {
     })
 }
 
-/// Why an attribute whose newest content is served could not be served after the run, if there is one.
+/// Why an attribute whose newest content is served now could not be served after the run. `None` if there is
+/// no such attribute.
 fn regression(swarm: &Swarm, run: &Run) -> Option<String> {
     let channel = &swarm.profiles.get(&run.profile)?.channel;
     let last = channel.run.and_then(|last| swarm.runs.get(&last));

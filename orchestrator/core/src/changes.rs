@@ -1,4 +1,4 @@
-//! Determines why a package is rebuilt: which of its inputs differ from the last time.
+//! Why a package is rebuilt: which of its inputs differ from the last time.
 
 use crate::state::{Fields, Package, Swarm};
 use std::collections::BTreeSet;
@@ -9,20 +9,19 @@ use swarm_common::{id::*, wire::drone::Target};
 pub struct Changes {
     /// The last run that had the package.
     pub since: RunId,
-    /// The version then, if it was different.
+    /// The version in that run, if it was different.
     pub version: Option<String>,
     /// All other differences, by name.
     pub fields: Vec<Change>,
 }
 
-/// A value that differs. Empty where it is absent.
+/// A value that differs. Empty if absent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
-    /// Name of the input.
     pub name: String,
-    /// Value then.
+    /// The value in the earlier run.
     pub from: String,
-    /// Value now.
+    /// The value in this run.
     pub to: String,
 }
 
@@ -58,7 +57,7 @@ fn is_same(one: &Package, other: &Package) -> bool {
     one.targets.iter().map(place).eq(other.targets.iter().map(place))
 }
 
-/// All inputs of a package's keys. If it has several targets, each name ends with that of its
+/// All inputs of a package's keys. If the package has several targets, each name ends with that of its
 /// target.
 fn fields(swarm: &Swarm, package: &Package) -> Option<Fields> {
     let inputs = swarm.inputs.get(&package.strict_key)?;

@@ -1,18 +1,17 @@
-//! What the runs of a profile lead to: the content of the next generation of its channel
-//! ([`generations`]). A working version stays until its successor can be installed with everything that it
-//! needs at run time.
+//! What the runs of a profile lead to: the content of the next generation of its channel ([`generations`]). A
+//! working version stays until its successor can be installed together with everything that it needs at run
+//! time.
 //!
 //! The channel follows runs that have ended and runs that stand still ([`crate::standstill`]). From
 //! each it takes the packages that are *installable*: received, together with their run-time
 //! closure. Packages that the run plans but cannot offer, and packages that the resolver refused,
 //! stay as they were, with the closure they had. Everything else is removed.
 //!
-//! A library that stays may have another ABI (sub-slot) than the one the run offers for the same
-//! slot. A root file system has room for only one of them, so what was bound to the old one stays
-//! beside its successors. Otherwise the kept package could not be installed on a system that also
-//! has one of those.
+//! A library that stays may have another ABI (sub-slot) than the one that the run offers for the same slot. A
+//! root file system has room for only one of them, so packages bound to the old one stay beside their
+//! successors. Otherwise the kept package could not be installed on a system that also has one of those.
 //!
-//! A Nix profile's channel is another: see [`roots`].
+//! The channel of a Nix profile works differently: see [`roots`].
 //!
 //! Of two packages that cannot be installed together, the channel offers the one it has had for longer.
 //! The other, and what needs it, is treated like a package that could not be built. So a library that lost a
@@ -34,7 +33,7 @@ use swarm_common::{
     wire::{artifact::Artifact, base::Base, drone::Target, plan::PlanProblem},
 };
 
-/// `category/name` and slot: versions of the same place replace each other.
+/// `category/name` and slot: versions in the same place replace each other.
 type Place<'s> = (&'s str, &'s str);
 
 fn place(target: &Target) -> Place<'_> {
@@ -45,8 +44,8 @@ fn place(target: &Target) -> Place<'_> {
     }
 }
 
-/// The channel after run `id` has ended or stands still. `None` if the channel does not follow that
-/// run, as none does while a run is on trial.
+/// The channel after run `id` has ended or stands still. `None` if the channel does not follow that run,
+/// which includes every run that tries a candidate.
 pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
     let run = swarm.runs.get(&id)?;
     let old = &swarm.profiles.get(&run.profile)?.channel;
@@ -68,14 +67,14 @@ pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
             let held = stay.beside(&offered);
             return Some(Channel { run: Some(id), held, apart, ..Channel::default() });
         }
-        // What stays in their place may collide as well.
+        // Kept packages may collide as well.
         withdraw(&mut offered, &found);
         apart.extend(found);
     }
 }
 
-/// Packages of an offer that cannot be installed beside one with precedence: what stays, then what
-/// has a version in the channel, then what was received earlier.
+/// Packages of an offer that cannot be installed beside one with precedence. Packages that stay have
+/// precedence, then those with a version in the channel, then those received earlier.
 fn collide(
     swarm: &Swarm,
     old: &Channel,
@@ -145,7 +144,7 @@ fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, Held> {
         })
     });
     let mut offered = held.collect();
-    // What needs a package that lacks such a dependency lacks it as well.
+    // A package that needs an incomplete package is incomplete as well.
     withdraw(&mut offered, &BTreeMap::new());
     offered
 }
@@ -203,7 +202,7 @@ impl Stay<'_> {
         self.subslots.get(&place).is_some_and(|offered| *offered != target.subslot)
     }
 
-    /// Packages that were bound to an old library and have a successor.
+    /// Old packages that were built against an old library and have a successor.
     fn bound_to(&self, library: Digest) -> impl Iterator<Item = Digest> {
         let bound = self.old.held.iter().filter(move |(_, held)| held.needs.contains(&library));
         let replaced = bound.filter(|(_, held)| self.subslots.contains_key(&place(&held.artifact.target)));
@@ -214,7 +213,7 @@ impl Stay<'_> {
 /// The packages that the resolver refused.
 #[derive(Default)]
 struct Refused<'s> {
-    /// A refusal that names no package may concern any package.
+    /// Whether some refusal names no package, so that it may concern any.
     any: bool,
     names: BTreeSet<&'s str>,
 }
@@ -254,8 +253,8 @@ fn name_of(atom: &str) -> Option<&str> {
     plain.then_some(name)
 }
 
-/// The artifacts that may share the profile's index with a package: those received by its run, and
-/// those in the channel, some of which may stay.
+/// The artifacts that may share the profile's index with a package: those received by its run, and those in
+/// the channel, some of which may stay.
 #[must_use]
 pub fn beside(swarm: &Swarm, id: PackageId) -> BTreeSet<Digest> {
     let run = swarm.packages.get(&id).and_then(|package| swarm.runs.get(&package.run));
@@ -265,16 +264,16 @@ pub fn beside(swarm: &Swarm, id: PackageId) -> BTreeSet<Digest> {
     received.map(|artifact| artifact.digest).chain(held.copied()).collect()
 }
 
-/// Packages that a received package needs at run time, directly or indirectly, and that its run has
-/// not received. It is not published while there are any.
+/// Packages that a received package needs at run time, directly or indirectly, and that its run has not
+/// received. Until they are received, the package is not published.
 #[must_use]
 pub fn lacks(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
     let received = |id: &PackageId| swarm.packages.get(id).is_some_and(|p| p.state == PackageState::Received);
     runtime_closure(swarm, id).into_iter().filter(|dep| *dep != id && !received(dep)).collect()
 }
 
-/// Why a received package of the run that the channel follows was left out: its conflict
-/// with a package in the channel. `None` if it was not left out.
+/// Why a received package of the run that the channel follows was left out: its conflict with a package in
+/// the channel. `None` if it was not left out.
 #[must_use]
 pub fn apart(swarm: &Swarm, id: PackageId) -> Option<&Apart> {
     let package = swarm.packages.get(&id)?;
@@ -283,8 +282,7 @@ pub fn apart(swarm: &Swarm, id: PackageId) -> Option<&Apart> {
     package.artifacts.iter().filter(|_| follows).find_map(|artifact| channel.apart.get(&artifact.digest))
 }
 
-/// The generation of the staging channel in which a received package waits for its promotion, and its
-/// profile.
+/// The profile, and the generation of its staging channel in which a received package waits for promotion.
 #[must_use]
 pub fn waits(swarm: &Swarm, id: PackageId) -> Option<(&Name, u64)> {
     let package = swarm.packages.get(&id)?;
@@ -297,18 +295,18 @@ pub fn waits(swarm: &Swarm, id: PackageId) -> Option<(&Name, u64)> {
     package.artifacts.iter().any(waits).then_some((name, staged.number))
 }
 
-/// What is published instead of a package that could be.
+/// What is published instead of a received package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassedOver<'s> {
-    /// The package's profile.
     pub profile: &'s Name,
-    /// The generation of its stable channel that is published and does not have the package.
+    /// The published generation of the stable channel, which does not have the package.
     pub generation: u64,
-    /// Whether the channel is held after a rollback, and a promotion publishes the package again.
+    /// Whether the channel is held after a rollback, so that a promotion publishes the package again.
     pub returns: bool,
 }
 
-/// What is published instead of a received package. `None` if it is published, or nothing is yet.
+/// What is published instead of a received package. `None` if the package is published, or if nothing has
+/// been published yet.
 #[must_use]
 pub fn passed_over(swarm: &Swarm, id: PackageId) -> Option<PassedOver<'_>> {
     let package = swarm.packages.get(&id)?;
@@ -321,7 +319,7 @@ pub fn passed_over(swarm: &Swarm, id: PackageId) -> Option<PassedOver<'_>> {
     Some(PassedOver { profile: name, generation: current.number, returns })
 }
 
-/// The first package needed at run time that was left out.
+/// The first package that was left out among those that a package needs at run time.
 #[must_use]
 pub fn needs_apart(swarm: &Swarm, id: PackageId) -> Option<(PackageId, &Apart)> {
     runtime_closure(swarm, id).into_iter().find_map(|dep| Some((dep, apart(swarm, dep)?)))

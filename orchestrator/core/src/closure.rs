@@ -35,7 +35,7 @@ pub fn dependencies(swarm: &Swarm, package: PackageId, base: &Base) -> Vec<Depen
     found
 }
 
-/// The store paths that a derivation is built from, each after those that it refers to.
+/// The store paths that a derivation is built from, in dependency order.
 #[must_use]
 pub fn inputs(swarm: &Swarm, package: PackageId, base: &Base) -> Vec<NixInput> {
     let mut found = Vec::new();
@@ -54,7 +54,7 @@ fn visit_build(swarm: &Swarm, package: PackageId, mut installs: impl FnMut(&Arti
     }
 }
 
-/// The packages of `run` whose builds have `needed` installed, in order.
+/// The packages of `run` that are built with `needed` installed, in order.
 #[must_use]
 pub fn built_with(swarm: &Swarm, run: &Run, needed: PackageId) -> Vec<PackageId> {
     let packages = || run.packages.iter().filter_map(|id| Some((*id, swarm.packages.get(id)?)));
@@ -98,7 +98,6 @@ pub struct Surroundings {
     pub build: Vec<Artifact>,
 }
 
-/// The surroundings of a package.
 #[must_use]
 pub fn surroundings(swarm: &Swarm, id: PackageId) -> Surroundings {
     let Some(package) = swarm.packages.get(&id) else { return Surroundings::default() };
@@ -136,7 +135,7 @@ fn visit(
     seen: &mut BTreeSet<PackageId>,
     mut installs: impl FnMut(&Artifact),
 ) {
-    // Each entry is a package and the number of its dependencies already visited.
+    // Each entry: a package, and how many of its dependencies have been visited.
     let mut path = Vec::new();
     if seen.insert(start) {
         path.push((start, 0));
@@ -161,7 +160,7 @@ fn visit(
     }
 }
 
-/// Describes a Portage package to a drone.
+/// Describes a Portage package to a drone. `None` for a store path.
 #[must_use]
 pub fn dependency(artifact: &Artifact) -> Option<Dependency> {
     let target = artifact.target.portage()?;
@@ -175,7 +174,7 @@ pub fn dependency(artifact: &Artifact) -> Option<Dependency> {
     })
 }
 
-/// Describes a store path to a drone.
+/// Describes a store path to a drone. `None` for a Portage package.
 fn input(artifact: &Artifact) -> Option<NixInput> {
     Some(NixInput {
         path: artifact.target.nix()?.path.clone(),

@@ -8,8 +8,8 @@ use crate::{
 };
 use swarm_common::{id::DroneId, time::TimeMs};
 
-/// How often changes of a drone's facts or boot id, and its return, are journaled at most, so that a
-/// drone that reports others each time or keeps signing off does not fill the journal.
+/// The minimum time between journaled changes of a drone's facts or boot id, and between its returns, in
+/// milliseconds. A drone that reports other values each time or keeps signing off must not fill the journal.
 pub(crate) const CHANGES_EVERY_MS: u64 = 10_000;
 
 /// The outcome of a command: its events and the reply, or a refusal.
@@ -25,25 +25,25 @@ pub(crate) fn already() -> Decision {
     Ok((Vec::new(), Reply::Done))
 }
 
-/// How long after a restore drones and results that the journal does not know are taken back.
+/// How long after a restore unknown drones and results are taken back, in milliseconds.
 const RETURN_MS: u64 = 7 * 24 * 3600 * 1000;
 
-/// How long fetching and delivering may take an attempt, in addition to its builds.
+/// How long an attempt may take for fetching and delivering, in addition to its builds, in milliseconds.
 const BESIDE_BUILDS_MS: u64 = 24 * 3_600_000;
 
-/// Whether drones may come with something that the journal does not know because it was restored.
+/// Whether the journal was restored recently, so that drones may report what it does not know.
 pub(crate) fn was_restored(swarm: &Swarm, now: TimeMs) -> bool {
     swarm.restored_at.is_some_and(|at| now.since(at) < RETURN_MS)
 }
 
-/// Whether an attempt has taken longer than any honest drone takes, whatever its heartbeats say.
+/// Whether an attempt has taken longer than an honest drone would, whatever its heartbeats say.
 pub(crate) fn is_overdue(swarm: &Swarm, now: TimeMs, attempt: &Attempt) -> bool {
     let stages = match attempt.job {
         Job::Build(package) => swarm.packages.get(&package).map_or(1, |p| p.stages.len().max(1)),
         Job::Plan(_) | Job::Base(_) => 1,
     };
     let builds_ms = swarm.policy.build_timeout_ms.saturating_mul(stages as u64);
-    // The clock may have been another one before the start.
+    // Before the start, the clock may have been a different one.
     let since = attempt.started_at.max(swarm.live.started_at);
     now.since(since) > builds_ms.saturating_add(BESIDE_BUILDS_MS)
 }

@@ -1,11 +1,11 @@
-//! What has happened. Events are facts: they carry everything needed to apply them to
-//! [`crate::Swarm`] and are never refused.
+//! What has happened. Events are facts: they carry everything needed to apply them to [`crate::Swarm`] and
+//! are never refused.
 //!
 //! Durable events go to the journal. Transient ones (`LeasesRenewed`, `DroneSeen`, `DroneWaits`)
 //! come with every heartbeat; losing them at a restart costs nothing, since `OrchestratorStarted`
 //! begins a grace time anyway.
 //!
-//! Every field of a type of the API is written as a type of [`crate::record`].
+//! Fields of API types are stored as types of [`crate::record`].
 
 mod effects;
 
@@ -38,26 +38,22 @@ use swarm_common::{
 /// An event with its place in the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// 1 for the first event, without gaps. Transient events carry the number of the last durable
-    /// one.
+    /// 1 for the first event, without gaps. Transient events carry the number of the last durable one.
     pub seq: u64,
-    /// When it happened.
     pub at: TimeMs,
-    /// The event.
     pub event: Event,
 }
 
-/// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", remote = "Self")]
 #[allow(missing_docs)] // The fields are those of the commands; the names say the rest.
 pub enum Event {
     /// The orchestrator started; leases and silence are counted from here.
     OrchestratorStarted,
-    /// Ids up to these, and build ids up to this one, may have been assigned after the last event
-    /// in a restored journal.
+    /// Ids up to `last` and build ids up to `build_id` may have been assigned after the last event of a
+    /// restored journal.
     IdsSkipped { last: LastIds, build_id: u32 },
-    /// A drone has been assigned the attempt `seen`, but the journal ended at `last`.
+    /// A drone was assigned the attempt `seen`, but the journal ended at `last`.
     RollbackFound { drone: DroneId, seen: AttemptId, last: AttemptId },
     /// The answer to a command with an idempotency key.
     CommandAnswered {
@@ -79,7 +75,7 @@ pub enum Event {
         #[serde(with = "crate::record")]
         facts: DroneFacts,
         approved: bool,
-        /// It came without a token, because a restored journal did not know it.
+        /// Whether it came without a token, because a restored journal did not know it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         returned: bool,
     },
@@ -91,8 +87,8 @@ pub enum Event {
     DroneResumed { drone: DroneId },
     /// The drone is forgotten and its credential revoked.
     DroneRemoved { drone: DroneId },
-    /// Silent for too long, or shut down on purpose. `reason` is the text for people, and for
-    /// versions that had only the text.
+    /// The drone was silent for too long, or shut down on purpose. `reason` is the text for people, and the
+    /// only reason in journals of older versions.
     DroneWentOffline {
         drone: DroneId,
         reason: String,
@@ -101,9 +97,9 @@ pub enum Event {
     },
     /// The drone was heard again.
     DroneReturned { drone: DroneId },
-    /// Its machine has rebooted.
+    /// The drone's machine has rebooted.
     DroneRebooted { drone: DroneId, boot_id: String },
-    /// The facts about its machine or its configuration have changed.
+    /// The facts about a drone's machine or its configuration have changed.
     DroneFactsChanged {
         drone: DroneId,
         #[serde(with = "crate::record")]
@@ -111,17 +107,17 @@ pub enum Event {
     },
     /// A failure counts against the drone.
     DroneStruck { drone: DroneId, attempt: AttemptId, reason: String },
-    /// Failures that counted against it turned out to be the package's fault.
+    /// Failures that counted against the drone turned out to be the package's fault.
     StrikesForgiven { drone: DroneId, attempts: Vec<AttemptId>, reason: String },
     /// The drone got too many strikes in a row.
     DroneGrounded { drone: DroneId, until: TimeMs, reason: String },
-    /// Its grounding is over.
+    /// The drone's grounding is over.
     DroneUngrounded { drone: DroneId },
     /// Healing gave the drone up; an admin has to look.
     DroneLost { drone: DroneId, reason: String },
-    /// It has worked long enough since it was heard again: the steps of healing are forgotten.
+    /// The drone has worked long enough since it was heard again: the steps of healing are forgotten.
     DroneHealed { drone: DroneId },
-    /// An admin set whether its machine is protected from reboots.
+    /// An admin set whether the drone's machine is protected from reboots.
     DroneProtected { drone: DroneId, protected: bool },
     /// A step of healing begins; nothing has been done yet.
     HealStepBegan { drone: DroneId, step: HealStep },
@@ -144,7 +140,7 @@ pub enum Event {
     BaseRemoved { name: Name },
     /// Whether a base follows the tree was set.
     BaseFollowSet { name: Name, follow: bool },
-    /// What a run built is to be installed on its base; `installed` is the resulting list of
+    /// Packages that a run built are to be installed on its base; `installed` is the resulting list of
     /// packages.
     BaseFollowBegan {
         name: Name,
@@ -154,7 +150,7 @@ pub enum Event {
     },
     /// A drone was assigned the next generation of the run's base.
     BaseDelegated { run: RunId, attempt: AttemptId, drone: DroneId, key: String },
-    /// The run's base is to be tried again.
+    /// The run's base is to be made again.
     BaseNeeded { run: RunId, not_before: TimeMs, reason: String },
     /// A base was made and checked: its next generation is current.
     BaseReceived {
@@ -179,9 +175,10 @@ pub enum Event {
         #[serde(with = "crate::record")]
         candidate: CandidateRequest,
     },
-    /// A run served with its candidate what was served before: the profile has that content now.
+    /// A run with a candidate can serve everything that was served before: its content is now the profile's.
     CandidateTaken { profile: Name, run: RunId },
-    /// It did not, or no candidate could be made of the source: the profile keeps its content.
+    /// The run of a candidate could not serve everything, or no candidate could be made of the source: the
+    /// profile keeps its content.
     CandidateRefused { profile: Name, run: Option<RunId>, source: String, why: String },
     /// The timer that updates a profile ran.
     TimerRan {
@@ -210,14 +207,14 @@ pub enum Event {
     },
     /// An old generation is dropped.
     GenerationForgotten { profile: Name, generation: u64 },
-    /// Clients may have seen generations up to this number, of which the journal does not know.
+    /// Clients may have seen generations up to this number that the journal does not know.
     GenerationsSkipped {
         profile: Name,
         last: u64,
         #[serde(default, skip_serializing_if = "ChannelName::is_stable", with = "crate::record")]
         channel: ChannelName,
     },
-    /// A stable channel stays as it is until it is released.
+    /// A stable channel keeps its content until it is released.
     ChannelHeld { profile: Name },
     /// A stable channel follows its runs again.
     ChannelReleased { profile: Name },
@@ -235,7 +232,7 @@ pub enum Event {
     ScheduleForeseen { profile: Name, forecast: Forecast },
     /// A due time was handled, with this outcome. A run that it started began just before.
     DueHandled { profile: Name, due: TimeMs, outcome: DueOutcome, forecast: Forecast },
-    /// No work is assigned until then.
+    /// No work is assigned until the given time.
     PauseBegun { until: TimeMs, reason: String },
     /// Work is assigned again.
     PauseEnded { reason: String },
@@ -272,7 +269,7 @@ pub enum Event {
     /// An old run's records are dropped.
     RunForgotten { run: RunId },
 
-    /// Its build key was built before, so it needs no build.
+    /// The package's build key was built before, so it needs no build.
     PackageReused {
         package: PackageId,
         #[serde(with = "crate::record")]
@@ -289,7 +286,8 @@ pub enum Event {
         /// The late attempt that this one deliberately duplicates.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         duplicate_of: Option<AttemptId>,
-        /// The drone began it before the journal was restored, and is not known to have ended it.
+        /// Whether the drone began the attempt before the journal was restored and is not known to have ended
+        /// it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         returned: bool,
     },
@@ -304,21 +302,21 @@ pub enum Event {
         #[serde(with = "crate::record")]
         usage: Usage,
     },
-    /// Stored packages install the same paths or lack sonames that others need, so only one of each pair can be
-    /// installed.
+    /// Stored packages install the same paths or lack sonames that others need, so only one package of each
+    /// pair can be installed.
     CollisionsFound { collisions: Vec<Collision> },
-    /// Judged broken or untrustworthy.
+    /// A package was judged broken or untrustworthy.
     PackageQuarantined {
         package: PackageId,
         reason: String,
-        /// Later runs need not try it again until one of its inputs changes.
+        /// Whether later runs need not try the package again until one of its inputs changes.
         #[serde(default)]
         lasting: bool,
     },
-    /// Quarantined without an attempt: an earlier run judged it broken, and none of its inputs have
-    /// changed.
+    /// A package was quarantined without an attempt: an earlier run judged it broken, and none of its inputs
+    /// have changed.
     PackageHeld { package: PackageId, reason: String },
-    /// An admin asked for another try; its failures are forgotten.
+    /// An admin asked for another try; the package's failures are forgotten.
     PackageReleased { package: PackageId },
     /// An admin asked for packages to be rebuilt by the next run, whether or not their inputs have
     /// changed.
@@ -340,17 +338,16 @@ pub enum Event {
         #[serde(flatten, with = "crate::record")]
         rejection: Rejection,
     },
-    /// A drone returned an attempt.
+    /// A drone returned the work of an attempt.
     AttemptHandedBack { attempt: AttemptId, reason: String },
-    /// Its lease was not renewed.
+    /// An attempt's lease was not renewed.
     AttemptLost { attempt: AttemptId, reason: String },
-    /// Its drone is back and still working on it, and no other drone is.
+    /// An attempt's drone is back and still working on it, and no other drone is.
     AttemptRevived { attempt: AttemptId },
 
-    /// From now on times follow the machine's clock. Those recorded since `since` were off by
-    /// `by_ms`.
+    /// From now on times follow the machine's clock. Times recorded since `since` were off by `by_ms`.
     ClockSet { since: TimeMs, by_ms: i64 },
-    /// Transient: through its own fault, the orchestrator heard no drone for so many milliseconds.
+    /// Transient: the orchestrator itself stood still and heard no drone for this long.
     StoodStill { for_ms: u64 },
     /// Transient: a drone was heard.
     DroneSeen {
@@ -361,9 +358,9 @@ pub enum Event {
         #[serde(with = "crate::record")]
         stuck: BTreeMap<AttemptId, Stuck>,
     },
-    /// Transient: the leases of attempts were extended until then.
+    /// Transient: the leases of attempts were extended until the given time.
     LeasesRenewed { attempts: Vec<AttemptId>, until: TimeMs },
-    /// Transient: a drone waits for work until then.
+    /// Transient: a drone waits for work until the given time.
     DroneWaits { drone: DroneId, until: TimeMs },
     /// Transient: another machine used a drone's credential and was refused.
     DroneCloned { drone: DroneId, what: String },

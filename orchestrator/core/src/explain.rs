@@ -1,4 +1,4 @@
-//! Explains states in one line each, for people.
+//! Explains states to people, in one line each.
 
 use crate::{
     able, calendar,
@@ -8,8 +8,8 @@ use crate::{
 use std::collections::BTreeSet;
 use swarm_common::{id::*, state::*, time::TimeMs};
 
-/// The packages that keep `id` blocked: dependencies of its build, and their run-time dependencies,
-/// that are not received.
+/// The packages that keep `id` blocked: its build dependencies, and their run-time dependencies, that have
+/// not been received.
 #[must_use]
 pub fn blocked_on(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
     let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
@@ -52,7 +52,7 @@ pub fn stuck_on(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
     stuck.into_iter().collect()
 }
 
-/// Why a package is in its state. Empty only for one that was built and received.
+/// Why a package is in its state. Empty only for a package that was built and received.
 #[must_use]
 pub fn reason(swarm: &Swarm, now: TimeMs, id: PackageId) -> String {
     let Some(package) = swarm.packages.get(&id) else { return String::new() };

@@ -10,16 +10,16 @@ use swarm_common::{id::*, state::*};
 /// The verdict of the fence on a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fence {
-    /// It counts.
+    /// The result counts.
     Open,
-    /// It was counted before; the drone did not get the answer.
+    /// The result was counted before; the drone did not get the answer.
     Repeat,
 }
 
 /// Checks whether the result of `attempt`, delivered by `drone`, still counts.
 ///
-/// This check alone ensures that exactly one result per package is accepted. An attempt passes if
-/// it is live, or if it was lost and no other attempt has delivered; any other is stale.
+/// This check alone ensures that exactly one result per package is accepted. An attempt passes if it is live,
+/// or if it was lost and no other attempt has delivered. Any other attempt is stale.
 ///
 /// # Errors
 /// The attempt is unknown, belongs to another drone, or has ended for good; or its work is

@@ -1,9 +1,9 @@
-//! Makes a base follow the tree: packages that a run built and its base contains are installed
-//! there, which creates the base's next generation.
+//! Makes a base follow the ebuild tree: packages that a run built and the base contains are installed on the
+//! base, which creates its next generation.
 //!
-//! A generation is an image and a list of artifacts, so every drone makes the same one from them.
-//! The first drone to make it also checks it and reports the outcome. Nothing else is taken from
-//! that drone, and only artifacts that were checked when they arrived are installed.
+//! A generation is an image and a list of artifacts, so every drone makes the same one from them. The first
+//! drone to make it also verifies it and reports the outcome. Nothing else is taken from that drone, and only
+//! artifacts that were verified on arrival are installed.
 
 use crate::{
     closure,
@@ -27,7 +27,7 @@ use swarm_common::{
     },
 };
 
-/// Attempts at a generation before it is given up.
+/// Number of attempts at a generation before it is given up.
 const TRIES: usize = 3;
 
 /// The base that a drone is to make for a run.
@@ -37,7 +37,7 @@ pub fn wanted(swarm: &Swarm, run: RunId) -> Option<Base> {
     Some(Base::Image { image: base.current()?.image.clone(), installed: following.installed.clone() })
 }
 
-/// The run whose base should be made next, among runs that the drone is `able` to build for.
+/// The run whose base should be made next, among the runs that the drone is `able` to build for.
 pub(crate) fn choose(swarm: &Swarm, now: TimeMs, able: impl Fn(&Run) -> bool) -> Option<RunId> {
     let mut wanted = swarm.bases.values().filter_map(|base| base.following.as_ref());
     let wanted = wanted.find(|following| {
@@ -55,9 +55,8 @@ pub(crate) fn begin(swarm: &Swarm, id: RunId, run: &Run) -> Option<Event> {
     wanted.then(|| Event::BaseFollowBegan { name: name.clone(), run: id, installed })
 }
 
-/// The base to be changed for a run and what would be installed on it. `None` while a generation of
-/// the base is being made, and if the base has since got another generation or follows another
-/// profile.
+/// The base to be changed after a run, and what would be installed on it. `None` while a generation of the
+/// base is being made, or if the base has since got another generation or follows another profile.
 fn next<'s>(swarm: &'s Swarm, run: &Run) -> Option<(&'s Name, &'s NamedBase, Vec<Dependency>)> {
     let named = swarm.profiles.get(&run.profile)?.request.base.as_ref()?;
     let (name, base) = swarm.bases.get_key_value(named)?;
@@ -71,8 +70,8 @@ fn next<'s>(swarm: &'s Swarm, run: &Run) -> Option<(&'s Name, &'s NamedBase, Vec
     Some((name, base, installed))
 }
 
-/// Everything installed on the base after a run: the run's packages that the base contains, and
-/// their run-time dependencies. `None` if nothing changes.
+/// Everything installed on the base after a run: the run's packages that the base contains, and their
+/// run-time dependencies. `None` if nothing changes.
 fn installed(swarm: &Swarm, run: &Run, before: &[Dependency]) -> Option<Vec<Dependency>> {
     let is_wanted = |id: &&PackageId| {
         swarm.packages.get(id).is_some_and(|p| {
@@ -89,14 +88,13 @@ fn installed(swarm: &Swarm, run: &Run, before: &[Dependency]) -> Option<Vec<Depe
     (all.len() > kept.len()).then_some(all)
 }
 
-/// Digest of a base's content with these packages on its image.
+/// Digest of a base's content: its image with these packages installed.
 pub(crate) fn content(base: &NamedBase, installed: &[Dependency]) -> Option<Digest> {
     let image = base.current()?.image.clone();
     Some(Base::Image { image, installed: installed.to_vec() }.digest())
 }
 
-/// Sets whether a base follows. Turning it on permits content again that had failed or was rolled
-/// back.
+/// Sets whether a base follows. Turning it on also permits content again that had failed or was rolled back.
 pub(crate) fn set(swarm: &Swarm, name: &Name, follow: bool) -> Decision {
     let base = swarm.bases.get(name).ok_or_else(|| Refusal::UnknownBase(name.clone()))?;
     let mut events = Vec::new();
@@ -115,7 +113,7 @@ pub(crate) fn set(swarm: &Swarm, name: &Name, follow: bool) -> Decision {
     if events.is_empty() { already() } else { Ok((events, Reply::Done)) }
 }
 
-/// Accepts a base that was made and passed its checks.
+/// Accepts a base that was made and passed verification.
 pub(crate) fn receive(
     swarm: &Swarm,
     now: TimeMs,
@@ -145,7 +143,7 @@ pub(crate) fn receive(
     Ok((vec![event], answer("the base was received")))
 }
 
-/// Returns a base to the queue after an attempt at it, or gives it up.
+/// Returns a base to the queue after an attempt at it, or gives the base up.
 pub(crate) fn again(swarm: &Swarm, run: RunId, not_before: TimeMs, reason: String) -> Option<Event> {
     let (name, _, following) = swarm.following(run)?;
     let tries = swarm.runs.get(&run)?.base_attempts.iter().filter(|id| **id > following.after).count();
@@ -156,13 +154,11 @@ pub(crate) fn again(swarm: &Swarm, run: RunId, not_before: TimeMs, reason: Strin
     Some(Event::BaseFollowEnded { name: name.clone(), reason })
 }
 
-/// Gives a base up.
 pub(crate) fn give_up(swarm: &Swarm, run: RunId, reason: String) -> Option<Event> {
     let (name, ..) = swarm.following(run)?;
     Some(Event::BaseFollowEnded { name: name.clone(), reason })
 }
 
-/// The API view of what is being installed on a base.
 #[must_use]
 pub fn view(swarm: &Swarm, base: &NamedBase) -> Option<BaseFollowing> {
     let following = base.following.as_ref()?;

@@ -1,9 +1,9 @@
 //! The dependency graph of a run: which packages become ready when another is received.
 //!
-//! A package can be built when everything its build needs is *installable*: received, together with
-//! everything that it needs at run time. Packages that need each other at run time form a
-//! **bundle** and become installable together. Each bundle and each package counts what it still
-//! waits for, so the cost of a receipt is proportional to the edges it touches.
+//! A package can be built when everything that its build needs is *installable*: received, together with
+//! everything that it needs at run time. Packages that need each other at run time form a **bundle** and
+//! become installable together. Each bundle and each package counts what it still waits for, so the cost of
+//! receiving a package is proportional to the edges it touches.
 
 use crate::shared::Shared;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,6 @@ pub struct Graph {
     bundles: Vec<Bundle>,
 }
 
-/// A package as a node of the graph.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Task {
     /// The bundle that the package is a member of.
@@ -48,18 +47,17 @@ struct Bundle {
     rank_ms: u64,
 }
 
-/// A node that has a rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Node {
     Task(u32),
     Bundle(u32),
 }
 
-/// When bundles will be installable, as far as it has been computed.
+/// Cached results of [`Graph::ready_at`]: when bundles will be installable, `None` if unknown.
 #[derive(Debug, Default)]
 pub struct Foresight(BTreeMap<u32, Option<u64>>);
 
-/// Greatest depth to which chains of bundles are followed by [`Graph::ready_at`].
+/// The depth to which [`Graph::ready_at`] follows chains of bundles.
 const DEEPEST_FORESIGHT: u32 = 32;
 
 impl Graph {
@@ -158,9 +156,9 @@ impl Graph {
         self.bundles.get(bundle as usize).is_some_and(|b| b.unmet == 0)
     }
 
-    /// When everything that the build of `task` waits for will be available, or `None` if that
-    /// cannot be predicted. `end` returns when a package will be available. `known` caches the
-    /// results for bundles, to be used for the next tasks in rank order.
+    /// When everything that the build of `task` waits for will be available. `None` if that cannot be
+    /// predicted. `end` returns when a package will be available. `known` caches the results for bundles, for
+    /// use with the next tasks in rank order.
     #[must_use]
     pub fn ready_at(
         &self,

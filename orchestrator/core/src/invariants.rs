@@ -1,7 +1,7 @@
-//! Invariants that hold after every event. The simulation checks them all the time, debug builds
-//! after every batch.
+//! Invariants that hold after every event. The simulation checks them continually, debug builds after every
+//! batch.
 //!
-//! Numbered as in the design:
+//! The numbers are those of the original design:
 //!
 //! - 1: one live lease, one result
 //! - 3: every state has a reason, and chains of reasons end
@@ -10,9 +10,9 @@
 //! - 5: drones that may not work have no work
 //! - 7: attempts are bounded
 //! - 8: the contents of a channel can be installed
-//! - 9: the generations of a channel are in order, what is in them is kept, the current one of a channel
-//!   that follows the runs is what they lead to, and no number is in both channels of a profile
-//! - 10: a candidate that is tried has an active run of its profile
+//! - 9: the generations of a channel are in order, their artifacts are kept, the current generation of a
+//!   channel that follows the runs is what they lead to, and no number is in both channels of a profile
+//! - 10: a candidate that is being tried has an active run of its profile
 //!
 //! Numbers 2 and 6 concern files and are checked in the shell.
 

@@ -1,4 +1,4 @@
-//! Which artifacts are kept: those that something may still be served from, installed from or reused.
+//! Which artifacts are kept: those that are still published, installed in builds, or reused.
 
 use crate::{
     base,
@@ -12,14 +12,14 @@ use swarm_common::{
     wire::{artifact::Artifact, base::Base},
 };
 
-/// Every artifact that a kept run received, that a profile may reuse, or that a channel or a kept
-/// generation contains, each path once; for one profile or for all.
+/// Every artifact, each path once, that a kept run received, that a profile may reuse, or that a channel or a
+/// kept generation contains. `None` means all profiles.
 #[must_use]
 pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
     once(wanted(swarm, profile))
 }
 
-/// The artifacts of all profiles that are asked for.
+/// The kept artifacts of all profiles for which `asked_for` returns true.
 #[must_use]
 pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(&Artifact) -> bool) -> Vec<Artifact> {
     // Runs and generations have most artifacts in common.
@@ -30,7 +30,7 @@ pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(&Artifact) -> bool) -> 
     )
 }
 
-/// Tells which builds have an artifact that is kept, also as a part of a base.
+/// A predicate: whether a build has an artifact that is kept, also as a part of a base.
 pub(crate) fn builds(swarm: &Swarm) -> impl Fn(AttemptId, &BuildRecord) -> bool + use<> {
     let named = wanted(swarm, None).map(|artifact| artifact.attempt);
     let named: BTreeSet<AttemptId> = named.filter(|id| swarm.builds.get(*id).is_some()).collect();

@@ -1,10 +1,10 @@
 //! Build keys: identify packages that count as the same.
 //!
-//! The **reuse key** follows Gentoo's rule: a package differs if its version, USE flags,
-//! dependencies, sources, patches or the settings that reach its build differ, if it is bound to
-//! another sub-slot, or if the base has another ABI. The **strict key** adds everything else that
-//! the package is made from and built with, down to comments in eclasses. Keys belong to the swarm,
-//! not to a profile: the same key means the same package. For Nix, both keys are the output paths.
+//! The **reuse key** follows Gentoo's rule: a package differs if its version, USE flags, dependencies,
+//! sources, patches or the settings that reach its build differ, if it is bound to another sub-slot, or if
+//! the base has another ABI. The **strict key** adds everything else that goes into the build, down to
+//! comments in eclasses. Keys belong to the swarm, not to a profile: the same key means the same package. For
+//! Nix, both keys are computed from the output paths.
 
 use crate::{
     graph::components,
@@ -47,7 +47,7 @@ pub fn keys(report: &PlanReport, nodes: &[Node]) -> Vec<Keys> {
     let build: Vec<Vec<u32>> = nodes.iter().map(|node| node.build.clone()).collect();
     let order = components(&build);
     let mut positions: Vec<usize> = (0..nodes.len()).collect();
-    // A strict key includes those of the node's build dependencies, so they are computed first.
+    // A strict key includes the strict keys of the node's build dependencies, so those are computed first.
     positions.sort_by_key(|&n| order[n]);
     let none = Keys { reuse: Digest::of(b""), strict: Digest::of(b"") };
     let mut keys = vec![none; nodes.len()];
@@ -59,7 +59,7 @@ pub fn keys(report: &PlanReport, nodes: &[Node]) -> Vec<Keys> {
         let deps = nodes[n].build.iter().map(|&dep| keys[dep as usize].strict).collect();
         let reuse = reuse(report, &nodes[n], &bound);
         let strict = strict(report, &nodes[n], reuse, deps);
-        // An older drone sends no fields, so only the strict key can decide.
+        // Older drones send no fields, so only the strict key can decide.
         let told = !report.settings.is_empty();
         keys[n] = Keys { reuse: if told { reuse } else { strict }, strict };
     }
@@ -84,13 +84,13 @@ pub fn inputs(report: &PlanReport, node: &Node, settings: Digest, bound: &[BTree
     }
 }
 
-/// Digest of a plan's settings, under which they are stored.
+/// The digest of a plan's settings. They are stored under it.
 #[must_use]
 pub fn settings_digest(report: &PlanReport) -> Digest {
     Digest::of_fields(report.settings.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]))
 }
 
-/// The slots that each package of a report is bound to.
+/// For each package of a report, the slots that it is bound to.
 #[must_use]
 pub fn bound(report: &PlanReport) -> Vec<BTreeSet<String>> {
     let mut bound = vec![BTreeSet::new(); report.packages.len()];
@@ -126,7 +126,8 @@ impl Parts {
     }
 }
 
-/// The key of a derivation or a source: its output paths, which Nix computes from all inputs.
+/// The key of a derivation or a source, computed from its output paths, which Nix in turn computes from all
+/// inputs.
 fn nix_key(report: &PlanReport, node: &Node) -> Option<Digest> {
     let members = node.members.iter().map(|&member| &report.packages[member as usize]);
     let mut parts = Parts::default();
@@ -149,7 +150,8 @@ fn reuse(report: &PlanReport, node: &Node, bound: &[BTreeSet<String>]) -> Digest
             parts.add(text);
         }
         parts.add(package.use_flags.join(" "));
-        // Which settings are common to all packages depends on the whole plan, so a key must not.
+        // Which settings are common to all packages depends on the whole plan. A key must not, so it covers
+        // common and own settings alike.
         parts.fields(report.settings.iter().chain(&package.fields));
         parts.add(match &package.live {
             None => "",

@@ -1,5 +1,5 @@
-//! Reads what older versions wrote. This is the only place that parses sentences: those of older
-//! versions no longer change, whatever ours become.
+//! Reads what older versions wrote. This is the only module that parses sentences: those of older versions
+//! never change, unlike the current ones.
 
 use crate::record::{self, Recorded};
 use serde::{Deserialize, Deserializer};
@@ -15,7 +15,7 @@ pub(crate) fn offline(words: &str) -> Offline {
     Offline::Silent { ms: seconds.saturating_mul(1000) }
 }
 
-/// Deserialises the same from a saved state.
+/// Deserialises an [`Offline`] from a saved state of any version.
 pub(crate) fn saved_offline<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Offline>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -34,7 +34,6 @@ pub(crate) fn rejection_signature(rejection: &Rejection) -> &str {
     if rejection.kind.is_empty() { &rejection.reason } else { &rejection.kind }
 }
 
-/// Deserialises a rejection from a saved state.
 pub(crate) fn saved_rejection<'de, D: Deserializer<'de>>(from: D) -> Result<Rejection, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -9,15 +9,14 @@
 //!
 //! The modules are layers, and none imports one of a later layer:
 //!
-//! 1. [`state`], what a swarm is made of, on top of what knows nothing of swarms: [`graph`],
+//! 1. [`state`], what a swarm is made of, on top of modules that know nothing of swarms: [`graph`],
 //!    [`estimate`], [`policy`], [`shared`], and `record`, the form in which state and events are stored
-//! 2. [`command`], [`event`], [`reply`] and [`refusal`], what goes in and comes out, and [`text`],
-//!    its English
-//! 3. the rules, each a question to the state: [`able`], [`fence`], [`plan`], [`keys`], [`channel`],
-//!    [`closure`], [`follow`], [`base`], [`heal`], [`judge`], [`assign`] ...
+//! 2. [`command`], [`event`], [`reply`] and [`refusal`], the input and output, and [`text`], their English
+//! 3. the rules, which answer questions about the state: [`able`], [`fence`], [`plan`], [`keys`],
+//!    [`channel`], [`closure`], [`follow`], [`base`], [`heal`], [`judge`], [`assign`] ...
 //! 4. [`decide`], `apply` and [`settle`], which `handle` runs for a request
 //!
-//! [`view`], what users see, and [`invariants`] stand beside the last: they ask the rules and change
+//! [`view`], what users see, and [`invariants`] are beside the last layer: they use the rules and change
 //! nothing.
 //!
 //! A request carries its time and its randomness, so the same events always give the same

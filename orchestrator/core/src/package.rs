@@ -1,4 +1,4 @@
-//! The table of a package's states: what can happen to it, and the state that follows.
+//! The table of a package's states: which steps are possible, and the state that follows.
 
 use swarm_common::state::PackageState;
 
@@ -9,26 +9,25 @@ pub enum Step {
     Unblock,
     /// A drone was assigned the package.
     Delegate,
-    /// Another drone was assigned it as well, because the first is late.
+    /// A second drone was assigned the package, because the first is late.
     Duplicate,
-    /// Its attempt ended without a result.
+    /// The package's attempt ended without a result.
     Return,
     /// A result was verified and stored, or an earlier result was reused.
     Receive,
-    /// It was judged to be broken.
+    /// The package was judged to be broken.
     Quarantine,
-    /// An earlier run judged it to be broken.
+    /// An earlier run judged the package to be broken.
     Hold,
-    /// Its run was cancelled.
+    /// The package's run was cancelled.
     Cancel,
     /// An admin asked for another try.
     Release,
-    /// An admin asked for another try, and it has to wait for a dependency.
+    /// An admin asked for another try, and the package has to wait for a dependency.
     Wait,
 }
 
 impl Step {
-    /// Every step.
     pub const ALL: &'static [Self] = &[
         Self::Unblock,
         Self::Delegate,
@@ -62,7 +61,7 @@ pub fn next(state: PackageState, step: Step) -> Option<PackageState> {
         (Blocked | Needed | Delegated, Step::Cancel) => Some(Cancelled),
         (Quarantined, Step::Release) => Some(Needed),
         (Quarantined, Step::Wait) => Some(Blocked),
-        // An admin retries a package that waits for its backoff.
+        // An admin retries a package that waits for its backoff to end.
         (Needed, Step::Release) => Some(Needed),
         (Received | Quarantined | Cancelled, _) => None,
         (Blocked | Needed | Delegated, _) => None,

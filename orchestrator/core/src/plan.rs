@@ -1,8 +1,8 @@
 //! Turns a resolver's report into buildable nodes.
 //!
-//! A drone's report is untrusted until it is checked: positions must exist, cycles must be
-//! disjoint, sizes are bounded. The result of [`nodes`] has no cycles: packages that need each
-//! other to be built form one node, built in stages.
+//! A drone's report is untrusted until it is checked: positions must exist, cycles must be disjoint, sizes
+//! are bounded. The nodes that [`nodes`] returns have no cycles: packages that need each other to be built
+//! form one node, built in stages.
 
 mod fields;
 mod nix;
@@ -14,39 +14,40 @@ use swarm_common::wire::{
     plan::{PlanCycle, PlanEdge, PlanPackage, PlanReport, PlanStage, PortagePackage},
 };
 
-/// The most packages in a plan. A large desktop has 3,000, the whole Gentoo tree 20,000.
+/// The maximum number of packages in a plan. A large desktop has 3,000, the whole Gentoo tree 20,000.
 pub const MOST_PACKAGES: usize = 10_000;
-/// The most edges in a plan. Packages of the Gentoo tree have about eighteen each.
+/// The maximum number of edges in a plan. Packages of the Gentoo tree have about eighteen each.
 pub const MOST_EDGES: usize = 250_000;
 
-/// The longest name of a slot, repository, USE flag or machine, in bytes.
+/// The maximum length of the name of a slot, repository, USE flag or machine, in bytes.
 pub const LONGEST_NAME: usize = 255;
-/// The most bytes in the descriptive fields of one package. The largest IUSE has 10,000.
+/// The maximum size of the descriptive fields of one package, in bytes. The largest IUSE has 10,000.
 pub const MOST_PACKAGE_BYTES: usize = 256 << 10;
 /// The most sonames that a base may provide. A desktop has 3,000.
 pub const MOST_SONAMES: usize = 20_000;
 /// The most refusals in a plan.
 pub const MOST_PROBLEMS: usize = 10_000;
-/// The most bytes of all names and words in a plan together.
+/// The maximum size of all strings in a plan together, in bytes.
 pub const MOST_BYTES: usize = 24 << 20;
 
 /// A buildable node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Positions in the report of the packages it consists of.
+    /// Positions in the report of the packages that form the node.
     pub members: Vec<u32>,
     /// For a cycle: what to build in which order, as indices into `members`.
     pub stages: Vec<PlanStage>,
-    /// Positions of the nodes that must be installed while it is built, sorted.
+    /// Positions of the nodes that must be installed while the node is built, sorted.
     pub build: Vec<u32>,
-    /// Positions of the nodes that must be installed for it to work, sorted.
+    /// Positions of the nodes that must be installed for the node to work, sorted.
     pub runtime: Vec<u32>,
-    /// Positions of further nodes that it needs to work, which the base satisfies until they are built, sorted.
+    /// Positions of further nodes that the node needs to work, sorted. The base provides them until they are
+    /// built.
     pub cut: Vec<u32>,
 }
 
 impl Node {
-    /// The targets it consists of, with build id 0.
+    /// The targets of the node, with build id 0.
     #[must_use]
     pub fn targets(&self, report: &PlanReport) -> Vec<Target> {
         self.members.iter().flat_map(|&member| targets(&report.packages[member as usize])).collect()
@@ -96,7 +97,7 @@ fn is_name(name: &str) -> bool {
     name.bytes().next().is_some_and(plain) && name.bytes().all(|b| plain(b) || b"+.-@".contains(&b))
 }
 
-/// Refuses names and words that are too long, singly or together.
+/// Refuses strings that are too long, individually or together.
 fn check_words(report: &PlanReport) -> Result<(), String> {
     let mut sum = 0;
     for package in report.packages.iter().filter_map(PlanPackage::portage) {
@@ -152,8 +153,8 @@ fn check_words(report: &PlanReport) -> Result<(), String> {
     Ok(())
 }
 
-/// The buildable nodes of a checked report. Where the base breaks a cycle, the dependencies it
-/// satisfies are omitted from the nodes.
+/// The buildable nodes of a checked report. Where the base breaks a cycle, the dependencies that it satisfies
+/// are omitted from the nodes.
 #[must_use]
 pub fn nodes(report: &PlanReport) -> Vec<Node> {
     let cycles = report.cycles.iter().map(|cycle| cycle.members.as_slice());
@@ -165,7 +166,7 @@ pub fn nodes(report: &PlanReport) -> Vec<Node> {
 
 /// One node for each group, in the order of their first packages.
 fn assemble(report: &PlanReport, group: &[u32], edges: &[PlanEdge]) -> Vec<Node> {
-    // A group is named by its first package, which therefore comes first.
+    // The first package of a group stands for the group, so it comes first.
     let mut position = vec![0_u32; group.len()];
     let mut members: Vec<Vec<u32>> = Vec::new();
     for (package, &g) in group.iter().enumerate() {
@@ -242,7 +243,7 @@ fn stages(cycles: &[&PlanCycle], members: &[u32]) -> Vec<PlanStage> {
     let rest = members.iter().filter(|m| !in_cycles.contains(m));
     let rest = rest.map(|&package| PlanStage { package, use_changes: Vec::new() });
     let planned = cycles.iter().flat_map(|c| c.stages.iter().cloned());
-    // Members are sorted, since they come in the order of the report.
+    // Members are in the order of the report, and therefore sorted.
     let within = |package: u32| members.binary_search(&package).ok().map(|p| p as u32);
     rest.chain(planned)
         .filter_map(|s| Some(PlanStage { package: within(s.package)?, use_changes: s.use_changes }))

@@ -1,13 +1,13 @@
-//! Packages that were judged to be broken by their own fault, across runs. They are not built again
-//! until one of their inputs changes, an admin asks for it, or enough time has passed to justify
-//! another try: the cause may be something that no key covers.
+//! Packages that were judged to be broken by their own fault, across runs. They are not built again until one
+//! of their inputs changes, an admin asks for it, or enough time has passed to justify another try, since the
+//! cause may be something that no key covers.
 
 use crate::state::{Broken, Package, Run, Swarm};
 use std::collections::BTreeSet;
 use swarm_common::{digest::Digest, id::*, time::TimeMs};
 
-/// The key by which a package counts as the same broken one. It covers all inputs, since a change
-/// that does not affect a good package may repair a broken one.
+/// The key by which a broken package is recognised. It covers all inputs, since a change that does not affect
+/// a good package may repair a broken one.
 #[must_use]
 pub fn key(package: &Package) -> Digest {
     package.strict_key
@@ -20,13 +20,13 @@ pub fn retried_at(swarm: &Swarm, broken: &Broken) -> Option<TimeMs> {
     (after_ms > 0).then(|| broken.since + after_ms)
 }
 
-/// The entry of a package.
+/// The quarantine entry of a package.
 #[must_use]
 pub fn of(swarm: &Swarm, id: PackageId) -> Option<&Broken> {
     swarm.quarantine.get(&key(swarm.packages.get(&id)?))
 }
 
-/// The drones on which a package failed by its own fault when it was judged. None if that run is forgotten.
+/// The drones on which a package failed by its own fault when it was judged. Empty if that run is forgotten.
 #[must_use]
 pub fn witnesses(swarm: &Swarm, key: &Digest, broken: &Broken) -> BTreeSet<DroneId> {
     let packages = swarm.runs.get(&broken.run).into_iter().flat_map(|run| &run.packages);
@@ -37,8 +37,8 @@ pub fn witnesses(swarm: &Swarm, key: &Digest, broken: &Broken) -> BTreeSet<Drone
     failed.map(|attempt| attempt.drone).collect()
 }
 
-/// The entry that keeps a run from trying the package with this key. One that rests on the word of one
-/// drone does not if another can try.
+/// The quarantine entry that keeps a run from trying the package with this key. An entry that rests on
+/// failures on one drone does not apply while another drone can try.
 #[must_use]
 pub fn keeps<'s>(swarm: &'s Swarm, now: TimeMs, run: &Run, key: &Digest) -> Option<&'s Broken> {
     let broken = swarm.quarantine.get(key)?;
@@ -55,7 +55,7 @@ pub fn keeps<'s>(swarm: &'s Swarm, now: TimeMs, run: &Run, key: &Digest) -> Opti
     (!is_in_doubt).then_some(broken)
 }
 
-/// The entry for a package that is now judged to be broken.
+/// The quarantine entry for a package that is now judged to be broken.
 pub(crate) fn broken(swarm: &Swarm, at: TimeMs, package: &Package, reason: &str) -> Broken {
     let attempts = package.attempts.iter().skip(package.forgiven).filter_map(|a| swarm.attempts.get(a));
     let cost_ms = attempts.clone().filter_map(|a| Some(a.ended_at?.since(a.started_at))).sum();

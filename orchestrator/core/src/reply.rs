@@ -10,7 +10,7 @@ use swarm_common::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// Done, or already so.
+    /// Done, or nothing was to be done.
     Done,
     /// The drone that was enrolled.
     Drone(DroneId),
@@ -18,10 +18,7 @@ pub enum Reply {
     Run(RunId),
     /// The packages affected.
     Packages(Vec<PackageId>),
-    /// Answer to a claim.
     Claim(Box<ClaimReply>),
-    /// Answer to a heartbeat.
     Heartbeat(HeartbeatReply),
-    /// Answer to a report.
     Report(ReportReply),
 }

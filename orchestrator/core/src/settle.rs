@@ -1,8 +1,8 @@
-//! Derives events that follow from the state: runs end, their bases and channels follow, old runs are
+//! Derives the events that follow from the state: runs end, their bases and channels follow, and old runs are
 //! forgotten.
 //!
-//! Looking at the state instead of at each event keeps this in one place: a run ends however its
-//! last package was completed.
+//! This looks at the state rather than at each event, so that there is one place for it: a run ends however
+//! its last package was completed.
 
 use crate::{
     able, candidate,
@@ -62,8 +62,8 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
     if events.is_empty() { forget(swarm) } else { events }
 }
 
-/// Why a run cannot continue, if no drone has the toolchain of its plan any more, as after an
-/// update of the only drone. The next run is planned with the new toolchain.
+/// Why a run cannot continue: no drone has the toolchain of its plan any more, as after an update of the only
+/// drone. `None` if it can. The next run is planned with the new toolchain.
 fn outdated(swarm: &Swarm, run: &Run) -> Option<String> {
     let begun = run.count(PackageState::Delegated) > 0;
     if run.state != RunState::Building || begun || standstill::has_news(swarm, run) {
@@ -80,7 +80,7 @@ fn outdated(swarm: &Swarm, run: &Run) -> Option<String> {
 }
 
 /// Ends the waiting of packages that no drone of the run's profile can build, once nothing else of the run
-/// can go on. A later run tries them again, as the profile may have such a drone by then.
+/// can proceed. A later run tries them again, since the profile may have such a drone by then.
 fn without_machine(swarm: &Swarm, run: &Run) -> Vec<Event> {
     if run.state != RunState::Building || run.base != Base::Nix || run.count(PackageState::Delegated) > 0 {
         return Vec::new();
@@ -96,19 +96,17 @@ fn without_machine(swarm: &Swarm, run: &Run) -> Vec<Event> {
     events
 }
 
-/// The most packages kept in all runs together; beyond that the oldest ended runs are forgotten
-/// early, since the senders of plans determine their size. Ten runs of an ordinary desktop have
-/// 10,000.
+/// The maximum number of packages kept in all runs together. Beyond that the oldest ended runs are forgotten
+/// early, since their size depends on what drones send as plans. Ten runs of an ordinary desktop have 10,000.
 const MOST_KEPT: usize = 20_000;
 
-/// Forgets ended runs and generations beyond those to keep. The last ended run of each profile is always
-/// kept.
+/// Forgets ended runs and generations beyond the number to keep, but never the last ended run of a profile.
 fn forget(swarm: &Swarm) -> Vec<Event> {
     let mut ended: BTreeMap<&Name, Vec<RunId>> = BTreeMap::new();
     for (&id, run) in swarm.runs.iter().filter(|(_, r)| r.state.is_over()) {
         ended.entry(&run.profile).or_default().push(id);
     }
-    // Of a profile whose candidates are refused, the run that is served is not the last one.
+    // If the candidates of a profile are refused, the run that is served is not the last one.
     let served = swarm.profiles.values().filter_map(|profile| profile.channel.run);
     let last: BTreeSet<RunId> =
         ended.values().filter_map(|runs| runs.last().copied()).chain(served).collect();
@@ -125,7 +123,7 @@ fn forget(swarm: &Swarm) -> Vec<Event> {
         packages -= run.packages.len();
         old.insert(*id);
     }
-    // A run whose packages are being installed on a base must be kept.
+    // A run must be kept while its packages are being installed on a base.
     let old = old.into_iter().filter(|run| swarm.following(*run).is_none());
     old.map(|run| Event::RunForgotten { run }).chain(generations::surplus(swarm)).collect()
 }

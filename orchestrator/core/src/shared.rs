@@ -1,10 +1,10 @@
-//! Values that are never changed in place and are held once. The orchestrator keeps two copies of
-//! the state, so this halves the memory of its large parts.
+//! Immutable values that are stored once. The orchestrator keeps two copies of the state, so this halves the
+//! memory of its large parts.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{ops::Deref, sync::Arc};
 
-/// A value whose clones share memory. It serialises and compares like the value itself.
+/// A value whose clones share memory. It is serialised and compared like the value itself.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub struct Shared<T>(Arc<T>);
 

@@ -9,10 +9,10 @@ use crate::{
 };
 use swarm_common::{id::*, state::*, time::TimeMs};
 
-/// A package that can proceed within this time, in milliseconds, is worth waiting for.
+/// How soon a package must be able to proceed for the run to wait for it, in milliseconds.
 const SOON_MS: u64 = 10_000;
 
-/// Runs that stand still and have received more than when they last did.
+/// Runs that stand still and have received more packages than when they last did.
 pub(crate) fn found(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
     let still = swarm.runs.iter().filter(|(_, run)| has_news(swarm, run) && is_still(swarm, now, run));
     let event = |(&run, record): (&RunId, &Run)| Event::RunStandsStill {

@@ -1,9 +1,8 @@
-//! Finds packages that need themselves to be built, and which of their needs are left to the base.
+//! Finds packages that need themselves to be built, and which of their needs the base has to satisfy.
 //!
-//! A package has two nodes: its build, which needs other packages installed, and its installation,
-//! which needs its build and its run-time dependencies. A **tangle** is a cycle through a build. A
-//! cycle through installations only is not a tangle: its packages are built one by one and become
-//! usable together.
+//! A package has two nodes: its build, which needs other packages installed, and its installation, which
+//! needs its build and its run-time dependencies. A **tangle** is a cycle that contains a build. A cycle of
+//! installations only is not a tangle: its packages are built one by one and become usable together.
 //!
 //! A tangle in which the base satisfies no need is built as one node. Any other is cut at needs
 //! that the base satisfies. Outside tangles every need is kept; inside, as few as possible are
@@ -17,12 +16,12 @@ use std::{
 };
 use swarm_common::wire::plan::PlanEdge;
 
-/// Steps allowed for restoring dropped needs, in addition to one per need. Real plans take some
+/// The number of steps allowed for restoring dropped needs, in addition to one per need. Real plans take some
 /// thousands; only a fabricated plan exhausts them.
 const STEPS: usize = 1 << 20;
 
-/// Determines which packages are built together: for each package the first one of its group.
-/// `cycles` are already grouped.
+/// Determines which packages are built together: for each package, the first one of its group. `cycles` are
+/// already grouped.
 pub(crate) fn groups<'a>(
     packages: usize,
     cycles: impl Iterator<Item = &'a [u32]>,
@@ -33,8 +32,8 @@ pub(crate) fn groups<'a>(
         sets.join(cycle.iter().copied());
     }
     let first = sets.all();
-    // What a tangle's packages are built with does not need the tangle, so joining them creates no
-    // new tangles: one pass is enough.
+    // The build dependencies of a tangle's packages do not need the tangle, so joining its packages creates
+    // no new tangles, and one pass is enough.
     let component = components(&nodes(&first, edges.iter().filter(|e| !e.satisfied)));
     for tangle in tangles(&component, packages).into_values() {
         sets.join(tangle.into_iter());
@@ -153,7 +152,7 @@ fn tangles(component: &[u32], packages: usize) -> BTreeMap<u32, Vec<u32>> {
     found
 }
 
-/// Whether a need may be dropped, and if so, its edge.
+/// The kind of a need: whether it may be dropped, and if so, the index of its edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Kept,
@@ -169,7 +168,7 @@ struct Need {
     kind: Kind,
 }
 
-/// What a place still waits for while places are put in order.
+/// Counts of what a place still waits for while places are put in order.
 #[derive(Debug, Clone, Copy, Default)]
 struct Waits {
     kept: u32,
@@ -189,7 +188,7 @@ impl Waits {
     }
 }
 
-/// All tangles of a plan while they are cut.
+/// The needs and places of all tangles of a plan while they are cut.
 struct Cut {
     needs: Vec<Need>,
     /// Whether each place contains a build.
@@ -235,7 +234,7 @@ impl Cut {
         let mut placed = vec![false; self.has.len()];
         while let Some(next) = heap.pop() {
             let place = next.0.3;
-            // An earlier entry of this place, with less to drop, may have come first.
+            // The place may have been taken already from an earlier entry, with less to drop.
             if std::mem::replace(&mut placed[place], true) {
                 continue;
             }
@@ -253,7 +252,7 @@ impl Cut {
         }
     }
 
-    /// Restores dropped needs that no longer create a tangle, those of builds first.
+    /// Restores dropped needs that would not create a tangle, build needs first.
     fn take_back(&mut self) {
         let mut steps = STEPS + self.needs.len();
         let (build, other): (Vec<usize>, Vec<usize>) = (0..self.needs.len())
@@ -292,7 +291,7 @@ impl Cut {
     }
 }
 
-/// Places that a search has visited, without and with a build on the path.
+/// Places that a search has visited, both without and with a build on the path.
 struct Seen {
     at: Vec<[u32; 2]>,
     turn: u32,
@@ -305,7 +304,7 @@ impl Seen {
 
     fn is_first(&mut self, place: u32, build: bool) -> bool {
         let at = &mut self.at[place as usize];
-        // A visit with a build on the path covers more.
+        // A visit with a build on the path covers one without.
         let known = at[1] == self.turn || at[usize::from(build)] == self.turn;
         at[usize::from(build)] = self.turn;
         !known

@@ -13,11 +13,11 @@ use swarm_common::{
     wire::drone::{Target, Usage},
 };
 
-/// How soon a drone that has delivered a result asks for more, in milliseconds.
+/// How soon a drone claims again after it has delivered a result, in milliseconds.
 const ASKS_AT_ONCE_MS: u64 = 2_000;
 
-/// How soon a drone whose attempt was superseded or cancelled asks for more, in milliseconds: it
-/// learns so from the answer to its next heartbeat.
+/// How soon a drone claims again after its attempt was superseded or cancelled, in milliseconds: the answer
+/// to its next heartbeat tells it so.
 const ASKS_WHEN_TOLD_MS: u64 = 12_000;
 
 /// Limit of the slowdown ascribed to neighbours: at least 1/16 of a build's time counts as its own.
@@ -66,14 +66,13 @@ impl Swarm {
     pub(super) fn end(&mut self, at: TimeMs, id: AttemptId, ending: Ending, usage: Option<Usage>) {
         self.note_sharing(at, id);
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        // A lost attempt may still report a failure, or be accepted.
+        // A lost attempt may still report a failure or be accepted.
         let (was, is) = (attempt.has_failed(), ending.is_failure());
         attempt.ending = Some(ending);
         attempt.ended_at = Some(at);
         attempt.usage = usage.or(attempt.usage);
         self.live.leases.remove(&id);
-        // The drone will ask for more. Other drones must not take work that it would still finish
-        // sooner.
+        // The drone will claim again. Until then other drones must not take work that it would finish sooner.
         let asks_within_ms = match &attempt.ending {
             Some(Ending::Accepted | Ending::Failed(_) | Ending::Rejected(_)) => ASKS_AT_ONCE_MS,
             Some(Ending::Superseded | Ending::Cancelled) => ASKS_WHEN_TOLD_MS,
@@ -164,8 +163,8 @@ impl Swarm {
         }
     }
 
-    /// Learns from a success: the package's work, the drone's speed and overheads, and that the
-    /// drone works.
+    /// Updates the estimates after a success: the package's work, and the drone's speed and overheads. Also
+    /// records that the drone works.
     pub(super) fn learn(&mut self, at: TimeMs, id: PackageId, attempt: AttemptId, usage: Usage) {
         let lost_ms = self.attempts.get(&attempt).map_or(0, |attempt| self.lost_ms(attempt, at));
         let (Some(package), Some(attempt)) = (self.packages.get_mut(&id), self.attempts.get(&attempt)) else {
@@ -174,7 +173,7 @@ impl Swarm {
         let Some(drone) = self.drones.get_mut(&attempt.drone) else { return };
         drone.strikes.clear();
         (drone.groundings, drone.succeeded_at) = (0, at);
-        // When it began is not known.
+        // The start of a returned attempt is unknown.
         if attempt.returned {
             return;
         }
@@ -202,8 +201,8 @@ impl Swarm {
         (package.predicted_ms, package.guessed) = (work_ms, false);
     }
 
-    /// Learns about drones still building a package that another drone has delivered: the same work
-    /// is taking them longer than predicted.
+    /// Updates the estimates of drones that are still building a package that another drone has delivered:
+    /// the same work takes them longer than predicted.
     pub(super) fn learn_of_rivals(&mut self, at: TimeMs, id: PackageId) {
         let Some(work_ms) = self.packages.get(&id).map(|p| p.predicted_ms) else { return };
         let took = |a: &Attempt| at.since(a.started_at).saturating_sub(self.lost_ms(a, at));

@@ -12,11 +12,10 @@ use swarm_common::{
     wire::base::{BaseFailure, BaseGeneration},
 };
 
-/// Generations kept of each base, including the current one.
+/// Number of generations kept of each base, including the current one.
 const KEPT: usize = 4;
 
 impl Swarm {
-    /// Applies the events of bases.
     pub(super) fn keep_bases(&mut self, at: TimeMs, event: &Event) {
         match event {
             Event::BasePut { name, generation } => {
@@ -98,7 +97,7 @@ impl Swarm {
         base.generations.drain(..surplus);
     }
 
-    /// Ends following: what was to be installed on the base is no longer wanted.
+    /// Stops following: the packages that were to be installed on the base are no longer wanted.
     fn stop_following(&mut self, at: TimeMs, name: &Name) {
         let Some(following) = self.bases.get_mut(name).and_then(|base| base.following.take()) else { return };
         let live: Vec<AttemptId> = self.attempts_at(Job::Base(following.run)).map(|(id, _)| id).collect();

@@ -1,5 +1,5 @@
-//! Keeps what is known of forgotten runs: the records of builds for as long as their artifacts, and
-//! attempts for a while.
+//! Keeps parts of forgotten runs: the records of builds for as long as their artifacts exist, and attempts
+//! for a while.
 
 use crate::{
     kept,
@@ -32,7 +32,7 @@ impl Swarm {
         self.past.trim(TimeMs(self.at.0.saturating_sub(self.policy.keep_history_ms)));
     }
 
-    /// Drops the records of builds of which no artifact is kept.
+    /// Drops the records of builds whose artifacts are all gone.
     pub(super) fn drop_builds(&mut self) {
         if !self.builds.is_empty() {
             let is_kept = kept::builds(self);

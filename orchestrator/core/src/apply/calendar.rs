@@ -7,7 +7,7 @@ use crate::{
 use swarm_common::{state::RunState, time::TimeMs};
 
 impl Swarm {
-    /// Applies an event to the calendar, and to the time since which drones have been able to work.
+    /// Applies an event to the calendar, and updates since when drones have been able to work.
     pub(super) fn keep_calendar(&mut self, at: TimeMs, event: &Event) {
         match event {
             Event::SchedulePut { profile, request, forecast } => {
@@ -17,7 +17,7 @@ impl Swarm {
                     zone: request.zone.clone(),
                     enabled: request.enabled,
                     set_at: at,
-                    // Earlier due times, under another text or while it was disabled, are not
+                    // Due times before this, of another cron text or while the schedule was disabled, are not
                     // caught up on.
                     handled: forecast.next - 1,
                     forecast: *forecast,

@@ -7,13 +7,13 @@ use crate::{
 use swarm_common::{id::RunId, state::RunState};
 
 impl Swarm {
-    /// Applies an event to what profiles may switch to, after everything else.
+    /// Applies an event to the candidates of profiles. Called after all other parts of the state.
     pub(super) fn keep_candidates(&mut self, event: &Event) {
         match event {
             Event::CandidateOffered { profile, candidate } => {
                 self.profile(profile, |p| p.candidates.offered = Some(candidate.clone()));
             }
-            // An admin's own choice ends what was to decide about another.
+            // Content chosen by an admin replaces all candidates.
             Event::ProfilePut { name, .. } => self.profile(name, |p| p.candidates = Default::default()),
             Event::RunStarted { run, profile, .. } => {
                 let Some(candidates) = self.profiles.get_mut(profile).map(|p| &mut p.candidates) else {
@@ -29,7 +29,7 @@ impl Swarm {
                 let refused = p.candidates.refused.as_ref().and_then(|refused| refused.trial.clone());
                 p.candidates.trial = refused.filter(|trial| trial.run == *run);
             }),
-            // Nothing was shown, so the next run tries it again.
+            // A cancelled run proves nothing, so the next run tries the candidate again.
             Event::RunEnded { run, state: RunState::Cancelled, .. } => self.profile_of(*run, |p| {
                 if let Some(trial) = p.candidates.end(*run) {
                     p.candidates.offered.get_or_insert(trial.content);

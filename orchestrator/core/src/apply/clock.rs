@@ -1,24 +1,23 @@
-//! Corrects recorded times after the machine's clock was set. A machine may start with a wrong
-//! clock and learn the right time later. Times recorded by the wrong clock are moved, so that
-//! durations stay the same, nothing lies in the future, and what was due in an hour still is.
+//! Corrects recorded times after the machine's clock was set. A machine may start with a wrong clock and set
+//! it later. Times recorded by the wrong clock are moved so that durations stay the same, nothing lies in the
+//! future, and what was due in an hour still is.
 //!
-//! Due times of the calendar are dates, computed without the clock, and stay. Times from which
-//! BUILD_TIMEs were made stay too: they are published and must only increase.
+//! Due times of the calendar are dates, computed without the clock, and stay. Times that BUILD_TIMEs were
+//! derived from stay too: they are published and must only increase.
 
 use crate::state::{Attempt, Drone, Healing, Swarm};
 use swarm_common::time::TimeMs;
 
 impl Swarm {
-    /// Moves times recorded since `since` by `by_ms`. `now` is in terms of the clock that recorded
-    /// them.
+    /// Moves times recorded since `since` by `by_ms`. `now` is a time of the clock that recorded them.
     pub(super) fn set_clock(&mut self, now: TimeMs, since: TimeMs, by_ms: i64) {
         let moved = |time: TimeMs| TimeMs(time.0.saturating_add_signed(by_ms));
         let set = |time: &mut TimeMs| {
             *time = match *time {
                 ahead if ahead > now => moved(ahead),
                 wrong if wrong >= since => moved(wrong),
-                // Recorded by an earlier clock. If that clock was wrong as well, the time is known
-                // to precede the others.
+                // Recorded by an earlier clock. If that clock was wrong as well, the time still precedes the
+                // others.
                 right => right.min(moved(since)),
             }
         };

@@ -23,14 +23,13 @@ use crate::{
 use std::collections::BTreeMap;
 use swarm_common::{id::*, name::Name, state::*, time::TimeMs, wire::channel::ChannelName};
 
-/// Answers kept for repeated commands.
+/// Number of answers kept for repeated commands.
 const ANSWERS_KEPT: usize = 1024;
 
-/// Strikes kept of a drone that cannot be grounded, as a multiple of those that ground a drone.
+/// Number of strikes kept of a drone that cannot be grounded, as a multiple of those that ground a drone.
 const STRIKES_KEPT: usize = 4;
 
 impl Swarm {
-    /// Applies one event.
     pub fn apply(&mut self, record: &Record) {
         if record.event.is_durable() {
             self.seq = record.seq;
@@ -231,7 +230,7 @@ impl Swarm {
             Event::RunReopened { run } => {
                 *self.live.reopened.entry(*run).or_default() += 1;
                 if let Some(run) = self.runs.get_mut(run) {
-                    // What it had received is published, and stays published.
+                    // Packages received before the standstill are already published.
                     run.stood_still_at = Some(run.count(PackageState::Received));
                     (run.state, run.ended_at) = (RunState::Building, None);
                     run.reason.clear();
@@ -297,7 +296,7 @@ impl Swarm {
             Event::StoodStill { for_ms } => {
                 self.live.seen.values_mut().for_each(|seen| *seen = (*seen + *for_ms).min(at));
                 self.live.leases.values_mut().for_each(|until| *until = *until + *for_ms);
-                // No drone could be given work meanwhile.
+                // No drone could be given work during the standstill.
                 self.live.ready_since = self.drones.keys().map(|&drone| (drone, at)).collect();
                 self.live.stood_still_ms = self.live.stood_still_ms.saturating_add(*for_ms);
             }
@@ -324,7 +323,7 @@ impl Swarm {
         }
     }
 
-    /// Gives every live attempt a full lease that starts at the end of the grace time.
+    /// Gives every live attempt a full lease, counted from the end of the grace time.
     fn start(&mut self, at: TimeMs) {
         let until = at + self.policy.startup_grace_ms + self.policy.lease_ms;
         let live = self.at_work.values().flatten().map(|&attempt| (attempt, until));

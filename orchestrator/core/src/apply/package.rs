@@ -97,7 +97,7 @@ impl Swarm {
         }
     }
 
-    /// Makes runs planned from now on rebuild these packages.
+    /// Makes later plans rebuild these packages.
     fn want_rebuilt(&mut self, packages: &[PackageId], reason: &str) {
         let after = PackageId(self.last.package);
         for package in packages.iter().filter_map(|id| self.packages.get(id)) {

@@ -92,7 +92,7 @@ impl Swarm {
             };
             (package, record)
         };
-        // Built in one go: the nodes of a map that only grows at its end stay half empty.
+        // Collected at once: inserting in ascending order would leave the nodes of the map half empty.
         let mut packages = nodes.into_iter().zip(targets).enumerate().map(package).collect();
         self.packages.append(&mut packages);
         self.last.package = first.0 - 1 + run.packages.len() as u64;
@@ -105,7 +105,7 @@ impl Swarm {
         run.reason.clear();
     }
 
-    /// Shares what is kept of forgotten runs with `other`, a state after the same events, to save memory.
+    /// Shares the records of forgotten runs with `other`, a state after the same events, to save memory.
     pub fn share_records(&mut self, other: &Self) {
         self.builds.share(&other.builds);
         self.past.share(&other.past);
@@ -205,8 +205,8 @@ impl Swarm {
         }
     }
 
-    /// Renews the estimates for packages never built, now that more is known about others, and
-    /// reorders what is waiting.
+    /// Renews the estimates of packages never built from what is now known about others, and reorders the
+    /// waiting packages.
     pub(super) fn guess_again(&mut self) {
         if !self.history.guess.is_due() {
             return;

@@ -1,4 +1,4 @@
-//! When each slot is busy, and which slot would finish a piece of work soonest.
+//! The timeline of each slot, and which slot would finish a piece of work soonest.
 
 use super::late::Ongoing;
 use crate::{
@@ -8,7 +8,6 @@ use crate::{
 use std::{cmp::Reverse, collections::BTreeMap, ops::Range};
 use swarm_common::{id::*, state::DroneState, time::TimeMs};
 
-/// The slots of all drones considered, with the work assigned to them.
 pub(super) struct Board<'a> {
     pub(super) slots: Vec<Slot<'a>>,
     now: u64,
@@ -22,18 +21,16 @@ pub(super) struct Slot<'a> {
     speed_permille: u64,
     /// Positions of all slots of its drone.
     machine: Range<usize>,
-    /// When it becomes free, in milliseconds of the swarm's clock; 0 if it is free now.
+    /// When the slot becomes free, in milliseconds of the swarm's clock; 0 if it is free now.
     free_at: u64,
-    /// Start and end of each piece of work placed on it, in order and without overlaps.
+    /// Start and end of each piece of work placed on the slot, in order and without overlaps.
     taken: Vec<(u64, u64)>,
 }
 
 /// A possible placement of a piece of work. Times are in milliseconds of the swarm's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Index into [`Board::slots`].
     pub(super) slot: usize,
-    /// When the work would start.
     pub(super) start: u64,
     /// When the slot would be free again.
     end: u64,
@@ -105,7 +102,7 @@ impl<'a> Board<'a> {
             let start = slot.gap(ready, length);
             let end = start + length;
             let finish = end + slot.drone.upload_ms;
-            // Ties keep their order, which is that of drone ids.
+            // Ties are broken by the order of drone ids.
             let key = (finish, Reverse(slot.speed_permille));
             if best.as_ref().is_none_or(|(least, _)| key < *least) {
                 elsewhere = best.map_or(elsewhere, |(_, beaten)| beaten.finish);
@@ -117,7 +114,7 @@ impl<'a> Board<'a> {
         best.map(|(_, place)| Place { elsewhere, ..place })
     }
 
-    /// When all drones together would have finished their current work and `work_ms` more.
+    /// When all drones together would finish their current work and `work_ms` more.
     pub(super) fn through(&self, work_ms: u64) -> u64 {
         let speed = |s: &Slot| s.speed_permille * 1000 / stretch_permille(s.machine.len());
         let busy = |s: &Slot| s.free_at.saturating_sub(self.now).saturating_mul(speed(s)) / 1000;
@@ -147,7 +144,6 @@ impl<'a> Board<'a> {
 }
 
 impl Slot<'_> {
-    /// Whether the slot has no work.
     pub(super) fn is_idle(&self) -> bool {
         self.free_at == 0 && self.taken.is_empty()
     }

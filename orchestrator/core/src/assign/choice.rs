@@ -1,9 +1,9 @@
 //! Chooses the work for a claim.
 //!
-//! The packages with the longest chains of waiting work are placed on the board one after the
-//! other, including blocked packages that will soon be ready. A fast drone is then kept free for
-//! such a package, unless other work fits in before it, or the remaining work takes so long that
-//! starting the package later or elsewhere costs nothing.
+//! The packages with the longest chains of waiting work are placed on the board one after the other,
+//! including blocked packages that will soon be ready. A fast drone is then kept free for such a package,
+//! unless other work fits in before it, or the rest of the run takes so long that starting the package later
+//! or elsewhere costs nothing.
 
 use super::{
     board::{Board, Place, Slot},
@@ -26,10 +26,9 @@ use swarm_common::{id::*, state::*, time::TimeMs, wire::base::Base};
 /// Number of packages with the longest chains that are considered, including blocked ones.
 const LOOK_AHEAD: usize = 64;
 
-/// Number of needed packages considered beyond those, in addition to one per drone.
+/// Number of needed packages considered beyond [`LOOK_AHEAD`], in addition to one per drone.
 const MORE: usize = 64;
 
-/// The work chosen for a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Choice {
     Plan(RunId),
@@ -38,7 +37,7 @@ pub(super) enum Choice {
     Nothing(String),
 }
 
-/// The reasons found for choosing nothing.
+/// The reasons found for assigning nothing.
 #[derive(Default)]
 struct Reasons {
     held_back: Option<(PackageId, DroneId)>,
@@ -68,7 +67,7 @@ pub(super) fn choose(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone, fre
     if let Some((run, _)) = planning {
         return Choice::Plan(*run);
     }
-    // The next run will be planned in this base.
+    // The next run will be planned in the new generation of this base.
     if let Some(run) = follow::choose(swarm, now, |run| drone.builds_for(run)) {
         return Choice::Base(run);
     }
@@ -86,7 +85,7 @@ pub(super) fn choose(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone, fre
     Choice::Nothing(weighing.reasons.words(swarm, runs.is_empty()))
 }
 
-/// The drone that a needed package is expected to go to, and when.
+/// The drone that is expected to build a needed package, and when it would start.
 pub(crate) fn outlook(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<(DroneId, TimeMs)> {
     let mut weighing = Weighing::new(swarm, now, None);
     let mut found = None;
@@ -109,27 +108,27 @@ pub(crate) fn outlook(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<(Dron
 fn ends(ongoing: &[Ongoing]) -> BTreeMap<PackageId, u64> {
     let ends = ongoing.iter().filter_map(|a| Some((a.package()?.0, a.there_at())));
     let mut ends: Vec<(PackageId, u64)> = ends.collect();
-    // Of several entries for one package the last one, the earliest end, is kept.
+    // Of several entries for one package, collecting keeps the last one, which is the earliest end.
     ends.sort_unstable_by_key(|&(package, end)| (package, Reverse(end)));
     ends.into_iter().collect()
 }
 
-/// One evaluation of the board.
+/// One evaluation of the board, for a claim or a forecast.
 struct Weighing<'a> {
     swarm: &'a Swarm,
     now: TimeMs,
-    /// The drone that asks, and its free memory in bytes.
+    /// The drone that claims, and its free memory in bytes. `None` for a forecast.
     claimant: Option<(DroneId, u64)>,
     /// What the claimant is already building.
     beside: Neighbours,
     ongoing: Vec<Ongoing<'a>>,
     board: Board<'a>,
     groups: Groups<'a>,
-    /// When packages will be available: those being built and those placed.
+    /// When packages will be available: both those being built and those placed.
     ends: BTreeMap<PackageId, u64>,
     foresight: Foresight,
     reasons: Reasons,
-    /// Packages that the claimant is kept free for: rank, and when they would start.
+    /// Packages that the claimant is kept free for: their rank, and when they would start.
     kept: Vec<(u64, u64)>,
 }
 
@@ -278,8 +277,8 @@ impl<'a> Weighing<'a> {
         place
     }
 
-    /// The late attempts of a run by rank, the longest chain last. Empty if more than a quarter of
-    /// the slots is busy with duplicates.
+    /// The late attempts of a run by rank, the longest chain last. Empty if more than a quarter of the slots
+    /// are busy with duplicates.
     fn stragglers(&self, run: RunId) -> Vec<(Reverse<u64>, Straggler)> {
         let doubled = self.ongoing.iter().filter(|a| a.attempt.duplicate_of.is_some()).count();
         if doubled > self.board.slots.len() / 4 {
@@ -291,7 +290,7 @@ impl<'a> Weighing<'a> {
         let late = |(id, rank_ms)| {
             let at_it = |a: &&Ongoing| a.package().is_some_and(|(package, _)| package == id);
             let live: Vec<&Ongoing> = self.ongoing.iter().filter(at_it).collect();
-            // Each of them may fail, and all failures count against the package.
+            // Each live attempt may fail, and all failures count against the package.
             let most = self.swarm.policy.failures_in_all as usize;
             if judge::failures(self.swarm, id) + live.len() >= most {
                 return None;
@@ -303,8 +302,8 @@ impl<'a> Weighing<'a> {
         found
     }
 
-    /// Gives a package whose attempt is overdue, though it may still be in order, to a claimant
-    /// that has nothing better to do.
+    /// Duplicates an attempt that is overdue, though it may still be in order, on a claimant that has nothing
+    /// better to do.
     fn overdue(&mut self, run_id: RunId, run: &Run) -> Option<(PackageId, Option<AttemptId>)> {
         let (claimant, free_bytes) = self.claimant?;
         let idle = Board::new(self.swarm, self.now, Some(claimant), &self.ongoing);
@@ -328,10 +327,9 @@ impl<'a> Weighing<'a> {
         None
     }
 
-    /// Gives a straggler's package to another drone that would finish sooner, if there is one. If
-    /// the straggler is only doubtful, another drone gets it only if the package would determine
-    /// the end of the run even if restarted now: waiting until the doubt is resolved would end the
-    /// run later still.
+    /// Gives a straggler's package to another drone that would finish sooner, if there is one. If the
+    /// straggler is only doubtful, it is duplicated only if the package would determine the end of the run
+    /// even if it were restarted now, because waiting for certainty would then end the run later still.
     fn duplicate(
         &mut self,
         run: &Run,
@@ -366,7 +364,7 @@ impl<'a> Weighing<'a> {
 }
 
 impl Reasons {
-    /// The reason given to a drone that gets no work.
+    /// The reason given to a drone that gets no work, as a sentence.
     fn words(&self, swarm: &Swarm, idle: bool) -> String {
         let title = |id: &PackageId| swarm.packages.get(id).map(Package::title).unwrap_or_default();
         if let Some(id) = &self.no_memory {

@@ -21,8 +21,8 @@ use swarm_common::{
     wire::{concern::Action, drone::*},
 };
 
-/// Handles a claim. It is never refused because of the state of the drone or the queue: the answer
-/// is then no work, with the reason.
+/// Handles a claim. The state of the drone or the queue never causes a refusal: the answer is then no work,
+/// with the reason.
 pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequest) -> Decision {
     let drone = known(swarm, id)?;
     let stuck = BTreeMap::new();
@@ -81,7 +81,7 @@ pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequ
     Ok((events, Reply::Claim(Box::new(reply))))
 }
 
-/// Why a drone gets no work, whatever is in the queue.
+/// Why a drone gets no work regardless of the queue.
 fn held(swarm: &Swarm, id: DroneId, drone: &Drone) -> Option<String> {
     // The claim itself shows that the drone is not silent.
     match drone.state_when_heard() {
@@ -101,7 +101,7 @@ fn held(swarm: &Swarm, id: DroneId, drone: &Drone) -> Option<String> {
     }
 }
 
-/// The reason that a claim of this drone would get for no work, or `None` if it would get work.
+/// The reason for which this drone would be denied work now, or `None` if it would get work.
 pub(crate) fn would_be_told(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<String> {
     match choose(swarm, now, id, drone, 0) {
         Choice::Nothing(reason) => Some(reason),
@@ -109,8 +109,8 @@ pub(crate) fn would_be_told(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Dro
     }
 }
 
-/// A build id for each target that no profile has used for that version, since profiles reuse each
-/// other's packages.
+/// For each target, a build id that no profile has used for that version, since profiles reuse each other's
+/// packages.
 pub(crate) fn next_build_ids(swarm: &Swarm, id: PackageId) -> Vec<u32> {
     let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
     let last = |cpv| swarm.profiles.values().filter_map(|p| p.build_ids.get(cpv)).max().copied().unwrap_or(0);
@@ -157,7 +157,7 @@ fn assignment(
         run: run_id,
         profile: run.profile.clone(),
         snapshot: run.snapshot,
-        // Filled in where it is served.
+        // The HTTP handler fills it in.
         binhost: String::new(),
         base,
         lease_ms: policy.lease_ms,

@@ -7,32 +7,30 @@ use crate::{
 };
 use swarm_common::{id::*, state::*};
 
-/// The requirements of one package.
+/// The constraints on where one package may be built.
 pub(super) struct Fit<'a> {
     run: &'a Run,
     package: &'a Package,
     avoided: Vec<DroneId>,
-    /// Memory with which even one job was killed, in bytes; 0 if that has not happened.
+    /// The memory limit, in bytes, at which even a build with one job was killed; 0 if that has not happened.
     floor_bytes: u64,
     /// Whether some drone under consideration has enough memory; if none has, memory is ignored.
     memory_matters: bool,
-    /// The package was killed for its memory use, so it must have its drone to itself.
+    /// Whether the package was killed for its memory use, so that it must have its drone to itself.
     alone: bool,
 }
 
 /// The builds running on a drone.
 #[derive(Default)]
 pub(super) struct Neighbours {
-    /// Number of builds.
     pub(super) builds: usize,
-    /// Memory that they are expected to use, in bytes.
+    /// Memory that the builds are expected to use, in bytes.
     bytes: u64,
-    /// One of them must have the drone to itself.
+    /// Whether one of the builds must have the drone to itself.
     alone: bool,
 }
 
 impl Neighbours {
-    /// The builds running on drone `id`.
     pub(super) fn of(swarm: &Swarm, id: DroneId, drone: &Drone, ongoing: &[Ongoing]) -> Self {
         let mut found = Self::default();
         for attempt in ongoing.iter().filter(|a| a.attempt.drone == id && a.is_building()) {
@@ -47,7 +45,7 @@ impl Neighbours {
 }
 
 impl<'a> Fit<'a> {
-    /// The requirements of `package`, given the drones under consideration.
+    /// The constraints on `package`, given the drones under consideration.
     pub(super) fn new<'d>(
         swarm: &Swarm,
         run: &'a Run,
@@ -59,7 +57,7 @@ impl<'a> Fit<'a> {
         let mut avoided: Vec<DroneId> = tried.filter(|a| speaks_against(a)).map(|a| a.drone).collect();
         let floor_bytes = memory::floor_bytes(swarm, id);
         let able = |d: &Drone| d.builds(run, package) && memory::fits(floor_bytes, d);
-        // Drones on which it failed are avoided only while another drone can build it.
+        // Drones on which the package failed are avoided only while another drone can build it.
         if !avoided.is_empty() && !drones.clone().any(|(id, d)| able(d) && !avoided.contains(&id)) {
             avoided.clear();
         }
@@ -105,7 +103,6 @@ pub(super) struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    /// The groups in use by live attempts.
     pub(super) fn new(swarm: &'a Swarm, ongoing: &[Ongoing]) -> Self {
         let groups = &swarm.policy.exclusive;
         let mut found = Self { groups, used: vec![false; groups.len()] };
@@ -121,7 +118,7 @@ impl<'a> Groups<'a> {
         groups.filter(|(_, g)| names.iter().any(|t| g.iter().any(|n| n == t.family()))).map(|(n, _)| n)
     }
 
-    /// Whether another package of one of its groups is being built.
+    /// Whether another package of one of the package's groups is being built.
     pub(super) fn keep_out(&self, package: &Package) -> bool {
         self.of(package).any(|n| self.used[n])
     }
@@ -135,8 +132,8 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// The entries up to the `most`-th that is a drone's own, and at most as many others among them: those that
-/// it cannot build must not displace what it can.
+/// The entries up to the `most`-th one that the drone can build, and at most as many others among them:
+/// packages that it cannot build must not displace those that it can.
 pub(super) fn window<'r, E: 'r + Copy>(
     entries: impl IntoIterator<Item = &'r (E, PackageId)>,
     most: usize,

@@ -1,8 +1,8 @@
 //! Predicts when attempts end, and detects stragglers.
 //!
-//! A package that was built before takes about as long again; if it takes much longer, its drone
-//! has become slow. For a package never built the prediction is a guess, and what has taken long
-//! will take longer: the rest is expected to take half of the time spent so far.
+//! A package that was built before takes about as long again; if it takes much longer, its drone has become
+//! slow. For a package never built, the prediction is a guess, and a build that has taken long is likely to
+//! take longer: the rest is expected to take half of the time spent so far.
 
 use super::MOST_DUPLICATES;
 use crate::{
@@ -20,9 +20,9 @@ pub(super) struct Ongoing<'a> {
     /// `None` unless the attempt builds a package.
     package: Option<&'a Package>,
     now: TimeMs,
-    /// Predicted duration in milliseconds, if it ran alone on its drone.
+    /// Predicted duration in milliseconds, if the attempt had its drone to itself.
     predicted_ms: u64,
-    /// Number of builds running on its drone.
+    /// Number of builds running on the attempt's drone.
     builds: usize,
 }
 
@@ -47,7 +47,7 @@ impl<'a> Ongoing<'a> {
         all
     }
 
-    /// The package it builds.
+    /// The package that the attempt builds. `None` for a plan or a base.
     pub(super) fn package(&self) -> Option<(PackageId, &'a Package)> {
         match self.attempt.job {
             Job::Build(id) => Some((id, self.package?)),
@@ -59,7 +59,7 @@ impl<'a> Ongoing<'a> {
         self.attempt.is_building()
     }
 
-    /// The time its progress so far would have taken alone, in milliseconds.
+    /// The time that the attempt's progress would have taken without neighbours, in milliseconds.
     fn elapsed_ms(&self) -> u64 {
         let since = self.drone.shared_since.max(self.attempt.started_at);
         let open_ms = if self.is_building() { self.now.since(since) } else { 0 };
@@ -67,30 +67,29 @@ impl<'a> Ongoing<'a> {
         self.now.since(self.attempt.started_at).saturating_sub(lost_ms)
     }
 
-    /// How long `ms` of its work take with its current neighbours.
+    /// How long `ms` of the attempt's work takes with its current neighbours.
     fn stretched(&self, ms: u64) -> u64 {
         ms.saturating_mul(stretch_permille(self.builds)) / 1000
     }
 
-    /// Whether its package was built before.
+    /// Whether the package was built before, so that the prediction is not a guess.
     fn is_known(&self) -> bool {
         self.package.is_some_and(|p| !p.guessed)
     }
 
-    /// How long it may take before it is late: its prediction plus the usual error of predictions
+    /// How long the attempt may take before it is late: its prediction plus the usual error of predictions
     /// from history, or of guesses.
     fn patience_ms(&self) -> u64 {
         self.predicted_ms.saturating_mul(if self.is_known() { 175 } else { 125 }) / 100
     }
 
-    /// Whether it has taken longer than predicted.
     pub(super) fn is_overdue(&self) -> bool {
         self.elapsed_ms() > self.predicted_ms
     }
 
-    /// When it is expected to release its slot. An overdue attempt is expected to continue for half
-    /// of the time it has taken. If its package was built before and it is late, its drone has
-    /// become slow, and one and a half times that time is expected.
+    /// When the attempt is expected to release its slot. An overdue attempt is expected to continue for half
+    /// of the time it has taken. If its package was built before and it is late, its drone has become slow,
+    /// and it is expected to continue for one and a half times that time.
     pub(super) fn expected_end(&self) -> TimeMs {
         let elapsed = self.elapsed_ms();
         if self.predicted_ms > elapsed {
@@ -100,13 +99,13 @@ impl<'a> Ongoing<'a> {
         self.now + self.stretched(if slow { elapsed + elapsed / 2 } else { elapsed / 2 })
     }
 
-    /// When its result is expected to be available, in milliseconds of the swarm's clock.
+    /// When the attempt's result is expected to be available, in milliseconds of the swarm's clock.
     pub(super) fn there_at(&self) -> u64 {
         let end = if self.is_building() { self.expected_end() } else { self.now };
         end.0 + self.drone.upload_ms
     }
 
-    /// The speed of its drone in thousandths, reduced if the attempt is so overdue that the drone
+    /// The speed of the attempt's drone in thousandths, reduced if the attempt is so overdue that the drone
     /// appears slower.
     pub(super) fn speed_permille(&self) -> u64 {
         let (speed, elapsed) = (self.drone.likely_permille(), self.elapsed_ms());
@@ -118,33 +117,30 @@ impl<'a> Ongoing<'a> {
     }
 }
 
-/// A delay shorter than this, in milliseconds, does not justify a duplicate.
+/// The shortest delay that justifies a duplicate, in milliseconds.
 const LEAST_DELAY_MS: u64 = 30_000;
 
 /// An attempt that should have ended.
 pub(super) struct Straggler {
-    /// The attempt.
     pub(super) attempt: AttemptId,
-    /// The package it builds.
     pub(super) package: PackageId,
-    /// When its result is now expected, in milliseconds of the swarm's clock.
+    /// When the result is now expected, in milliseconds of the swarm's clock.
     pub(super) finish: u64,
     /// The work it would be for another drone, in milliseconds at speed 1.
     pub(super) work_ms: u64,
-    /// How long it has been running, in milliseconds, adjusted for neighbours.
+    /// How long the attempt has been running, in milliseconds, adjusted for neighbours.
     pub(super) elapsed_ms: u64,
-    /// It has exceeded the usual error of predictions; otherwise it may still be in order.
+    /// Whether it has exceeded the usual error of predictions; otherwise it may still be in order.
     pub(super) certain: bool,
-    /// It is later than most, and it is the only attempt at its package.
+    /// Whether it is later than most attempts and is the only one at its package.
     pub(super) doubtful: bool,
-    /// Number of other attempts at the same package.
     pub(super) others: usize,
 }
 
-/// Of the `live` attempts at a package the one expected to end first, if it is late enough to
-/// justify another attempt.
+/// Of the `live` attempts at a package, the one expected to end first, if it is late enough to justify
+/// another attempt.
 pub(super) fn straggler(live: &[&Ongoing]) -> Option<Straggler> {
-    // The first attempt may be gone.
+    // The original attempt may be gone, so count the duplicates.
     let doubled = live.iter().filter(|a| a.attempt.duplicate_of.is_some()).count();
     if doubled >= MOST_DUPLICATES || live.iter().any(|a| !a.is_building()) {
         return None;

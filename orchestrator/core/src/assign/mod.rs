@@ -28,8 +28,8 @@ mod late;
 pub(crate) use choice::outlook;
 pub(crate) use claim::{claim, next_build_ids, would_be_told};
 
-/// The most deliberate duplicates of one package at a time.
+/// The maximum number of deliberate duplicates of one package at a time.
 pub const MOST_DUPLICATES: usize = 2;
 
-/// The longest time that a claim waits for work, in milliseconds.
+/// The maximum time that a claim waits for work, in milliseconds.
 pub const LONGEST_WAIT_MS: u64 = 60_000;

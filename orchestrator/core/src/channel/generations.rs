@@ -1,12 +1,13 @@
 //! The published contents of a profile's channels, as numbered generations.
 //!
-//! [`Channel`](crate::state::Channel) is what the runs of a profile lead to. Whenever it changes, the
-//! core makes the next generation of the channel that the profile publishes to, and the shell publishes
-//! that. If this is staging, a promotion gives stable the content of a staged generation. A rollback
-//! gives it that of an earlier one of its own and holds it: runs no longer move it until it is promoted.
+//! [`Channel`](crate::state::Channel) is what the runs of a profile lead to. Whenever it changes, the core
+//! makes the next generation of the channel that the profile publishes to, and the shell publishes it. If
+//! that channel is staging, a promotion gives stable the content of a staged generation. A rollback gives
+//! stable the content of one of its earlier generations and holds it: runs do not change it until the next
+//! promotion.
 //!
-//! A promotion and a rollback make new generations, so numbers only increase and clients that refuse
-//! to go backwards follow. The channels of a profile never have the same number.
+//! A promotion and a rollback make new generations, so numbers only increase, and clients that refuse to go
+//! backwards follow. The channels of a profile never have the same number.
 
 use crate::{
     decision::{Decision, already},
@@ -21,14 +22,14 @@ use swarm_common::{
     wire::{channel::ChannelName, concern::ConcernKind},
 };
 
-/// Generations kept in any case: without an earlier one there is nothing to roll back to.
+/// Number of generations always kept: without an earlier one there is nothing to roll back to.
 pub(crate) const LEAST_KEPT: usize = 2;
 
-/// Generations are dropped early if they have more artifacts than this, because drones send the plans that
-/// determine their size.
+/// Generations are dropped early if they have more artifacts than this together, because their size depends
+/// on plans, which drones send.
 const MOST_ARTIFACTS: usize = 10_000;
 
-/// No channel gets so many generations.
+/// The upper limit of generation numbers.
 const MOST_GENERATIONS: u64 = 1 << 50;
 
 fn made(name: &Name, profile: &Profile, channel: ChannelName, like: Option<u64>) -> Event {
@@ -39,8 +40,8 @@ fn made(name: &Name, profile: &Profile, channel: ChannelName, like: Option<u64>)
     }
 }
 
-/// The generations to make: of channels that have not followed the runs yet, and of those whose number
-/// is taken. One of each profile, whose number the next one depends on.
+/// The generations to make: those of channels that have not followed the runs yet, and those whose number is
+/// taken. At most one for each profile, since the number of the next depends on it.
 pub(crate) fn due(swarm: &Swarm) -> impl Iterator<Item = Event> {
     swarm.profiles.iter().filter_map(|(name, profile)| {
         ChannelName::ALL.into_iter().find_map(|channel| {
@@ -56,14 +57,14 @@ pub(crate) fn due(swarm: &Swarm) -> impl Iterator<Item = Event> {
     })
 }
 
-/// Generations beyond those to keep.
+/// Generations beyond the number to keep.
 pub(crate) fn surplus(swarm: &Swarm) -> impl Iterator<Item = Event> {
     let histories = swarm
         .profiles
         .iter()
         .flat_map(|(name, profile)| ChannelName::ALL.map(|channel| (name, profile.history(channel))));
     histories.flat_map(move |(name, History { generations, artifacts, .. })| {
-        // The oldest first: without it, there may be few enough.
+        // Drop the oldest first: the rest may then be small enough.
         let is_large = artifacts.len() > MOST_ARTIFACTS && generations.len() > LEAST_KEPT;
         let surplus = generations.len().saturating_sub(swarm.policy.keep_runs.max(LEAST_KEPT));
         generations
@@ -145,7 +146,6 @@ pub(crate) fn skip(swarm: &Swarm, name: &Name, channel: ChannelName, last: u64) 
     Ok((vec![Event::GenerationsSkipped { profile: name.clone(), last, channel }], Reply::Done))
 }
 
-/// The channels that are held.
 pub(crate) fn concerns(swarm: &Swarm) -> impl Iterator<Item = ConcernKind> {
     let held = swarm.profiles.iter().filter(|(_, profile)| profile.stable.held);
     held.filter_map(|(name, profile)| {

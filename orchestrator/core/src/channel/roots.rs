@@ -1,9 +1,8 @@
-//! The channel of a Nix profile: all store paths that a run has received, and for each attribute the
-//! path that it is at.
+//! The channel of a Nix profile: all store paths that a run has received, and the path of each attribute.
 //!
-//! An attribute moves only when the run has received its whole closure, so a host that follows it
-//! never has to compile. Until then it stays where it was, with the closure that it had. An attribute
-//! that the profile no longer has is dropped, but not one that failed to evaluate.
+//! An attribute moves only when the run has received its whole closure, so a host that follows it never has
+//! to compile. Until then it keeps its path and closure. An attribute that the profile no longer has is
+//! dropped, but not one that failed to evaluate.
 
 use super::lacks;
 use crate::state::{Channel, ChannelRoot, Held, Run, Swarm};
@@ -43,7 +42,7 @@ pub(super) fn follow(swarm: &Swarm, id: RunId, run: &Run, old: &Channel) -> Chan
     Channel { run: Some(id), held, roots, ..Channel::default() }
 }
 
-/// The archives of a package of the run, each with what it refers to.
+/// The archives of a package of the run, each with the store paths that it refers to.
 fn received(swarm: &Swarm, run: RunId, id: PackageId) -> Vec<(Digest, Held)> {
     let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
     let needed = package.runtime_deps.iter().filter_map(|dep| swarm.packages.get(dep));
@@ -62,8 +61,8 @@ fn received(swarm: &Swarm, run: RunId, id: PackageId) -> Vec<(Digest, Held)> {
     package.artifacts.iter().map(archives).collect()
 }
 
-/// The first package that the run has not received of a path and all that it refers to. A path that it
-/// does not plan comes from an upstream cache, which had it when the plan arrived.
+/// The first package that the run has not received in the closure of a root's path. A path that the run does
+/// not plan comes from an upstream cache, which had it when the plan arrived.
 pub(crate) fn missing(swarm: &Swarm, run: &Run, root: &NixRoot) -> Option<PackageId> {
     let id = *run.outputs.get(base_name(&root.path))?;
     let received = swarm.packages.get(&id).is_some_and(|package| !package.artifacts.is_empty());

@@ -36,7 +36,7 @@ pub(super) fn put_profile(swarm: &Swarm, name: &Name, request: &ProfileRequest) 
         }
     }
     base::current(swarm, request)?;
-    // A run under way keeps the snapshot and the base that it started with.
+    // An active run keeps the snapshot and the base that it started with.
     Ok((vec![Event::ProfilePut { name: name.clone(), request: request.clone() }], Reply::Done))
 }
 

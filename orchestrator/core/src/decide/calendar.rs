@@ -17,7 +17,7 @@ use swarm_common::{
     wire::calendar::{ScheduleRequest, TimerRequest},
 };
 
-/// How often a timer may run, in milliseconds. Each time is journaled.
+/// How often a timer may run, in milliseconds. Bounded from below because each time is journaled.
 const TIMER_MS: RangeInclusive<u64> = 60_000..=366 * 24 * 3_600_000;
 
 /// Sets a schedule. The forecast proves that the cron text and time zone are valid.
@@ -46,8 +46,8 @@ pub(super) fn remove_schedule(swarm: &Swarm, profile: &Name) -> Decision {
     Ok((vec![Event::ScheduleRemoved { profile: profile.clone() }], Reply::Done))
 }
 
-/// Replaces a forecast: the rules of the time zone have changed since, or the clock it was computed
-/// with was wrong.
+/// Replaces a forecast: either the rules of the time zone have changed, or the clock it was computed with was
+/// wrong.
 pub(super) fn foresee(swarm: &Swarm, profile: &Name, forecast: Forecast) -> Decision {
     match swarm.schedules.get(profile) {
         None => Err(Refusal::UnknownSchedule(profile.clone())),

@@ -17,7 +17,7 @@ use swarm_common::{
     wire::{concern::Offline, drone::*},
 };
 
-/// The longest reason kept for a failed delivery, in characters.
+/// The maximum length of the reason kept for a failed delivery, in characters.
 const LONGEST_WHY: usize = 300;
 
 /// Handles a heartbeat: renews the leases of the attempts it names, records their phases, revives
@@ -81,8 +81,8 @@ pub(super) fn heartbeat(
             Ok(Wanted::Revived(package)) if (returns || !is_away(drone)) && revived.insert(package) => {
                 events.push(Event::AttemptRevived { attempt: status.attempt });
             }
-            // Two slots of one drone may work on one package, if it claimed before it reported what
-            // it still had.
+            // Two slots of one drone may have the same package, if the drone claimed before it reported its
+            // remaining work.
             Ok(Wanted::Revived(_) | Wanted::Racing) => {}
             Err(reason) => {
                 cancel.push(Cancellation { attempt: status.attempt, reason });
@@ -102,7 +102,7 @@ pub(super) fn heartbeat(
     Ok((events, Reply::Heartbeat(HeartbeatReply { cancel, kept, state, now, name, facts_deferred })))
 }
 
-/// What a heartbeat says that the journal does not know yet about its drone.
+/// The events for what a heartbeat reports and the journal does not have yet.
 fn changes(drone: &Drone, id: DroneId, request: &HeartbeatRequest) -> Vec<Event> {
     let mut events = Vec::new();
     if !request.boot_id.is_empty() && request.boot_id != drone.facts.boot_id {
@@ -119,12 +119,12 @@ fn changes(drone: &Drone, id: DroneId, request: &HeartbeatRequest) -> Vec<Event>
     events
 }
 
-/// Whether a heartbeat comes from another machine than the one that enrolled, as after a disk was
-/// cloned: its machine id differs, or it has an earlier boot id while the current one is heard, too.
+/// Whether a heartbeat comes from another machine than the enrolled one, as after a disk was cloned: its
+/// machine id differs, or it has an earlier boot id while the current one is heard as well.
 ///
-/// An earlier boot id alone proves nothing: a virtual machine returns to it with its memory, and a
-/// container with its host. So it is only put off until the current one has been silent for two
-/// offline periods, and refused for good if both are heard in turn.
+/// An earlier boot id alone proves nothing: a virtual machine returns to it when its memory is restored, and
+/// a container has that of its host. So such a heartbeat is only deferred until the current boot id has been
+/// silent for two offline periods, and refused for good if both are heard alternately.
 fn other_machine(
     swarm: &Swarm,
     now: TimeMs,
@@ -159,9 +159,9 @@ pub(super) fn note_clone(swarm: &Swarm, drone: DroneId, what: &str) -> Decision 
 
 enum Wanted {
     Live,
-    /// It was lost, but no other attempt has the work.
+    /// The attempt was lost, but no other attempt has its work.
     Revived(PackageId),
-    /// It was lost, and another attempt has the work or is to get it; the first to deliver wins.
+    /// The attempt was lost, and another attempt has its work or will get it. The first to deliver wins.
     Racing,
 }
 
@@ -199,7 +199,7 @@ pub(super) fn sign_off(swarm: &Swarm, now: TimeMs, id: DroneId, reason: &str) ->
     let mut events = Vec::new();
     for (attempt, record) in swarm.attempts_of(id) {
         events.push(Event::AttemptHandedBack { attempt, reason: reason.to_owned() });
-        // After a restore it may have two attempts at one package.
+        // After a restore the drone may have two attempts at one package.
         let ended: Vec<AttemptId> = events.iter().filter_map(Event::ends).collect();
         let reason = format!("{} signed off: {reason}", drone.name);
         events.extend(return_job(swarm, now, record.job, &ended, reason));

@@ -11,7 +11,7 @@ use swarm_common::{
     wire::{concern::Action, drone::DroneFacts},
 };
 
-/// The most returned drones that wait for approval.
+/// The maximum number of returned drones that wait for approval.
 const MOST_RETURNED: usize = 32;
 
 pub(super) fn enrol(
@@ -22,7 +22,7 @@ pub(super) fn enrol(
     credential_hash: Digest,
     facts: &DroneFacts,
 ) -> Decision {
-    // A repeat: the answer to its first request was lost.
+    // The drone repeats its request, because the answer to the first was lost.
     if let Some((&drone, known)) = swarm.drones.iter().find(|(_, d)| d.credential_hash == credential_hash) {
         return if known.name == *name {
             Ok((Vec::new(), Reply::Drone(drone)))
@@ -51,8 +51,8 @@ pub(super) fn enrol(
     Ok((vec![event], Reply::Drone(drone)))
 }
 
-/// Whether a machine without a token may be a drone that enrolled after the state was saved that the
-/// journal was restored to. It gets no work until an admin approves it.
+/// Whether a machine without a token may be a drone that enrolled after the backup that the journal was
+/// restored from. It gets no work until an admin approves it.
 fn may_return(swarm: &Swarm, now: TimeMs, credential_hash: &Digest) -> bool {
     let returned = swarm.drones.values().filter(|drone| drone.returned && !drone.approved).count();
     was_restored(swarm, now) && swarm.removed.get(credential_hash).is_none() && returned < MOST_RETURNED

@@ -17,7 +17,7 @@ use swarm_common::{
     wire::concern::Action,
 };
 
-/// The longest detail kept of a step's outcome, in characters.
+/// The maximum length of the detail kept of a step's outcome, in characters.
 const LONGEST_DETAIL: usize = 300;
 
 /// Begins a step. Only the step that is due may begin, so two concurrent requests start one step.
@@ -100,8 +100,8 @@ fn wrong(drone: &Drone, hint: String) -> Refusal {
     Refusal::WrongState { what: format!("drone {}", drone.name), state: drone.state().word().into(), hint }
 }
 
-/// What time changes in healing: steps that were never reported time out, drones are given up or
-/// count as healed, and admins are asked to confirm reboots.
+/// The effects of time on healing: steps that were never reported time out, drones are given up or count as
+/// healed, and admins are asked to confirm reboots.
 pub(super) fn overdue(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
     swarm.drones.iter().filter_map(|(&id, drone)| of_drone(swarm, now, id, drone)).collect()
 }

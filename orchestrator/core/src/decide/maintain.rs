@@ -12,7 +12,6 @@ use crate::{
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::concern::Offline};
 
-/// Everything that is due at `now`.
 pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
     let mut events: Vec<Event> = super::calendar::end_of_pause(swarm, now).into_iter().collect();
     for (&token_hash, _) in swarm.tokens.iter().filter(|(_, t)| t.expires_at <= now) {
@@ -82,8 +81,8 @@ fn lose(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, id: AttemptId, atte
     let reason = format!("{id} on {} was lost: {reason}", attempt.drone_name);
     // A straggler and its duplicate may be lost together.
     let ended: Vec<AttemptId> = events.iter().filter_map(Event::ends).collect();
-    // A lost attempt is not held against the package, but a package that brings down every drone
-    // must not be retried for ever.
+    // A lost attempt does not count against its package, but a package that brings down every drone must not
+    // be retried for ever.
     match attempt.job {
         Job::Build(package) if let Some(spent) = judge::spent(swarm, package, &ended) => {
             let reason = format!("{spent}, the last: {reason}");

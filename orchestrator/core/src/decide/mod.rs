@@ -6,7 +6,7 @@
 //! - [`drone`]: heartbeats and sign-offs
 //! - [`heal`]: bringing silent drones back
 //! - [`result`]: what drones deliver
-//! - [`returned`]: what they began before a restore
+//! - [`returned`]: what drones began before a restore
 //! - [`reuse`]: packages of a plan that were built before
 //! - [`maintain`]: what time alone changes
 //! - [`skip`]: recovery after a restore

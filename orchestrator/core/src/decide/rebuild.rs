@@ -35,7 +35,7 @@ pub(super) fn rebuild(swarm: &Swarm, id: PackageId, dependants: bool, reason: &s
     Ok((vec![event], Reply::Packages(packages)))
 }
 
-/// Whether a new run would not build it if none of its inputs changed.
+/// Whether a new run would not build the package if none of its inputs changed.
 fn is_known(swarm: &Swarm, package: &Package) -> bool {
     swarm.built.contains_key(&package.build_key) || package.state == PackageState::Quarantined
 }

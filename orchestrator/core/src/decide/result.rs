@@ -164,9 +164,8 @@ pub(super) fn hand_back(
     Ok((events, answer(true, "noted")))
 }
 
-/// The job of an attempt that may still end, and whether the attempt is live. `None` if there is
-/// nothing left to decide: the attempt was accepted, or its drone repeats a report whose answer was
-/// lost.
+/// The job of an attempt that may still end, and whether the attempt is live. `None` if there is nothing left
+/// to decide: the attempt was accepted, or its drone repeats a report because the answer was lost.
 fn open(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Option<(Job, bool)>, Refusal> {
     let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
     let ended_by_report =
@@ -188,7 +187,6 @@ fn verdict(swarm: &Swarm, request: &Request, job: Job, attempt: AttemptId, failu
     }
 }
 
-/// The events that follow from a verdict.
 fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdict: Verdict) -> Vec<Event> {
     match (verdict, job) {
         (Verdict::Retry { after_ms, reason }, job) => {
@@ -196,7 +194,8 @@ fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdic
         }
         (Verdict::GiveUp { reason, lasting }, Job::Build(package)) => {
             let mut events = strike::forgive(swarm, package);
-            // What failed beside a program that may not start may succeed after its rebuild.
+            // A build that failed beside a program that lacks a soname may succeed once that program is
+            // rebuilt.
             let lasting = lasting && !closure::conflicts(swarm, package);
             events.push(Event::PackageQuarantined { package, reason, lasting });
             events

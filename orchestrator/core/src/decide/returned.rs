@@ -1,7 +1,7 @@
-//! What drones began before the journal was restored. The journal does not know these attempts, but a
-//! drone tells what each is made from.
+//! Attempts that drones began before the journal was restored. The journal does not know them, but a drone
+//! reports what each is made from.
 //!
-//! | what the journal knows | what becomes of it |
+//! | what the journal knows | what happens to the attempt |
 //! |---|---|
 //! | a run needs the package | taken back, as if the drone had just claimed it |
 //! | the package was received | discarded |
@@ -10,7 +10,8 @@
 //! | a profile has had no plan since the restore | kept by the drone until it has one |
 //! | none of these, or the restore was too long ago | discarded |
 //!
-//! What is taken back gets build ids of its own, so that what was published with the old ones is not replaced.
+//! An attempt that is taken back gets new build ids, so that files published with the old ones are not
+//! replaced.
 
 use crate::{
     assign::{MOST_DUPLICATES, next_build_ids},
@@ -29,15 +30,15 @@ use swarm_common::{
     wire::drone::{AttemptStatus, MadeFrom},
 };
 
-/// What becomes of the unknown attempts of one heartbeat.
+/// Decides on the unknown attempts of one heartbeat.
 #[derive(Debug)]
 pub(super) struct Unknown<'s> {
     swarm: &'s Swarm,
     id: DroneId,
     drone: &'s Drone,
-    /// It has just been found that the journal was rolled back.
+    /// Whether it has just been found that the journal was rolled back.
     just_found: bool,
-    /// The packages of kept runs that are made from the same, by their strict keys.
+    /// The packages of kept runs by strict key: all under one key are made from the same inputs.
     alike: BTreeMap<Digest, Vec<PackageId>>,
     taken: BTreeSet<PackageId>,
 }
@@ -63,11 +64,11 @@ impl<'s> Unknown<'s> {
         Self { swarm, id, drone, just_found, alike, taken: BTreeSet::new() }
     }
 
-    /// What becomes of an attempt that the journal does not know: these events if it is taken back, and
-    /// none if the drone is to keep it for now.
+    /// Decides on an attempt that the journal does not know. Returns the events that take it back, or none if
+    /// the drone is to keep it for now.
     ///
     /// # Errors
-    /// The drone must discard it: no run needs it, nor will the next one.
+    /// The drone must discard the attempt: no run needs it, nor will the next one.
     pub(super) fn attempt(&mut self, status: &AttemptStatus) -> Result<Vec<Event>, Refusal> {
         let (swarm, attempt) = (self.swarm, status.attempt);
         if self.just_found {
@@ -90,7 +91,7 @@ impl<'s> Unknown<'s> {
         let mut live = swarm.attempts_at(Job::Build(package));
         let duplicate_of = match state {
             PackageState::Needed => None,
-            // A result that is there comes sooner than one that is being built.
+            // A finished result comes sooner than one that is still being built.
             PackageState::Delegated if status.phase >= Phase::Uploading => {
                 let (first, _) = live.find(|(_, record)| record.duplicate_of.is_none()).unzip();
                 let doubled = live.filter(|(_, record)| record.duplicate_of.is_some()).count();
@@ -101,7 +102,7 @@ impl<'s> Unknown<'s> {
             }
             _ => return Ok(Vec::new()),
         };
-        // Later ids are assigned again.
+        // Higher ids will be assigned again.
         let is_past = attempt.0 <= swarm.last.attempt;
         if !is_past || !self.taken.insert(package) {
             return Ok(Vec::new());
@@ -121,8 +122,8 @@ impl<'s> Unknown<'s> {
         Ok(events)
     }
 
-    /// The package that is to be made from this by the drone, and its state; preferably one that is needed
-    /// now. `None` if there is none that anybody waits for.
+    /// The package that the drone's attempt can deliver, and its state; preferably one that is needed now.
+    /// `None` if no run waits for one.
     fn need(&self, made: MadeFrom, alike: &[PackageId]) -> Option<(PackageId, PackageState)> {
         let open = alike.iter().filter_map(|id| {
             let package = self.swarm.packages.get(id)?;
@@ -134,7 +135,7 @@ impl<'s> Unknown<'s> {
         open.max_by_key(|(_, state)| *state == PackageState::Needed)
     }
 
-    /// Whether a plan that is yet to come may need a package that no run needs now.
+    /// Whether a future plan may need a package that no run needs now.
     fn may_be_planned(&self, alike: &[PackageId]) -> bool {
         let swarm = self.swarm;
         let since_restore = |at: TimeMs| swarm.restored_at.is_some_and(|restored| at >= restored);

@@ -52,7 +52,7 @@ pub(super) fn known(
             let fits = !swarm.rebuilds.contains_key(&key) && !stale && own.admit(&built.artifacts);
             let needed = node.runtime.iter().chain(&node.cut).filter_map(stored);
             let starts = starts_with(swarm, &built.artifacts, needed.flat_map(|built| &built.artifacts));
-            // What does not fit is built, and the intake then refuses it with a reason.
+            // Packages that do not fit are built, and the intake then refuses them with a reason.
             fits && starts && index.has_room(&built.artifacts)
         };
         if let Some(built) = swarm.built.get(&key).filter(fits) {
@@ -67,8 +67,7 @@ pub(super) fn known(
     events
 }
 
-/// Events for packages with the same build key in other profiles' active runs, which reuse this
-/// result.
+/// Events for packages with the same build key in active runs of other profiles, which reuse this result.
 pub(super) fn by_others(swarm: &Swarm, received: PackageId, artifacts: &Shared<Vec<Artifact>>) -> Vec<Event> {
     let Some(package) = swarm.packages.get(&received) else { return Vec::new() };
     let others = swarm.runs.iter().filter(|(id, run)| **id != package.run && !run.state.is_over());
@@ -90,8 +89,8 @@ pub(super) fn by_others(swarm: &Swarm, received: PackageId, artifacts: &Shared<V
     events
 }
 
-/// Whether packages work with these versions of what they need: those may lack a soname that they were linked
-/// with, although their sub-slot, and so the build key, is the same.
+/// Whether packages work with the given versions of their dependencies, which may lack a soname that the
+/// packages were linked with although their sub-slot, and so the build key, is the same.
 fn starts_with<'a>(swarm: &Swarm, these: &[Artifact], needed: impl Iterator<Item = &'a Artifact>) -> bool {
     if swarm.collisions.is_empty() {
         return true;
@@ -100,13 +99,13 @@ fn starts_with<'a>(swarm: &Swarm, these: &[Artifact], needed: impl Iterator<Item
     these.iter().all(|artifact| swarm.collisions.lacking(artifact.digest, &needed).is_none())
 }
 
-/// What has been received of what a package needs at run time.
+/// The received artifacts that a package needs at run time.
 fn installed<'s>(swarm: &'s Swarm, package: &'s Package) -> impl Iterator<Item = &'s Artifact> {
     let needed = package.runtime_deps.iter().chain(&package.cut_deps);
     needed.filter_map(|id| swarm.packages.get(id)).flat_map(|needed| needed.artifacts.iter())
 }
 
-/// The artifacts in a profile's index, plus those that a run adds to it.
+/// The artifacts in a profile's index, plus those that a run adds.
 #[derive(Default)]
 struct Index {
     has: BTreeSet<Digest>,
@@ -140,7 +139,7 @@ impl Index {
     }
 }
 
-/// The paths and digests that a profile may have published. A published path keeps its content, so
+/// The paths and digests that a profile may have published. The content of a published path never changes, so
 /// another profile's build with the same path and other content cannot be reused.
 #[derive(Default)]
 struct Paths(BTreeMap<String, Digest>);

@@ -9,27 +9,27 @@ use crate::{
 };
 use swarm_common::{id::*, time::TimeMs};
 
-/// Ids skipped after a restore, in addition to those that may have been assigned since the last
+/// Number of ids skipped after a restore, in addition to those that may have been assigned since the last
 /// event.
 const IDS_SKIPPED: u64 = 1000;
 
-/// The same for build ids, which are part of package file names.
+/// The same for build ids. It is small because they are part of package file names.
 const BUILD_IDS_SKIPPED: u32 = 10;
 
-/// Assumed shortest time between two builds of one version. Other ids are assumed to be assigned at
-/// most once per millisecond.
+/// The assumed minimum time between two builds of one version. Other ids are assumed to be assigned at most
+/// once per millisecond.
 const BUILT_EVERY_MS: u64 = 60 * 1000;
 
-/// Build ids stay below this, so that they have at most ten digits in file names.
+/// The upper limit of build ids, so that they have at most ten digits in file names.
 const MOST_BUILD_IDS: u32 = 1 << 31;
 
-/// Bits of the random distance between the ids of two restores of one backup: of runs and drones, of
-/// which there are few, and of packages and attempts.
+/// Bits of the random distance between the ids of two restores of one backup: for runs and drones, of which
+/// there are few, and for packages and attempts, of which there are many.
 const FEW_BITS: u32 = 20;
 const MANY_BITS: u32 = 26;
 
-/// How many lost attempts a drone's claim of a rollback may amount to, so that no drone can use up
-/// the ids.
+/// The maximum number of lost attempts that a drone's claim of a rollback may imply, so that no drone can use
+/// up the ids.
 const MOST_LOST: u64 = 1 << 40;
 
 /// Skips every id that may have been assigned since the journal's last event, and a random number
@@ -38,8 +38,8 @@ pub(super) fn skip_ids(swarm: &Swarm, now: TimeMs, entropy: u64) -> Decision {
     Ok((vec![skipped(swarm, now, entropy, swarm.last.attempt)], Reply::Done))
 }
 
-/// A drone has been assigned an attempt that the journal does not know: it was rolled back, in a way
-/// that nothing else shows. The ids are skipped once per start.
+/// Skips ids once per start: a drone has an attempt that the journal does not know, so the journal was rolled
+/// back in a way that nothing else shows.
 pub(super) fn rolled_back(
     swarm: &Swarm,
     now: TimeMs,
@@ -69,7 +69,7 @@ fn skipped(swarm: &Swarm, now: TimeMs, entropy: u64, attempt: u64) -> Event {
     };
     let known = swarm.profiles.values().flat_map(|profile| profile.build_ids.values()).max().copied();
     let known = known.unwrap_or(0).max(swarm.build_ids_skipped);
-    // Each restore takes only a part of what is left, so that they never run out.
+    // Each restore takes only a part of the remaining ids, so that they never run out.
     let left = MOST_BUILD_IDS.saturating_sub(known);
     let built = u32::try_from(gap_ms / BUILT_EVERY_MS).unwrap_or(u32::MAX).min(left / 5);
     let spread = u32::try_from(entropy % u64::from(left / 12 + 1)).unwrap_or(0);

@@ -8,13 +8,13 @@ use super::median;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The estimate before anything was built, in milliseconds.
+/// The estimate while nothing has been built, in milliseconds.
 const UNKNOWN_MS: u64 = 60_000;
 
-/// Number of builds kept for each hint.
+/// Number of recent builds kept for each hint.
 const KEPT: usize = 63;
 
-/// The fewest builds that make a hint usable.
+/// The minimum number of builds that makes a hint usable.
 const LEAST: usize = 3;
 
 /// The builds that estimates are based on.
@@ -59,8 +59,8 @@ impl Guess {
         }
     }
 
-    /// Whether enough has been learned since the last time to renew all estimates: after the first
-    /// builds, and whenever their number has grown by half.
+    /// Whether enough has been recorded since the last renewal of all estimates: after the first builds, and
+    /// whenever the number of builds has grown by half.
     #[must_use]
     pub fn is_due(&self) -> bool {
         let n = self.count;

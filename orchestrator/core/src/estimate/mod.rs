@@ -1,8 +1,8 @@
-//! Predicts how long a package will take, from the swarm's own attempts.
+//! Predicts how long a package will take, from past attempts in the same swarm.
 //!
-//! Work is measured in milliseconds on a drone of speed 1. The duration of an attempt depends on
-//! both the package and the drone; [`speed`] separates the two. The work of packages never built is
-//! estimated from others.
+//! Work is measured in milliseconds on a drone of speed 1. The duration of an attempt depends on both the
+//! package and the drone; [`speed`] separates the two. The work of packages never built is estimated from
+//! that of others.
 
 mod guess;
 mod sharing;
@@ -16,13 +16,13 @@ pub(crate) use speed::Belief;
 pub use speed::{Evidence, from_cores};
 use std::collections::BTreeMap;
 
-/// Assumed setup time (build root, dependencies) on a drone until it is measured, in milliseconds.
+/// Assumed setup time (build root, dependencies) of a drone until it is measured, in milliseconds.
 pub const SETUP_MS: u64 = 3_000;
 
 /// Assumed upload time of a package until it is measured, in milliseconds.
 pub const UPLOAD_MS: u64 = 1_000;
 
-/// Number of builds kept for each package name.
+/// Number of recent builds kept for each package name.
 const KEPT: usize = 8;
 
 /// A successful build.
@@ -30,13 +30,12 @@ const KEPT: usize = 8;
 struct Sample {
     version: String,
     work_ms: u64,
-    /// The most memory it used, and the number of cores of its drone, since parallel jobs use
-    /// memory in proportion to the cores.
+    /// Peak memory of the build and number of cores of its drone, since parallel jobs use memory in
+    /// proportion to the cores.
     peak_bytes: u64,
     cores: u32,
 }
 
-/// Measurements of past attempts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct History {
     /// The last few builds of each package name, oldest first.
@@ -52,7 +51,8 @@ pub struct Prediction {
     pub work_ms: u64,
     /// Whether the work is a guess because the package was never built.
     pub guessed: bool,
-    /// The most memory it used in bytes (0 if unknown), and the number of cores with which it did.
+    /// The highest peak memory of a build in bytes (0 if unknown), and the number of cores of the drone where
+    /// it was measured.
     pub peak: (u64, u32),
 }
 
@@ -90,7 +90,7 @@ fn median(samples: impl IntoIterator<Item = u64>) -> Option<u64> {
     sorted.get(sorted.len().checked_sub(1)? / 2).copied()
 }
 
-/// Updates an estimate with a measurement: it moves by a quarter of the difference, and a
+/// Updates an estimate with a measurement: the estimate moves by a quarter of the difference, and a
 /// measurement counts as at most four times the estimate plus one second.
 #[must_use]
 pub fn smooth(believed_ms: u64, seen_ms: u64) -> u64 {

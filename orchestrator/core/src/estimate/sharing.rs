@@ -1,10 +1,10 @@
-//! Models how builds on one machine slow each other down.
+//! A model of how builds on one machine slow each other down.
 //!
-//! A build leaves much of a machine idle (configure, link, install), which a neighbour can use;
-//! while both compile, they share it. Each neighbour is assumed to make a build take 40 % longer:
-//! two builds together get 1.4 times the work of one done, four get 1.8 times.
+//! A build leaves much of a machine idle (configure, link, install), which a neighbour can use; while both
+//! compile, they share it. Each neighbour is assumed to make a build take 40 % longer, so two builds together
+//! do 1.4 times the work of one, and four do 1.8 times.
 
-/// How much longer each neighbour makes a build, in thousandths.
+/// By how much each neighbour prolongs a build, in thousandths.
 const NEIGHBOUR_PERMILLE: u64 = 400;
 
 /// Duration of a build while `builds` builds, including itself, run on its machine, in thousandths

@@ -1,9 +1,9 @@
 //! Learns the speed of drones, separately from the work of the packages they happen to build.
 //!
-//! An attempt at a package with known work says much about its drone; an attempt at a package never
-//! built says almost nothing. A single surprise may be the package's fault: it makes the drone's
-//! speed doubtful until its next result. Two surprises in a row, or another drone that did the same
-//! work in the meantime, are ascribed to the drone.
+//! An attempt at a package with known work says much about its drone; an attempt at a package never built
+//! says almost nothing. A single surprise may be the package's fault: it makes the drone's speed doubtful
+//! until its next result. Two surprises in a row, or a surprise while another drone did the same work, are
+//! ascribed to the drone.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +30,8 @@ pub enum Evidence {
     Rival,
 }
 
-/// A smaller difference from the expected duration is no surprise, whatever the ratio: short builds
-/// consist mostly of setup. In milliseconds.
+/// A smaller difference from the expected duration, in milliseconds, is no surprise, whatever the ratio:
+/// short builds consist mostly of setup.
 const LEAST_SURPRISE_MS: u64 = 10_000;
 
 /// The current estimate of a drone's speed.
@@ -39,11 +39,10 @@ const LEAST_SURPRISE_MS: u64 = 10_000;
 pub(crate) struct Belief {
     /// The speed in thousandths.
     pub(crate) permille: u64,
-    /// How many results in a row were much slower (negative) or faster than that.
+    /// How many results in a row were much slower (negative) or faster (positive) than that.
     pub(crate) surprises: i8,
-    /// The speed suggested by its last result in thousandths, if that was much slower than
-    /// expected; otherwise 0. It is used until the next result shows whether the package was the
-    /// cause.
+    /// The speed suggested by the last result in thousandths, if that was much slower than expected;
+    /// otherwise 0. It is used until the next result shows whether the package was the cause.
     pub(crate) doubt_permille: u64,
 }
 
@@ -57,8 +56,7 @@ impl Belief {
             .clamp(*RANGE.start(), *RANGE.end());
         let toward = |part: u64| {
             let blended = if seen < believed {
-                // Durations are averaged rather than speeds, since the cost of a slow drone is its
-                // time.
+                // Average durations rather than speeds, since the cost of a slow drone is its time.
                 100 * believed * seen / ((100 - part) * seen + part * believed)
             } else {
                 (believed * (100 - part) + seen * part) / 100

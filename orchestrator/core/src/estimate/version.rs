@@ -1,7 +1,7 @@
-//! The distance between two versions, as far as build times are concerned.
+//! The distance between two versions with respect to build times.
 
-/// 0 if at most the revision differs; 1 if the first difference is after the second number, 2 if it
-/// is in the second number, 3 if it is in the first.
+/// 0 if at most the revision differs; 1 if the first difference is after the second number, 2 if it is in the
+/// second number, 3 if it is in the first.
 pub(super) fn distance(a: &str, b: &str) -> u8 {
     let (a, b) = (without_revision(a), without_revision(b));
     if a == b {

@@ -1,4 +1,4 @@
-//! What follows from an event: whether it is stored, and what it may change.
+//! Properties of events: whether one is stored, and what it may change.
 
 use super::Event;
 use crate::text;
@@ -8,7 +8,7 @@ use swarm_common::{
 };
 
 impl Event {
-    /// The event that a drone is away, with the text that belongs to `why`.
+    /// The event that a drone is away. Its text is derived from `why`.
     #[must_use]
     pub fn offline(drone: DroneId, why: Offline) -> Self {
         Self::DroneWentOffline { drone, reason: text::offline(&why), why: Some(why) }
@@ -64,7 +64,7 @@ impl Event {
         matches!(self, Self::DroneEnrolled { .. } | Self::DroneRemoved { .. })
     }
 
-    /// Whether the journal stores it.
+    /// Whether the journal stores the event.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         !matches!(

@@ -1,5 +1,5 @@
-//! The ladder of steps for a drone that went silent: probe, restart its service, kill and start it,
-//! reboot its machine, and finally ask an admin.
+//! The steps that bring back a drone that went silent: probe, restart its service, kill and start it, reboot
+//! its machine, and finally ask an admin.
 //!
 //! Level-triggered: [`next`] decides from the state alone which step is due and when. The shell
 //! asks, announces the step (so that it is in the journal before anything is done), takes it and
@@ -19,17 +19,17 @@ use crate::{
 use restraint::{affordable_at, is_silent};
 use swarm_common::{id::DroneId, state::*, time::TimeMs};
 
-/// The most steps before a drone is given up, whatever their outcomes.
+/// The maximum number of steps before a drone is given up, whatever their outcomes.
 const LONGEST_CLIMB: usize = 32;
 
 /// What healing does next for a drone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing: the drone is heard, or it is away on purpose.
+    /// Nothing to do: the drone is heard, or it is away on purpose.
     Nothing,
-    /// Nothing, because healing is not possible, for this reason.
+    /// Healing is not possible, for this reason.
     Cannot(String),
-    /// Nothing for now, for this reason.
+    /// Healing rests for now, for this reason.
     Rests(String),
     /// A step is in progress.
     UnderWay(UnderWay),
@@ -51,7 +51,6 @@ pub fn due(swarm: &Swarm, now: TimeMs) -> Vec<(DroneId, HealStep)> {
     swarm.drones.iter().filter_map(step).collect()
 }
 
-/// What healing does next for a drone, and when.
 #[must_use]
 pub fn next(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Next {
     let (policy, healing) = (&swarm.policy.heal, &drone.healing);
@@ -86,7 +85,7 @@ pub fn next(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Next {
     }
 }
 
-/// The rung that follows those tried, ignoring budgets.
+/// The step that follows those tried, ignoring budgets.
 fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
     let Some(last) = healing.last() else { return Next::Take(HealStep::Probe, TimeMs(0)) };
     if last.outcome.is_hands_off() {

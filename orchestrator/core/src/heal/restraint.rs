@@ -32,7 +32,7 @@ pub(super) fn affordable_at(swarm: &Swarm, id: DroneId, step: HealStep) -> TimeM
         HealStep::Reboot => {
             let hard = |act: &Act| act.step == HealStep::Reboot;
             let own = when(&|act| hard(act) && act.drone == id);
-            // One reboot at a time: if reboots do harm, they harm one machine.
+            // One reboot at a time, so that a harmful reboot harms only one machine.
             let others = swarm.drones.values().filter_map(|d| d.healing.under_way);
             let others = others.filter(|other| other.step == HealStep::Reboot).map(|other| other.since);
             let alone = others.map(|since| since + policy.reboot_ms).max().unwrap_or_default();
@@ -49,7 +49,7 @@ fn free_at(times: &[TimeMs], limit: u32, window_ms: u64) -> TimeMs {
     in_the_way.map_or(TimeMs(0), |&at| at + window_ms)
 }
 
-/// Why healing rests for now, or `None`.
+/// Why healing rests for now. `None` if it does not.
 #[must_use]
 pub fn rests(swarm: &Swarm, now: TimeMs) -> Option<String> {
     let grace = swarm.grace_until();
@@ -60,8 +60,8 @@ pub fn rests(swarm: &Swarm, now: TimeMs) -> Option<String> {
     calendar::paused(swarm, now).or_else(|| cut_off(swarm).as_ref().map(text::concern::what))
 }
 
-/// Whether the orchestrator appears to be cut off rather than the drones: more than half of them
-/// went silent together.
+/// The concern that the orchestrator appears to be cut off rather than the drones, since more than half of
+/// them went silent together. `None` if it does not appear so.
 #[must_use]
 pub fn cut_off(swarm: &Swarm) -> Option<ConcernKind> {
     let together = vanished_together(swarm)?;

@@ -1,7 +1,7 @@
-//! Judges failures to fetch source files. A file that no mirror provided is tried on every drone,
-//! since one may have it or reach another mirror, and once more after a while, since the network
-//! may have been down. Then the package is given up for this run only. A file that differs from the
-//! Manifest is the package's own fault, and retrying does not help.
+//! Judges failures to fetch source files. A file that no mirror provided is tried on every drone, since one
+//! may have it or reach another mirror, and once more after a while, since the network may have been down.
+//! Then the package is given up for this run only. A file that differs from the Manifest is the package's own
+//! fault, and retrying does not help.
 
 use super::{Verdict, drones_for, past};
 use crate::state::{Attempt, Ending, Swarm};

@@ -5,8 +5,8 @@ use super::past;
 use crate::state::{Attempt, Drone, Ending, Swarm};
 use swarm_common::{id::*, state::FailureCause, wire::drone::Failure};
 
-/// Each kill reduces the jobs to a quarter, so that even a large machine is down to one job after a
-/// few attempts.
+/// By how many bits each kill shifts the number of jobs: to a quarter, so that even a large machine is down
+/// to one job after a few attempts.
 const SHIFT_PER_KILL: usize = 2;
 
 /// Whether an attempt was killed for its memory use.
@@ -22,7 +22,7 @@ pub fn kills(swarm: &Swarm, package: PackageId) -> usize {
     past(swarm, package, AttemptId(0)).filter(|a| was_killed(a)).count()
 }
 
-/// The most jobs that a drone may use for the package; 0 leaves the number to the drone.
+/// The maximum number of jobs that a drone may use for the package; 0 leaves the number to the drone.
 #[must_use]
 pub fn jobs(swarm: &Swarm, package: PackageId, drone: &Drone) -> u32 {
     match kills(swarm, package) {
@@ -36,8 +36,8 @@ fn jobs_after(drone: &Drone, kills: usize) -> u32 {
     drone.facts.cores.checked_shr(shift).unwrap_or(0).max(1)
 }
 
-/// Memory in bytes with which even one job was killed; a drone needs more. 0 if that has not
-/// happened.
+/// The memory limit, in bytes, at which even a build with one job was killed; a drone needs more. 0 if that
+/// has not happened.
 #[must_use]
 pub fn floor_bytes(swarm: &Swarm, package: PackageId) -> u64 {
     let kills = past(swarm, package, AttemptId(0)).filter(|a| was_killed(a));
@@ -45,8 +45,8 @@ pub fn floor_bytes(swarm: &Swarm, package: PackageId) -> u64 {
     floors.max().unwrap_or(0)
 }
 
-/// Memory available to a build that was killed with one job, after `before` earlier kills. A build
-/// with neighbours does not count: their memory use may have caused the kill.
+/// Memory available to a build that was killed with one job, after `before` earlier kills. `None` if the
+/// build had neighbours, whose memory use may have caused the kill.
 fn floor(swarm: &Swarm, attempt: &Attempt, before: usize) -> Option<u64> {
     let drone = swarm.drones.get(&attempt.drone)?;
     let beside = attempt.is_building() && swarm.builds_on(attempt.drone) > 1;
@@ -54,7 +54,7 @@ fn floor(swarm: &Swarm, attempt: &Attempt, before: usize) -> Option<u64> {
     (alone && jobs_after(drone, before) == 1).then_some(drone.facts.memory_for_a_build())
 }
 
-/// Whether a drone has enough memory for a package, judging by its kills.
+/// Whether a drone has enough memory for a package, judging by the package's kills.
 #[must_use]
 pub fn fits(floor_bytes: u64, drone: &Drone) -> bool {
     floor_bytes == 0 || drone.facts.memory_for_a_build() > floor_bytes

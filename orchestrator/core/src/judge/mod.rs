@@ -1,9 +1,9 @@
 //! Decides whose fault a failure is and what follows: a retry, quarantine or a strike.
 //!
-//! A failure is judged by its class and by other failures. The same error on two drones is the
-//! package's fault. Network failures and lost leases are nobody's. A drone's own trouble, or
-//! different packages failing on it one after the other, is a [`strike`]. A package killed for its
-//! [`memory`] use, or whose sources cannot be fetched ([`fetch`]), gets another kind of retry.
+//! A failure is judged by its class and by other failures. The same error on two drones is the package's
+//! fault. Network failures and lost leases are nobody's fault. A drone's own trouble, or different packages
+//! failing on it in a row, is a [`strike`]. A package that was killed for its [`memory`] use, or whose
+//! sources cannot be fetched ([`fetch`]), is retried differently.
 
 pub mod fetch;
 pub mod memory;
@@ -17,10 +17,9 @@ use crate::{
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::Failure};
 
-/// What follows from a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Try again, no sooner than `after_ms` from now.
+    /// Try again after a delay.
     Retry {
         /// Delay before the next attempt, in milliseconds.
         after_ms: u64,
@@ -31,13 +30,13 @@ pub enum Verdict {
     GiveUp {
         /// The reason, in one line.
         reason: String,
-        /// It is the package's own fault, so later runs do not retry it until one of its inputs
+        /// Whether it is the package's own fault, so that later runs do not retry it until one of its inputs
         /// changes.
         lasting: bool,
     },
 }
 
-/// Judges a package after `attempt` at it failed.
+/// Judges a package after `attempt` failed.
 #[must_use]
 pub fn package(
     swarm: &Swarm,
@@ -64,7 +63,7 @@ pub fn package(
     } else if blames_package(failure) {
         let only_drone = drones_for(swarm, id).all(|d| d == current.drone);
         let before = quarantine::of(swarm, id).filter(|q| q.signature == failure.signature);
-        // A drone that repeats itself adds nothing where another can be asked.
+        // Another failure on the same drone adds no evidence while another drone can be asked.
         if let Some(before) = before.filter(|q| only_drone || !is_witness(swarm, id, q, current.drone)) {
             let when = text::span(now.since(before.since));
             return lasting(format!(
@@ -88,11 +87,11 @@ pub fn package(
         let own = 1 + past.len();
         let is_shared = past.iter().any(|a| a.drone != current.drone);
         let most = swarm.policy.package_failures as usize;
-        // Whoever sets the limit to one wants no second opinion.
+        // A limit of one means that the admin wants no second opinion.
         if own >= most && (is_shared || only_drone || most == 1) {
             return lasting(format!("{own} build failures, the last: {what}"));
         }
-        // No other drone took it in all that time.
+        // In all that time no other drone took it.
         if own >= 2 * most {
             return passing(format!("{own} build failures on {}, the last: {what}", current.drone_name));
         }
@@ -106,8 +105,8 @@ pub fn package(
     }
 }
 
-/// Why a package gets no further attempt now that the attempts in `ended` have failed: it, or its
-/// run, has used up its attempts. `None` if it gets one.
+/// Why a package gets no further attempt after the attempts in `ended` have failed: the package or its run
+/// has used up its attempts. `None` if it gets another.
 #[must_use]
 pub fn spent(swarm: &Swarm, id: PackageId, ended: &[AttemptId]) -> Option<String> {
     let run = swarm.packages.get(&id).and_then(|p| swarm.runs.get(&p.run));
@@ -155,8 +154,8 @@ pub fn plan(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdi
     Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason: what }
 }
 
-/// Judges a base after an attempt at it failed. If it was installed and does not work, it would not
-/// work on another drone either; [`follow`] limits the number of attempts.
+/// Judges a base after an attempt at it failed. A base that was made but does not work would not work on
+/// another drone either. [`follow`] limits the number of attempts.
 #[must_use]
 pub fn base(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdict {
     if matches!(failure.class, FailureClass::Package | FailureClass::Timeout) {
@@ -167,8 +166,8 @@ pub fn base(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdi
     Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason }
 }
 
-/// Returns a job to the queue after the attempts in `ended`, which end in this decision, unless
-/// another attempt is still working on it.
+/// Returns a job to the queue, unless another attempt is still working on it. The attempts in `ended` end in
+/// the current decision.
 #[must_use]
 pub fn return_job(
     swarm: &Swarm,
@@ -190,13 +189,13 @@ pub fn return_job(
     }
 }
 
-/// Whether only this drone's word stands behind an earlier judgement about a package.
+/// Whether an earlier judgement about a package rests only on failures on this drone.
 fn is_witness(swarm: &Swarm, id: PackageId, broken: &Broken, drone: DroneId) -> bool {
     let key = swarm.packages.get(&id).map(quarantine::key);
     key.is_some_and(|key| quarantine::witnesses(swarm, &key, broken).into_iter().eq([drone]))
 }
 
-/// Drones that may be given the package at some time.
+/// The drones that may ever be given the package.
 fn drones_for(swarm: &Swarm, package: PackageId) -> impl Iterator<Item = DroneId> {
     let package = swarm.packages.get(&package).and_then(|p| Some((p, swarm.runs.get(&p.run)?)));
     swarm
@@ -206,7 +205,7 @@ fn drones_for(swarm: &Swarm, package: PackageId) -> impl Iterator<Item = DroneId
         .map(|(id, _)| *id)
 }
 
-/// The signature with which an attempt found a wrong source file.
+/// The signature of the mismatch, if the attempt failed because a source file differs from the Manifest.
 fn mismatch(attempt: &Attempt) -> Option<&str> {
     match &attempt.ending {
         Some(Ending::Failed(f)) if f.cause == Some(FailureCause::SourceMismatch) => Some(&f.signature),
@@ -214,7 +213,7 @@ fn mismatch(attempt: &Attempt) -> Option<&str> {
     }
 }
 
-/// The signature of an attempt that failed by the package's own fault.
+/// The failure signature of an attempt that failed by the package's own fault. `None` for any other.
 pub(crate) fn own_signature(attempt: &Attempt) -> Option<&str> {
     match attempt.ending.as_ref()? {
         Ending::Failed(f) if matches!(f.class, FailureClass::Package | FailureClass::Timeout) => {
@@ -225,8 +224,8 @@ pub(crate) fn own_signature(attempt: &Attempt) -> Option<&str> {
     }
 }
 
-/// Delay after the `n`-th failure in milliseconds: it doubles, is bounded, and varies by a quarter
-/// in either direction, so that jobs that failed together are not retried together.
+/// Delay after the `n`-th failure in milliseconds. It doubles up to a limit and varies by a quarter in either
+/// direction, so that jobs that failed together are not retried together.
 fn backoff_ms(swarm: &Swarm, n: usize, entropy: u64) -> u64 {
     let doublings = n.saturating_sub(1).min(20) as u32;
     let base = swarm.policy.backoff_ms.saturating_mul(1 << doublings).min(swarm.policy.backoff_max_ms);

@@ -1,9 +1,8 @@
 //! Strikes: failures that count against a drone, and when it is grounded for them.
 //!
-//! Clear evidence is trouble of the drone itself (disk full, no compiler), a rejected result, or a
-//! package that failed on it and was then built elsewhere. Different packages failing on it one
-//! after the other are evidence too; it is withdrawn when one of them turns out to fail in the same
-//! way elsewhere.
+//! Clear evidence is trouble of the drone itself (disk full, no compiler), a rejected result, or a package
+//! that failed on the drone and was then built elsewhere. Different packages failing on it in a row are
+//! evidence too, which is withdrawn if one of them fails in the same way elsewhere.
 
 use super::{own_signature, past, return_job};
 use crate::{
@@ -17,12 +16,12 @@ use swarm_common::{
     wire::{base::Base, drone::Failure},
 };
 
-/// Counts `attempt` against its drone, and grounds the drone when that is one strike too many.
+/// Counts `attempt` against its drone, and grounds the drone when it has too many strikes.
 ///
 /// The last drone able to do needed work is not grounded, since an idle swarm helps nobody. Its
 /// strikes are still counted and shown in the status.
 ///
-/// Appends to `events`, the decision so far: attempts that end in it no longer count as running.
+/// `events` is the decision so far: attempts that end in it no longer count as running.
 pub fn strike(
     events: &mut Vec<Event>,
     swarm: &Swarm,
@@ -49,8 +48,8 @@ pub fn strike(
     }
 }
 
-/// Whether only this drone can do work that is needed or being built: there is an active run that
-/// it builds for and no other online drone does, or a package of one that no other can build.
+/// Whether only this drone can do work that is needed or being built: either no other online drone builds for
+/// some active run that this drone builds for, or no other can build some package of such a run.
 #[must_use]
 pub fn is_last_able(swarm: &Swarm, id: DroneId) -> bool {
     let Some(drone) = swarm.drones.get(&id) else { return false };
@@ -71,9 +70,8 @@ pub fn is_last_able(swarm: &Swarm, id: DroneId) -> bool {
         })
 }
 
-/// Why a failure of the package's kind counts against the drone: another package has failed on it
-/// since its last success, and nothing shows that to be the package's fault. `None` if it does not
-/// count.
+/// Why a failure of a package's own class counts against the drone: another package has failed on it since
+/// its last success, and nothing shows that to be the package's fault. `None` if the failure does not count.
 #[must_use]
 pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failure) -> Option<String> {
     let since = swarm.drones.get(&id)?.succeeded_at;
@@ -95,8 +93,8 @@ pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failu
     })
 }
 
-/// Strikes for the drones on which a package failed that `builder` has now built. A drone that has
-/// since had a success gets none.
+/// Strikes for the drones on which a package failed that `builder` has now built. A drone that has had a
+/// success since then gets none.
 #[must_use]
 pub fn refuted(swarm: &Swarm, now: TimeMs, package: PackageId, builder: DroneId) -> Vec<Event> {
     let Some(record) = swarm.packages.get(&package) else { return Vec::new() };
@@ -135,8 +133,7 @@ pub fn forgive(swarm: &Swarm, package: PackageId) -> Vec<Event> {
     forgiven.collect()
 }
 
-/// Whether a grounding should end early, because the drone can do work that no other drone can do
-/// now.
+/// Whether a grounding should end early, because the drone can do work that no other drone can do now.
 #[must_use]
 pub fn is_needed_back(swarm: &Swarm, id: DroneId) -> bool {
     let Some(drone) = swarm.drones.get(&id).filter(|d| d.state() == DroneState::Grounded) else {

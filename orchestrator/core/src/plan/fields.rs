@@ -2,11 +2,11 @@
 
 use swarm_common::wire::plan::{PlanPackage, PlanReport};
 
-/// The most fields of one package, and of a plan's common settings.
+/// The maximum number of fields of one package, and of a plan's common settings.
 const MOST_FIELDS: usize = 1000;
-/// The longest name of a field, in bytes.
+/// The maximum length of a field's name, in bytes.
 const LONGEST_NAME: usize = 200;
-/// The longest value of a field, in bytes. Longer values are sent as digests.
+/// The maximum length of a field's value, in bytes. Longer values are sent as digests.
 const LONGEST_VALUE: usize = 2000;
 
 /// Checks that a report's fields are within bounds.

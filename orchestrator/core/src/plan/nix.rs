@@ -8,11 +8,11 @@ use swarm_common::wire::{
     plan::{PlanPackage, PlanReport},
 };
 
-/// The most outputs of a derivation. Nixpkgs has a dozen in a few.
+/// The maximum number of outputs of a derivation. A few derivations of Nixpkgs have a dozen.
 const MOST_OUTPUTS: usize = 64;
 
-/// Checks what is special to derivations: that no plan has Portage packages beside them, and that
-/// each output has a store path of its own.
+/// Checks what is specific to derivations: that a plan does not mix them with Portage packages, and that each
+/// output has a store path of its own.
 pub(super) fn check(report: &PlanReport) -> Result<(), String> {
     let derivations = || report.packages.iter().filter_map(PlanPackage::nix);
     match derivations().count() {

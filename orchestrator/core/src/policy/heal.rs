@@ -1,5 +1,5 @@
-//! The settings of the ladder, and what healing may do with each machine. Configuration, not state,
-//! like all of [`crate::policy`].
+//! The settings of healing, and what healing may do with each machine. Configuration, not state, like all of
+//! [`crate::policy`].
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -7,38 +7,38 @@ use swarm_common::name::Name;
 
 const MINUTE: u64 = 60_000;
 
-/// The settings of the ladder. Times are in milliseconds.
+/// The settings of healing. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealPolicy {
     /// How long a drone is offline before it is first probed.
     pub patience_ms: u64,
-    /// Failed attempts to reach a machine before it is given up.
+    /// Number of failed attempts to reach a machine before it is given up.
     pub probes: u32,
-    /// Delay after a failed attempt to reach a machine; doubles up to `probe_max_ms`.
+    /// Delay after a failed attempt to reach a machine; it doubles up to `probe_max_ms`.
     pub probe_every_ms: u64,
-    /// The longest delay between such attempts.
+    /// The maximum delay between such attempts.
     pub probe_max_ms: u64,
-    /// Restarts of the service before it is killed.
+    /// Number of restarts of the service before it is killed.
     pub restarts: u32,
-    /// How long a drone has to be heard again after a step.
+    /// How long after a step a drone has to be heard again.
     pub recover_ms: u64,
-    /// How long a step may remain without an outcome before it is judged again.
+    /// How long a step may remain without an outcome before it times out.
     pub step_ms: u64,
-    /// How long a machine has to come back after a reboot.
+    /// How long after a reboot a machine has to come back.
     pub reboot_ms: u64,
-    /// How long a drone must be heard before it starts again at the bottom of the ladder.
+    /// How long a drone must be heard before healing starts again with the first step.
     pub calm_ms: u64,
     /// Drones that go silent within this time of one another count as silent together.
     pub together_ms: u64,
-    /// Restarts and kills per day of one drone's service.
+    /// Maximum number of restarts and kills per day of one drone's service.
     pub restarts_per_drone: u32,
-    /// Restarts and kills per hour in the whole swarm.
+    /// Maximum number of restarts and kills per hour in the whole swarm.
     pub restarts_per_hour: u32,
-    /// Reboots per day of one drone's machine.
+    /// Maximum number of reboots per day of one drone's machine.
     pub reboots_per_drone: u32,
-    /// Reboots per day in the whole swarm.
+    /// Maximum number of reboots per day in the whole swarm.
     pub reboots_per_day: u32,
-    /// Drones whose machines can be reached, by name.
+    /// What healing may do with each machine that can be reached, by drone name.
     pub reach: BTreeMap<Name, Reach>,
 }
 
@@ -67,9 +67,8 @@ impl Default for HealPolicy {
 /// What healing may do with a drone's machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reach {
-    /// Whether it may be rebooted.
     pub reboot: RebootRule,
-    /// Protected from reboots by the configuration, which admins cannot override at run time.
+    /// Whether the configuration protects it from reboots, which admins cannot override at run time.
     pub protected: bool,
 }
 
@@ -77,7 +76,6 @@ pub struct Reach {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RebootRule {
-    /// Never.
     #[default]
     Never,
     /// After an admin has confirmed it.

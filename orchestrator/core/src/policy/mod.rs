@@ -1,5 +1,5 @@
-//! The parameters of the rules. They are configuration, not state: they are not in the journal, but
-//! the events record what was decided with them.
+//! The parameters of the rules. They are configuration, not state: the journal does not contain them, but its
+//! events record what was decided with them.
 
 mod heal;
 
@@ -14,53 +14,52 @@ pub struct Policy {
     pub offline_after_ms: u64,
     /// Grace time after a start of the orchestrator, in which no drone is considered silent.
     pub startup_grace_ms: u64,
-    /// Strikes in a row that ground a drone.
+    /// Number of strikes in a row that ground a drone.
     pub strikes_to_ground: u32,
     /// Duration of the first grounding; each further one is twice as long.
     pub ground_ms: u64,
-    /// The longest grounding.
+    /// The maximum duration of a grounding.
     pub ground_max_ms: u64,
-    /// Failures of a package's own (`package`, `timeout`) that quarantine it.
+    /// Number of failures by the package's own fault (classes `package` and `timeout`) that quarantine it.
     pub package_failures: u32,
     /// Delay after which a source file that no drone could fetch is tried once more.
     pub fetch_patience_ms: u64,
     /// Delay after which a run retries a package quarantined for its own fault although none of its
     /// inputs have changed; 0 means never.
     pub quarantine_retry_ms: u64,
-    /// Failures of any class that quarantine a package.
+    /// Number of failures of any class that quarantine a package.
     pub failures_in_all: u32,
-    /// A run may have this many more failed attempts than it has packages. After that every failure
-    /// leads to quarantine at once, so that every run ends.
+    /// How many more failed attempts a run may have than it has packages. After that every failure leads to
+    /// quarantine at once, so that every run ends.
     pub failures_per_run: u32,
-    /// Attempts at a plan before its run fails.
+    /// Number of attempts at a plan before its run fails.
     pub plan_attempts: u32,
-    /// Delay before the second attempt; doubles with each further one.
+    /// Delay before the second attempt; it doubles with each further one.
     pub backoff_ms: u64,
-    /// The longest delay between attempts.
+    /// The maximum delay between attempts.
     pub backoff_max_ms: u64,
     /// Groups of packages (`category/name`) of which at most one is built at a time.
     pub exclusive: Vec<Vec<String>>,
-    /// Number of ended runs kept per profile, and of generations of its channel (at least 2).
+    /// Number of ended runs kept per profile, and of generations of each channel (at least 2).
     pub keep_runs: usize,
-    /// How long attempts are kept whose run is forgotten.
+    /// How long the attempts of forgotten runs are kept.
     pub keep_history_ms: u64,
     /// Size limit of a profile's index, in bytes.
     pub index_bytes: u64,
-    /// The longest pause that an admin may set.
+    /// The maximum duration of a pause that an admin may set.
     pub pause_max_ms: u64,
-    /// A due run that has not started after this time raises an alarm.
+    /// How late a due run may start before an alarm is raised.
     pub due_grace_ms: u64,
-    /// Work that makes no progress for this long while a drone is idle raises an alarm.
+    /// How long work may make no progress while a drone is idle before an alarm is raised.
     pub idle_alarm_ms: u64,
     /// Age after which a package of a live ebuild is rebuilt if its upstream could not be queried.
     pub live_max_age_ms: u64,
     /// Time limit of a build, sent with each assignment.
     pub build_timeout_ms: u64,
-    /// The longest time that a build may print nothing.
+    /// How long a build may print nothing before it is stopped.
     pub silence_timeout_ms: u64,
-    /// The largest log of an attempt, in bytes.
+    /// The maximum size of an attempt's log, in bytes.
     pub log_bytes: u64,
-    /// Settings of the healing ladder.
     pub heal: HealPolicy,
 }
 

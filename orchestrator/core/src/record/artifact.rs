@@ -57,14 +57,14 @@ structs! {
 }
 
 enums! {
-    /// What a file is, told apart by the fields.
+    /// A stored file's target. Untagged: the fields tell the variants apart.
     #[serde(untagged)]
     Target of drone::Target {
         Portage(target: PortageTarget),
         Nix(target: NixTarget),
     }
 
-    /// What determines the path of a fixed output.
+    /// How the store path of a fixed output is computed.
     ContentHash of nix::ContentHash {
         #[serde(rename = "sha256")]
         File,

@@ -7,7 +7,7 @@ use swarm_common::{
 };
 
 structs! {
-    /// What an attempt used.
+    /// Time and memory that an attempt used.
     Usage of drone::Usage {
         wall_ms: u64,
         cpu_ms: u64,

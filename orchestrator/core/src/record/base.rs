@@ -47,7 +47,7 @@ structs! {
 }
 
 enums! {
-    /// What a run builds in.
+    /// What the packages of a run are built in.
     #[derive(Default)]
     #[serde(tag = "kind", rename_all = "snake_case")]
     Base of base::Base {
@@ -57,7 +57,7 @@ enums! {
         Nix,
     }
 
-    /// Which directories are links below `/usr`. A merge that this version does not know counts as none.
+    /// Which directories are links below `/usr`. A value that this version does not know counts as none.
     #[derive(Clone, Copy, Default)]
     #[serde(rename_all = "snake_case")]
     UsrMerge of base::UsrMerge {

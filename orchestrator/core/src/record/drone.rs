@@ -1,4 +1,4 @@
-//! What drones tell of their machines, and why they are away.
+//! What drones report about their machines, and why they are away.
 
 use super::{base::UsrMerge, enums, is_default, structs};
 use swarm_common::{
@@ -25,7 +25,7 @@ structs! {
         has_packages: Option<bool>,
         #[serde(default, skip_serializing_if = "is_default")]
         usr: UsrMerge,
-        // The drones of versions before this field were root.
+        // Drones of versions without this field always ran as root.
         #[serde(default = "yes", skip_serializing_if = "is_yes")]
         host: bool,
         #[serde(default, skip_serializing_if = "is_default")]
@@ -56,7 +56,7 @@ structs! {
         flags: Vec<String>,
     }
 
-    /// What packages are built with, as far as it is known.
+    /// The tools that packages are built with, as far as known.
     #[derive(Default)]
     #[serde(default)]
     Toolchain of plan::Toolchain {
@@ -69,7 +69,7 @@ structs! {
         cpu: String,
     }
 
-    /// What a machine builds with Nix.
+    /// What a machine can build with Nix.
     NixMachine of nix::NixMachine {
         systems: Vec<String>,
         features: Vec<String>,

@@ -1,11 +1,11 @@
-//! What the journal and the saved state contain, in types of their own: those of the API may change, but what was
-//! written stays readable.
+//! The format of the journal and the saved state, in types of its own: the API's types may change, but what
+//! was written must stay readable.
 //!
-//! In memory, events and the state have the API's types. `#[serde(with = "crate::record")]` at a field writes it as
-//! the type of this module that belongs to it, and reads it from that. When a type of the API changes, the
-//! conversion does not compile before it is decided how the change is recorded. The types here only change in ways
-//! that leave every old journal readable (`tests/rules/golden.rs`): new fields have a default, old ones stay. Fields
-//! that they do not have are ignored.
+//! In memory, events and the state have the API's types. `#[serde(with = "crate::record")]` at a field writes
+//! it as the type of this module that corresponds to it, and reads it back from that. When a type of the API
+//! changes, the conversion does not compile until it is decided how the change is recorded. The types here
+//! only change in ways that leave every old journal readable (`tests/rules/golden.rs`): new fields have a
+//! default, old fields stay. Unknown fields are ignored.
 
 mod artifact;
 mod attempt;
@@ -25,19 +25,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{cpv::Cpv, digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 
-/// A type in memory that is recorded as another one.
+/// A type in memory that is recorded as another type.
 pub(crate) trait Recorded: Sized {
     /// The type that is written and read.
     type As;
 
-    /// What to write.
+    /// Converts to the recorded form.
     fn record(&self) -> Self::As;
 
-    /// The value that was written.
+    /// Converts from the recorded form.
     fn restore(written: Self::As) -> Self;
 }
 
-/// Writes a value as it is recorded.
+/// Serialises the recorded form of a value.
 pub(crate) fn serialize<T, S>(value: &T, to: S) -> Result<S::Ok, S::Error>
 where
     T: Recorded<As: Serialize>,
@@ -46,7 +46,7 @@ where
     value.record().serialize(to)
 }
 
-/// Reads a value as it is recorded.
+/// Deserialises a value from its recorded form.
 pub(crate) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
 where
     T: Recorded<As: Deserialize<'de>>,
@@ -55,12 +55,12 @@ where
     T::As::deserialize(from).map(T::restore)
 }
 
-/// Whether it has the value that a missing field stands for.
+/// Whether the value is the one that a missing field stands for.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Implements [`Recorded`] for types that are written as they are. None of the API is among them.
+/// Implements [`Recorded`] for types that are recorded unchanged. No type of the API may be among them.
 macro_rules! as_they_are {
     ($($type:ty)*) => {$(
         impl Recorded for $type {
@@ -83,7 +83,7 @@ as_they_are! {
     FailureClass FailureCause Phase
 }
 
-/// Defines the recorded forms of structs. Each has the fields of what it records.
+/// Defines the recorded forms of structs. Each has the fields of the struct that it records.
 macro_rules! structs {
     ($($(#[$meta:meta])* $name:ident of $source:ty { $($(#[$of_field:meta])* $field:ident: $type:ty,)* })*) => {$(
         #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -108,7 +108,7 @@ macro_rules! structs {
 }
 use structs;
 
-/// Defines the recorded forms of enums: of a variant with a value, that value is recorded.
+/// Defines the recorded forms of enums. For a variant with a value, the value is recorded.
 macro_rules! enums {
     ($($(#[$meta:meta])* $name:ident of $source:ty {
         $($(#[$of_variant:meta])* $variant:ident $(($value:ident: $type:ty))? $({ $($field:ident: $of:ty),* })?,)*

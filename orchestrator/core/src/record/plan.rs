@@ -1,4 +1,4 @@
-//! Plans. They are the largest events, so their packages and edges are converted one at a time while they are
+//! Plans. They are the largest events, so packages and edges are converted one at a time while they are
 //! written.
 
 use super::{Recorded, artifact::ContentHash, drone::Toolchain, enums, is_default, structs};
@@ -40,7 +40,6 @@ impl<T: Recorded<As: Serialize>> Serialize for Each<'_, T> {
     }
 }
 
-/// Writes a plan.
 pub(crate) fn serialize<S: Serializer>(report: &Arc<plan::PlanReport>, to: S) -> Result<S::Ok, S::Error> {
     let plan::PlanReport {
         packages,
@@ -69,7 +68,6 @@ pub(crate) fn serialize<S: Serializer>(report: &Arc<plan::PlanReport>, to: S) ->
     plan.serialize(to)
 }
 
-/// Reads a plan.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<plan::PlanReport>, D::Error> {
     let plan = Plan::<Vec<Package>, Vec<Edge>>::deserialize(from)?;
     Ok(Arc::new(plan::PlanReport {
@@ -87,7 +85,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<plan
 }
 
 enums! {
-    /// A package of a plan, told apart by the fields.
+    /// A package of a plan. Untagged: the fields tell the variants apart.
     #[serde(untagged)]
     Package of plan::PlanPackage {
         Portage(package: Box<PortagePackage>),
@@ -174,13 +172,13 @@ structs! {
         satisfied: bool,
     }
 
-    /// Packages that depend on each other.
+    /// A cycle of packages that depend on each other.
     Cycle of plan::PlanCycle {
         members: Vec<u32>,
         stages: Vec<Stage>,
     }
 
-    /// A step of building a cycle.
+    /// A stage of building a cycle.
     Stage of plan::PlanStage {
         package: u32,
         use_changes: Vec<String>,

@@ -23,7 +23,7 @@ structs! {
         cpu: CpuNeeds,
     }
 
-    /// What packages need of a processor.
+    /// What packages require of a processor.
     #[derive(Default)]
     #[serde(default)]
     CpuNeeds of cpu::CpuNeeds {

@@ -1,4 +1,4 @@
-//! The version of the form in which events are written.
+//! The format version of written events.
 
 use serde::{
     Deserializer,
@@ -6,20 +6,20 @@ use serde::{
 };
 use std::{fmt, marker::PhantomData};
 
-/// The version that is written. A version that writes another one puts it in front, as `"version":2`: a new kind of
-/// event needs none, because older versions refuse what they do not know, but a kind that gets another meaning does.
+/// The version that is written. A new version would be written as a first field, `"version":2`. A new kind of
+/// event needs none, because older versions refuse what they do not know, but a kind whose meaning changes
+/// does.
 const VERSION: u32 = 1;
 
-/// What [`versioned`] reads once it has seen the version.
+/// What [`versioned`] reads after it has checked the version.
 pub(crate) trait Body: Sized {
-    /// Reads it.
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error>;
 }
 
-/// Reads an event.
+/// Reads an event of any version up to [`VERSION`].
 ///
 /// # Errors
-/// It cannot be parsed, or was written in a newer form.
+/// The event cannot be parsed, or has a newer format version.
 pub(crate) fn versioned<'de, T: Body, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
     from.deserialize_map(Versioned(PhantomData))
 }
@@ -46,7 +46,7 @@ impl<'de, T: Body> Visitor<'de> for Versioned<T> {
     }
 }
 
-/// A map whose next key has been read. Nothing is buffered, since a plan is large.
+/// A map whose first key has already been read. Nothing is buffered, since plans are large.
 struct Rest<A> {
     first: Option<String>,
     map: A,

@@ -1,4 +1,4 @@
-//! Attempts: one assignment of work to one drone.
+//! Attempts: assignments of work to drones.
 
 use crate::{legacy, record};
 use serde::{Deserialize, Serialize};
@@ -11,42 +11,39 @@ use swarm_common::{
     wire::drone::{Failure, Rejection, Usage},
 };
 
-/// The work of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Job {
     /// Make the plan of a run.
     Plan(RunId),
-    /// Build a package.
     Build(PackageId),
-    /// Make the base generation that follows a run.
+    /// Make the base's next generation from what a run built.
     Base(RunId),
 }
 
-/// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// Its result was accepted.
     Accepted,
-    /// It failed.
+    /// The drone reported a failure.
     #[serde(with = "crate::record")]
     Failed(Failure),
-    /// It delivered something that was refused.
+    /// The intake refused what the drone delivered.
     #[serde(serialize_with = "record::serialize", deserialize_with = "legacy::saved_rejection")]
     Rejected(Rejection),
-    /// Its drone returned it.
+    /// The drone returned the work, for this reason.
     HandedBack(String),
-    /// Its lease was not renewed. Its result still counts if no other attempt delivers first.
+    /// The lease was not renewed, for this reason. The result still counts if no other attempt delivers
+    /// first.
     Lost(String),
     /// Another attempt delivered first.
     Superseded,
-    /// Its run was cancelled.
+    /// The run was cancelled.
     Cancelled,
 }
 
 impl Ending {
-    /// Whether it counts as a failed try. Returned and cancelled work does not.
+    /// Whether the ending counts as a failed try. Returned and cancelled work does not.
     #[must_use]
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Failed(_) | Self::Rejected(_) | Self::Lost(_))
@@ -63,7 +60,7 @@ impl Ending {
         }
     }
 
-    /// The ending in words.
+    /// The ending as a phrase for people.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
@@ -81,34 +78,28 @@ impl Ending {
 /// One assignment of work to one drone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Its work.
     pub job: Job,
-    /// The drone that has it.
     pub drone: DroneId,
-    /// That drone's name, kept because the drone may be removed.
+    /// The drone's name at the time of the assignment, since the drone may be removed.
     pub drone_name: Name,
-    /// Idempotency key of the claim that got it.
+    /// Idempotency key of the claim that was answered with this attempt.
     pub key: String,
     /// The late attempt that this one deliberately duplicates.
     pub duplicate_of: Option<AttemptId>,
-    /// The build id of each target.
+    /// The build id of each target of the package.
     pub build_ids: Vec<u32>,
-    /// When it was assigned.
     pub started_at: TimeMs,
-    /// When it ended.
     pub ended_at: Option<TimeMs>,
-    /// When each phase began.
     pub phases: BTreeMap<Phase, TimeMs>,
-    /// How it ended; `None` while it is live.
+    /// `None` while the attempt is live.
     pub ending: Option<Ending>,
-    /// Time and memory that it used.
+    /// Time and memory that the attempt used. `None` until the drone has reported it.
     #[serde(default, with = "crate::record")]
     pub usage: Option<Usage>,
-    /// Whether it was begun before the journal was restored, and taken back afterwards.
+    /// Whether the attempt was begun before the journal was restored, and taken back afterwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub returned: bool,
-    /// Time lost to other builds on its drone in milliseconds, up to the last change of their
-    /// number.
+    /// Time lost to other builds on the same drone in milliseconds, up to the last change of their number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost_ms: u64,
 }
@@ -118,43 +109,41 @@ fn is_zero(ms: &u64) -> bool {
     *ms == 0
 }
 
-/// Highest build id that is sent to a drone. Portage takes the first free file name, so the drone has
-/// to occupy one for each lower id.
+/// The highest build id that is sent to a drone. Portage takes the first free file name, so the drone has to
+/// occupy one for each lower id.
 const MOST_SENT: u32 = 1000;
 
-/// The build ids that are sent to a drone: 1 in place of those too high for it.
+/// The build ids that are sent to a drone: ids above [`MOST_SENT`] are replaced by 1.
 pub(crate) fn sent_build_ids(build_ids: &[u32]) -> Vec<u32> {
     build_ids.iter().map(|&id| if id > MOST_SENT { 1 } else { id }).collect()
 }
 
 impl Attempt {
-    /// Whether its packages may have other build ids than its own, and are renumbered when they
-    /// arrive.
+    /// Whether the delivered packages may have other build ids than assigned, so that they are renumbered on
+    /// arrival.
     #[must_use]
     pub fn is_renumbered(&self) -> bool {
         self.returned || sent_build_ids(&self.build_ids) != self.build_ids
     }
 
-    /// Whether it has not ended.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.ending.is_none()
     }
 
-    /// Whether it occupies a slot of its drone.
+    /// Whether the attempt occupies a slot of its drone. Uploads do not.
     #[must_use]
     pub fn is_building(&self) -> bool {
         self.is_live() && self.phase() < Phase::Uploading
     }
 
-    /// Whether it ended as a failed try.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.ending.as_ref().is_some_and(Ending::is_failure)
     }
 
-    /// Whether it failed by the package's own fault, as far as its drone says. A source file that differs
-    /// from what the repository says is the package's, though no drone that finds it is to blame.
+    /// Whether the attempt counts against the package: it failed by the package's own fault, according to its
+    /// drone, or its result was rejected.
     #[must_use]
     pub fn blames_package(&self) -> bool {
         match &self.ending {
@@ -164,14 +153,15 @@ impl Attempt {
         }
     }
 
-    /// The latest phase that it reached.
+    /// The latest phase that the attempt has reached.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phases.keys().next_back().copied().unwrap_or(Phase::Assigned)
     }
 }
 
-/// Whether a failure is the package's own.
+/// Whether a failure is the package's own fault: by its class, or because a source file differs from the
+/// Manifest, which is never held against the drone that reports it.
 #[must_use]
 pub fn blames_package(failure: &Failure) -> bool {
     matches!(failure.class, FailureClass::Package | FailureClass::Timeout)

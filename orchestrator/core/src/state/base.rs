@@ -9,7 +9,6 @@ use swarm_common::{
     wire::base::{BaseFailure, BaseGeneration, Dependency},
 };
 
-/// A named base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedBase {
     /// The generations kept, the current one last. Never empty.
@@ -17,20 +16,20 @@ pub struct NamedBase {
     pub generations: Vec<BaseGeneration>,
     /// The last generation number assigned.
     pub last_number: u64,
-    /// Whether it follows the tree.
+    /// Whether the base follows the ebuild tree.
     #[serde(default = "yes")]
     pub follow: bool,
-    /// The profile that it follows: the first that did, as long as that profile builds in this
-    /// base, so that two profiles which build a package differently do not take turns.
+    /// The profile that the base follows: the first that it followed, as long as that profile builds in this
+    /// base, so that two profiles that build a package differently do not take turns.
     #[serde(default)]
     pub followed: Option<Name>,
     /// The next generation, if one is wanted or being made.
     #[serde(default)]
     pub following: Option<Following>,
-    /// Why it does not follow a run, if that was tried.
+    /// Why the last attempt to follow a run failed. `None` if it did not.
     #[serde(default, with = "crate::record")]
     pub failed: Option<BaseFailure>,
-    /// Digest of the content that it must not get automatically: it failed, or an admin rolled it
+    /// Digest of content that the base must not get automatically, because it failed or an admin rolled it
     /// back.
     #[serde(default)]
     pub unwanted: Option<Digest>,
@@ -55,7 +54,7 @@ impl Default for NamedBase {
 }
 
 impl NamedBase {
-    /// The current generation.
+    /// The current generation. `None` only for a damaged journal.
     #[must_use]
     pub fn current(&self) -> Option<&BaseGeneration> {
         self.generations.last()
@@ -65,17 +64,15 @@ impl NamedBase {
 /// A base generation that is wanted or being made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Following {
-    /// The run whose packages are installed.
+    /// The run whose packages are to be installed.
     pub run: RunId,
-    /// Everything that is then installed on the image.
+    /// Everything that is to be installed on the image.
     #[serde(with = "crate::record")]
     pub installed: Vec<Dependency>,
-    /// Since when it has been wanted.
     pub since: TimeMs,
-    /// Earliest time of the next attempt.
     pub not_before: TimeMs,
-    /// The last attempt before this was wanted; only later ones count.
+    /// The last attempt before this generation was wanted; only later ones count.
     pub after: AttemptId,
-    /// Why it is to be tried again; empty the first time.
+    /// Why the generation is to be tried again; empty the first time.
     pub reason: String,
 }

@@ -1,55 +1,51 @@
-//! Content that is offered to a profile, and tried by a run before the profile switches to it.
+//! Content that is offered to a profile and tried by a run before the profile switches to it.
 
 use serde::{Deserialize, Serialize};
 use swarm_common::{id::RunId, wire::admin::CandidateRequest};
 
-/// What a profile may switch to.
+/// The content that a profile may switch to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidates {
-    /// What the next run tries.
+    /// The content that the next run tries.
     #[serde(default, with = "crate::record")]
     pub offered: Option<CandidateRequest>,
-    /// What a run tries now.
+    /// The content that a run tries now.
     pub trial: Option<Trial>,
-    /// The last one that was refused, until another is taken.
+    /// The last candidate that was refused, until another is taken.
     pub refused: Option<Refused>,
 }
 
 /// A candidate and the run that tries it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {
-    /// The run.
     pub run: RunId,
-    /// The candidate.
     #[serde(with = "crate::record")]
     pub content: CandidateRequest,
 }
 
-/// A candidate that was refused, or could not be made.
+/// A candidate that was refused or could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// The candidate and the run that tried it; none if it could not be made.
+    /// The candidate and the run that tried it. `None` if it could not be made.
     pub trial: Option<Trial>,
-    /// Its source.
     pub source: String,
-    /// The reason, in one line.
+    /// In one line.
     pub why: String,
 }
 
 impl Candidates {
-    /// Whether nothing is offered or tried, and nothing was refused.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The candidates that are not decided: the one that is tried, then the one for the next run.
+    /// The undecided candidates: the one that is tried, with its run, then the one for the next run.
     pub fn open(&self) -> impl Iterator<Item = (Option<RunId>, &CandidateRequest)> {
         let trial = self.trial.iter().map(|trial| (Some(trial.run), &trial.content));
         trial.chain(self.offered.iter().map(|content| (None, content)))
     }
 
-    /// The candidate that this run tries, which it then no longer does.
+    /// Ends the trial of `run` and returns it, if there is one.
     pub(crate) fn end(&mut self, run: RunId) -> Option<Trial> {
         self.trial.take_if(|trial| trial.run == run)
     }

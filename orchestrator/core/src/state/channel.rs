@@ -1,4 +1,4 @@
-//! The channel of a profile: what its runs lead to, and the generations that are made of it.
+//! The channel of a profile: what its runs lead to, and the generations that are made from that.
 
 use super::collision::Apart;
 use crate::shared::Shared;
@@ -14,22 +14,22 @@ use swarm_common::{
 /// What the runs of a profile lead to.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Channel {
-    /// The run that it follows; none before the first run that had packages to publish.
+    /// The run that the channel follows. `None` before the first run that had packages to publish.
     pub run: Option<RunId>,
     /// Incremented whenever the contents are determined again.
     pub revision: u64,
-    /// Its contents by digest. The contents are closed: whatever one of them needs is among them.
+    /// The contents by digest. They are closed: whatever one artifact needs is among them.
     pub held: BTreeMap<Digest, Held>,
     /// Packages left out because they cannot be installed beside something in the channel.
     #[serde(default)]
     pub apart: BTreeMap<Digest, Apart>,
-    /// For Nix: what each attribute and host is at, all of it served.
+    /// For Nix: the store path of each attribute and host. All of them are served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<ChannelRoot>,
 }
 
 impl Channel {
-    /// Takes the contents after a run.
+    /// Replaces the contents, and increments the revision.
     pub(crate) fn move_to(&mut self, next: Self) {
         *self = Self { revision: self.revision + 1, ..next };
     }
@@ -38,27 +38,25 @@ impl Channel {
 /// An artifact in a channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Held {
-    /// The stored file.
     #[serde(with = "crate::record")]
     pub artifact: Artifact,
-    /// The artifacts that must be installed for it to work.
+    /// The artifacts that must be installed for this one to work.
     pub needs: BTreeSet<Digest>,
-    /// Whether the channel offers it in its slot. Other artifacts are there only because something
+    /// Whether the channel offers the artifact in its slot. Other artifacts are there only because something
     /// that stays needs them.
     pub current: bool,
-    /// The last run that received or reused it.
+    /// The last run that received or reused the artifact.
     pub run: RunId,
 }
 
-/// What an attribute of a Nix profile is at.
+/// The store path of an attribute of a Nix profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelRoot {
-    /// The attribute and its store path.
     #[serde(with = "crate::record")]
     pub root: NixRoot,
-    /// The run that first had this path whole.
+    /// The first run that had received the whole closure of this path.
     pub run: RunId,
-    /// When that was.
+    /// When that run had received it.
     pub at: TimeMs,
 }
 
@@ -67,36 +65,33 @@ pub struct ChannelRoot {
 pub struct History {
     /// The generations kept, the current one last.
     pub generations: Vec<Generation>,
-    /// The artifacts in them.
+    /// The artifacts of all kept generations.
     #[serde(with = "crate::record")]
     pub artifacts: BTreeMap<Digest, Artifact>,
-    /// Whether it stays at its generation although runs lead to others. Only a stable channel does.
+    /// Whether the channel stays at its generation although runs lead to others. Only a stable channel can.
     pub held: bool,
-    /// The last number that is published but not known here, as after a restore of the journal.
+    /// The last published number that this journal does not know, as after a restore.
     pub skipped: u64,
 }
 
 /// A generation. Its content never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation {
-    /// Its number; that of a later generation is higher.
+    /// Numbers increase from generation to generation.
     pub number: u64,
-    /// The run that its content comes from.
+    /// The run that the content comes from.
     pub run: RunId,
-    /// When it was made.
     pub at: TimeMs,
-    /// The earlier generation whose content it repeats.
+    /// The earlier generation whose content this one repeats.
     pub like: Option<u64>,
     /// The last revision of the channel with this content.
     pub revision: u64,
-    /// Its artifacts.
     pub artifacts: Shared<BTreeSet<Digest>>,
-    /// For Nix: what each attribute and host is at.
+    /// For Nix: the store path of each attribute and host.
     pub roots: Shared<Vec<ChannelRoot>>,
 }
 
 impl History {
-    /// The current generation.
     #[must_use]
     pub fn current(&self) -> Option<&Generation> {
         self.generations.last()
@@ -108,15 +103,15 @@ impl History {
         self.generations.iter().find(|generation| generation.number == number)
     }
 
-    /// The last generation before the one that the current one is, or was rolled back to, and that
-    /// has other content.
+    /// The last generation with other content before the current one, or before the one that the current one
+    /// was rolled back to.
     pub(crate) fn before(&self, current: &Generation) -> Option<&Generation> {
         let number = current.like.unwrap_or(current.number);
         let is_before = |g: &&Generation| g.number < number && g.revision != current.revision;
         self.generations.iter().rfind(is_before)
     }
 
-    /// The channel's content was determined again. Without a change, that is no new generation.
+    /// Records that the channel's content was determined again. Without a change, that is no new generation.
     pub(crate) fn note(&mut self, channel: &Channel) {
         let is_same =
             |g: &&mut Generation| g.artifacts.iter().eq(channel.held.keys()) && *g.roots == channel.roots;

@@ -1,6 +1,7 @@
 //! Packages that cannot be installed together. Portage refuses to merge two packages that install the same
-//! paths, or of which one installs a file where the other has a directory. A program does not start beside
-//! a version of a library that no longer has the soname it was linked with. A channel offers only one of the two.
+//! paths, or of which one installs a file where the other has a directory. A program does not start beside a
+//! version of a library that no longer has the soname it was linked with. Of such a pair a channel offers
+//! only one.
 //!
 //! The shell knows which files and sonames a package has. It compares each new package with all
 //! stored ones, so a pair is found regardless of the runs or profiles it comes from.
@@ -11,16 +12,14 @@ use swarm_common::{
     cpv::Cpv, digest::Digest, id::PackageId, name::Name, time::TimeMs, wire::concern::ConcernKind,
 };
 
-/// The shortest time a pair is kept, in milliseconds: one of the two may not have been reported
-/// yet.
+/// The minimum time that a pair is kept, in milliseconds: one of the two may not have been reported yet.
 const KEPT_MS: u64 = 24 * 3600 * 1000;
 
 /// Two stored packages that cannot be installed together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collision {
-    /// Digests of the two.
     pub artifacts: [Digest; 2],
-    /// What prevents it, as seen from the first of them.
+    /// What prevents the installation, as seen from the first of the two.
     #[serde(rename = "shared")]
     pub conflict: Conflict,
 }
@@ -29,16 +28,14 @@ pub struct Collision {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Conflict {
-    /// Both install these paths.
+    /// Both packages install these paths.
     Paths(SharedPaths),
-    /// It lacks sonames that other versions of it have and that the other one needs.
+    /// The package lacks sonames that other versions of it have and that the other package needs.
     Lost {
-        /// The sonames.
         lost: Vec<String>,
     },
-    /// It needs sonames that other versions of the other one have.
+    /// The package needs sonames that other versions of the other package have.
     Needs {
-        /// The sonames.
         needs: Vec<String>,
     },
 }
@@ -53,7 +50,7 @@ impl Conflict {
         }
     }
 
-    /// Whether it is about sonames, so that it ends with a rebuild of the package that needs them.
+    /// Whether the conflict is about sonames, so that rebuilding the package that needs them resolves it.
     #[must_use]
     pub fn is_of_sonames(&self) -> bool {
         matches!(self, Self::Lost { .. } | Self::Needs { .. })
@@ -70,7 +67,7 @@ pub struct SharedPaths {
 }
 
 impl SharedPaths {
-    /// The first paths, and the number of further ones.
+    /// The first paths and the number of further ones, as a phrase for people.
     #[must_use]
     pub fn words(&self) -> String {
         let more = self.count.saturating_sub(self.first.len() as u64);
@@ -97,20 +94,19 @@ impl Collisions {
         others.map(|(&other, (_, conflict))| (other, conflict))
     }
 
-    /// The first of `others` that does not have a soname which an artifact was linked with.
+    /// The first of `others` that lacks a soname which the artifact was linked with.
     #[must_use]
     pub fn lacking(&self, artifact: Digest, others: &BTreeSet<Digest>) -> Option<Digest> {
         let needs = |conflict: &Conflict| matches!(conflict, Conflict::Needs { .. });
         self.of(artifact).find(|(other, conflict)| needs(conflict) && others.contains(other)).map(|(o, _)| o)
     }
 
-    /// Whether no pair is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Forgets pairs of which one is no longer stored.
+    /// Forgets pairs in which one package is no longer stored.
     pub(crate) fn retain(&mut self, now: TimeMs, stored: &BTreeSet<Digest>) {
         self.0.retain(|one, others| {
             others.retain(|other, (at, _)| {
@@ -121,14 +117,13 @@ impl Collisions {
     }
 }
 
-/// A package that a channel does not offer because it offers another one that it cannot be installed beside.
+/// A package that a channel does not offer because it cannot be installed beside one that the channel offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Apart {
-    /// The package left out.
+    /// The package that is left out.
     pub cpv: Cpv,
-    /// The package offered.
+    /// The package that is offered.
     pub beside: Cpv,
-    /// Why it is left out.
     #[serde(rename = "shared")]
     pub conflict: Conflict,
 }
@@ -148,7 +143,7 @@ impl Apart {
         format!("{cpv} is not published: {why}")
     }
 
-    /// What [`ConcernKind`] says of it, as the first of several.
+    /// The concern about this package as the first of several that are left out.
     pub(crate) fn concern(&self, profile: &Name, package: PackageId, others: u64) -> ConcernKind {
         let (mut paths, mut path_count, mut lost, mut needs) = (Vec::new(), 0, Vec::new(), Vec::new());
         match &self.conflict {

@@ -20,59 +20,53 @@ use swarm_common::{
 /// instance a draining drone that goes silent and returns is still draining.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drone {
-    /// Its name.
     pub name: Name,
-    /// Digest of its credential.
     pub credential_hash: Digest,
-    /// What the drone reported about its machine and configuration.
     #[serde(with = "crate::record")]
     pub facts: DroneFacts,
-    /// When it enrolled.
     pub enrolled_at: TimeMs,
     /// Whether an admin has approved it.
     pub approved: bool,
-    /// Whether it came back after a restore of a journal that did not know it.
+    /// Whether the drone came back after a restore of a journal that did not know it.
     #[serde(default)]
     pub returned: bool,
-    /// Why it gets no more work, if it is draining.
+    /// Why the drone gets no more work. `None` unless it is draining.
     pub draining: Option<String>,
-    /// Its current grounding.
     pub grounded: Option<Grounding>,
-    /// Why it is offline, if it is.
+    /// Why the drone is offline. `None` if it is not.
     #[serde(default, serialize_with = "record::serialize", deserialize_with = "legacy::saved_offline")]
     pub offline: Option<Offline>,
-    /// Why healing gave it up, if it did.
+    /// Why healing gave the drone up. `None` if it did not.
     pub lost: Option<String>,
-    /// Failures since its last success that count against it, with reasons.
+    /// Failures since the last success that count against the drone, with reasons.
     pub strikes: BTreeMap<AttemptId, String>,
-    /// When a result of it was last accepted.
+    /// When a result of the drone was last accepted.
     pub succeeded_at: TimeMs,
-    /// Groundings since its last success; each doubles the length of the next.
+    /// Number of groundings since the last success. Each doubles the duration of the next.
     pub groundings: u32,
-    /// Learned speed in thousandths; 1000 is average.
+    /// Measured speed in thousandths; 1000 is average.
     pub speed_permille: u64,
-    /// The state of healing.
     #[serde(default)]
     pub healing: Healing,
-    /// How many results in a row were much slower (negative) or faster than `speed_permille`.
+    /// How many results in a row were much slower (negative) or faster (positive) than `speed_permille`.
     pub surprises: i8,
-    /// The speed suggested by its last result in thousandths, if that was much slower than
-    /// expected; otherwise 0.
+    /// The speed suggested by the last result in thousandths, if that was much slower than expected;
+    /// otherwise 0.
     #[serde(default)]
     pub doubt_permille: u64,
-    /// Learned time to set up a build, in milliseconds.
+    /// Measured time to set up a build, in milliseconds.
     pub setup_ms: u64,
-    /// Learned time from the end of a build until its result is accepted, in milliseconds.
+    /// Measured time from the end of a build until its result is accepted, in milliseconds.
     pub upload_ms: u64,
-    /// When the number of builds running on it last changed.
+    /// When the number of builds running on the drone last changed.
     #[serde(default)]
     pub shared_since: TimeMs,
-    /// Earlier boot ids, the most recent last.
+    /// Boot ids before the current one, the most recent last.
     #[serde(default)]
     pub former_boots: Vec<String>,
 }
 
-/// Upper bound on the builds given to a drone at a time, whatever it reports.
+/// The maximum number of builds given to a drone at a time, whatever it reports.
 const MOST_SLOTS: u32 = 64;
 
 /// Number of earlier boot ids kept per drone.
@@ -81,9 +75,7 @@ const BOOTS_KEPT: usize = 8;
 /// A period without work after too many strikes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Grounding {
-    /// When it ends.
     pub until: TimeMs,
-    /// The reason.
     pub reason: String,
 }
 
@@ -121,15 +113,14 @@ impl Drone {
         }
     }
 
-    /// Replaces the facts about its machine and configuration, and scales its speed with the number
-    /// of cores.
+    /// Replaces the facts about the machine and configuration, and scales the speed with the number of cores.
     pub(crate) fn set_facts(&mut self, facts: &DroneFacts) {
         let speed = self.speed_permille.saturating_mul(u64::from(facts.cores.max(1)));
         self.speed_permille = (speed / u64::from(self.facts.cores.max(1))).max(1);
         self.facts = facts.clone();
     }
 
-    /// Records that its machine was restarted, or returned to an earlier boot.
+    /// Records that the machine was restarted, or returned to an earlier boot.
     pub(crate) fn rebooted(&mut self, boot_id: &str) {
         self.former_boots.retain(|former| former != boot_id);
         let before = std::mem::replace(&mut self.facts.boot_id, boot_id.to_owned());
@@ -140,7 +131,8 @@ impl Drone {
         self.former_boots.drain(..most);
     }
 
-    /// Its state. The fact that keeps it from work for longest takes precedence.
+    /// The state derived from all facts. The fact that keeps the drone from work for longest takes
+    /// precedence.
     #[must_use]
     pub fn state(&self) -> DroneState {
         if !self.approved {
@@ -154,8 +146,8 @@ impl Drone {
         }
     }
 
-    /// Its state apart from being offline: what an admin, the judge or healing decided remains when
-    /// it is heard again.
+    /// The state apart from being offline: what an admin, the judge or healing decided remains when the drone
+    /// is heard again.
     #[must_use]
     pub fn state_when_heard(&self) -> DroneState {
         if !self.approved {
@@ -169,31 +161,31 @@ impl Drone {
         }
     }
 
-    /// Whether it may be given work now or after a grounding.
+    /// Whether the drone may be given work now or after a grounding.
     #[must_use]
     pub fn is_at_hand(&self) -> bool {
         self.approved && self.lost.is_none() && self.offline.is_none() && self.draining.is_none()
     }
 
-    /// Whether it signed off: then it is off on purpose.
+    /// Whether the drone signed off, so that it is away on purpose.
     #[must_use]
     pub fn signed_off(&self) -> bool {
         matches!(self.offline, Some(Offline::SignedOff(_)))
     }
 
-    /// Whether it is configured to build for a profile.
+    /// Whether the drone is configured to build for a profile.
     #[must_use]
     pub fn accepts(&self, profile: &Name) -> bool {
         self.facts.profiles.is_empty() || self.facts.profiles.contains(profile)
     }
 
-    /// Number of builds it does at a time.
+    /// Number of builds that the drone may run at a time.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.facts.slots.clamp(1, MOST_SLOTS) as usize
     }
 
-    /// Learns from a build of `work_ms`, in milliseconds at speed 1, that took the drone `took_ms`.
+    /// Updates the speed after a build of `work_ms`, in milliseconds at speed 1, that took `took_ms`.
     pub(crate) fn learn_speed(&mut self, evidence: Evidence, work_ms: u64, took_ms: u64) {
         let belief = Belief {
             permille: self.speed_permille,
@@ -205,8 +197,7 @@ impl Drone {
         (self.surprises, self.doubt_permille) = (belief.surprises, belief.doubt_permille);
     }
 
-    /// The speed to calculate with: the learned speed, or the one suggested by a surprising last
-    /// result.
+    /// The speed to calculate with: the measured speed, or the one suggested by a surprising last result.
     #[must_use]
     pub fn likely_permille(&self) -> u64 {
         match self.doubt_permille {
@@ -215,22 +206,22 @@ impl Drone {
         }
     }
 
-    /// Its throughput with all slots busy, in thousandths of an average drone with one build.
+    /// The throughput with all slots busy, in thousandths of an average drone with one build.
     #[must_use]
     pub fn pace_permille(&self) -> u64 {
         let slots = self.slots();
         (self.speed_permille * slots as u64 * 1000 / stretch_permille(slots)).max(1)
     }
 
-    /// How long work of `work_ms` takes it, without overheads, in milliseconds.
+    /// How long work of `work_ms` takes the drone, without overheads, in milliseconds.
     #[must_use]
     pub fn duration_ms(&self, work_ms: u64) -> u64 {
         work_ms.saturating_mul(1000) / self.likely_permille().max(1)
     }
 }
 
-/// Drones that an admin removed, by the digest of their credential. This distinguishes a removed
-/// drone from one that the state has never known, as after a restore.
+/// Drones that an admin removed, by the digest of their credential. They distinguish a removed drone from one
+/// that the state has never known, as after a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Removed(BTreeMap<Digest, (TimeMs, Name)>);
 

@@ -10,30 +10,26 @@ use swarm_common::{
 /// The state of healing for one drone.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Healing {
-    /// An admin protects the machine from reboots.
+    /// Whether an admin protects the machine from reboots.
     pub protected: bool,
-    /// Since when the drone has been silent, if it is.
+    /// Since when the drone has been silent. `None` if it is not.
     pub silent_since: Option<TimeMs>,
-    /// Since when it has been heard again, if steps were taken before.
+    /// Since when the drone has been heard again, if steps were taken before.
     pub heard_since: Option<TimeMs>,
     /// Steps taken, oldest first.
     pub tried: Vec<Tried>,
-    /// The step in progress.
     pub under_way: Option<UnderWay>,
-    /// An admin was asked to confirm a reboot.
+    /// Whether an admin was asked to confirm a reboot.
     pub asked: bool,
-    /// An admin confirmed the reboot.
+    /// Whether an admin confirmed the reboot.
     pub confirmed: bool,
 }
 
 /// A step that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
-    /// The step.
     pub step: HealStep,
-    /// When it ended.
     pub at: TimeMs,
-    /// Its outcome.
     pub outcome: HealOutcome,
     /// What was observed, in one line.
     pub detail: String,
@@ -49,20 +45,15 @@ impl Tried {
 /// A step in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderWay {
-    /// The step.
     pub step: HealStep,
-    /// When it began.
     pub since: TimeMs,
 }
 
-/// An action on a machine, as counted by the budgets.
+/// A step taken on a machine, as counted by the budgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
-    /// When it was taken.
     pub at: TimeMs,
-    /// The drone whose machine it was.
     pub drone: DroneId,
-    /// The step taken.
     pub step: HealStep,
 }
 
@@ -71,8 +62,9 @@ impl Healing {
         (self.silent_since, self.heard_since) = (Some(at), None);
     }
 
-    /// The steps taken are kept until the drone has been well for a while, so that a drone that
-    /// comes and goes climbs the ladder instead of starting at the bottom each time.
+    /// Records that the drone was heard again. The steps taken are kept until the drone has been well for a
+    /// while, so that a drone that comes and goes reaches the later steps instead of starting with the first
+    /// each time.
     pub(crate) fn returned(&mut self, at: TimeMs) {
         if let Some(UnderWay { step, .. }) = self.under_way.take() {
             self.tried.push(Tried {
@@ -88,13 +80,12 @@ impl Healing {
         self.heard_since = (!self.tried.is_empty()).then_some(at);
     }
 
-    /// Starts again at the bottom of the ladder, as an admin asked.
+    /// Starts again with the first step, as an admin asked.
     pub(crate) fn start_anew(&mut self) {
         self.tried.clear();
         (self.asked, self.confirmed, self.heard_since) = (false, false, None);
     }
 
-    /// The last step taken.
     #[must_use]
     pub fn last(&self) -> Option<&Tried> {
         self.tried.last()

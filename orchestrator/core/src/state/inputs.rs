@@ -1,4 +1,4 @@
-//! What the keys of a package were computed from.
+//! The inputs that the keys of a package were computed from.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,22 +7,22 @@ use swarm_common::digest::Digest;
 /// Named values.
 pub type Fields = BTreeMap<String, String>;
 
-/// The inputs of a key, kept to explain what changed.
+/// The inputs of a key, kept to explain changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Inputs {
     /// Digest of the plan's settings, under which the swarm stores them.
     pub settings: Digest,
     /// The fields of each target, in the order of the targets.
     pub targets: Vec<Fields>,
-    /// The slots it is bound to by `:=`, as `category/name:slot/subslot`.
+    /// The slots that the package is bound to by `:=`, as `category/name:slot/subslot`.
     pub bound: BTreeSet<String>,
 }
 
 impl Inputs {
-    /// The input that is the commit of a live package's upstream, and its value if that is unknown.
+    /// The name of the input with the commit of a live package's upstream, and its value if that is unknown.
     pub(crate) const COMMIT: (&str, &str) = ("commit", "unknown");
 
-    /// Whether it is a live package whose upstream could not be queried.
+    /// Whether the package is a live package whose upstream could not be queried.
     #[must_use]
     pub fn lacks_commit(&self) -> bool {
         self.targets

@@ -1,4 +1,4 @@
-//! What is known from heartbeats and claims only.
+//! State known only from heartbeats and claims.
 
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
@@ -7,10 +7,9 @@ use swarm_common::{
     wire::drone::{Stuck, Vitals},
 };
 
-/// State that this process knows from heartbeats and claims only.
+/// State that is not in the journal: this process knows it only from heartbeats and claims.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Live {
-    /// When the orchestrator started.
     pub started_at: TimeMs,
     /// When each drone was last heard from.
     pub seen: BTreeMap<DroneId, TimeMs>,
@@ -18,16 +17,15 @@ pub struct Live {
     pub beaten: BTreeMap<DroneId, TimeMs>,
     /// Load and free resources of each drone's machine.
     pub vitals: BTreeMap<DroneId, Vitals>,
-    /// Finished work that drones fail to deliver to the orchestrator.
+    /// Finished work that drones cannot deliver to the orchestrator.
     pub stuck: BTreeMap<DroneId, BTreeMap<AttemptId, Stuck>>,
     /// Drones that were set to draining on their own machine.
     pub draining: BTreeSet<DroneId>,
-    /// How a rollback of the journal was detected since the start.
+    /// How a rollback of the journal was detected since the start. `None` if none was.
     pub rolled_back: Option<Rollback>,
-    /// Drones whose credential was used by another machine: when that was last refused, and how it
-    /// was detected.
+    /// Drones whose credential another machine used: when that was last refused, and how it was detected.
     pub cloned: BTreeMap<DroneId, (TimeMs, String)>,
-    /// When changed facts or another boot id of a drone were last taken.
+    /// When changed facts or another boot id of a drone were last accepted.
     pub changed: BTreeMap<DroneId, TimeMs>,
     /// When each drone last returned.
     pub returned: BTreeMap<DroneId, TimeMs>,
@@ -37,8 +35,7 @@ pub struct Live {
     pub leases: BTreeMap<AttemptId, TimeMs>,
     /// Drones that are waiting for work, and until when.
     pub waiting: BTreeMap<DroneId, TimeMs>,
-    /// Drones that have just begun or ended an attempt, and the time by which they will have asked
-    /// for more.
+    /// Drones that have just begun or ended an attempt, and when they are expected to have claimed again.
     pub due_back: BTreeMap<DroneId, TimeMs>,
     /// By how many milliseconds recorded times were moved because the clock was set.
     pub set_by_ms: i64,
@@ -51,10 +48,9 @@ pub struct Live {
 /// A rollback of the journal that a drone revealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rollback {
-    /// The drone.
     pub drone: DroneId,
-    /// The highest attempt that it was assigned.
+    /// The highest attempt that the drone was assigned.
     pub seen: AttemptId,
-    /// The last attempt that the journal knew.
+    /// The last attempt in the journal.
     pub last: AttemptId,
 }

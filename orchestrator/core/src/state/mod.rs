@@ -1,7 +1,7 @@
-//! What a [`Swarm`] is made of: plain data, and what a type can say about itself.
+//! The data that a [`Swarm`] is made of: plain data, and what follows from a single value.
 //!
-//! No rule is imported here. [`Swarm`] imports the nouns, and no noun imports it: what needs the whole
-//! swarm to be decided is a rule, and is in the module of that rule.
+//! No rule is imported here. [`Swarm`] imports the other types, and none of them imports it: whatever needs
+//! the whole swarm to be decided is a rule, and belongs to the module of that rule.
 
 mod attempt;
 mod base;

@@ -16,30 +16,28 @@ use swarm_common::{
     },
 };
 
-/// A buildable node of a plan.
+/// A buildable node of a run's plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Package {
-    /// The run it belongs to.
     pub run: RunId,
-    /// The key that decides, by its profile's rule, whether it was built before.
+    /// The key that decides, by the rule of the package's profile, whether the package was built before.
     pub build_key: Digest,
-    /// The key of everything that it is made from and built with.
+    /// The key of everything that goes into the build.
     pub strict_key: Digest,
-    /// The files it consists of. Their build ids are 0 here; each attempt has its own.
+    /// The files to build. Their build ids are 0 here; each attempt has its own.
     #[serde(with = "crate::record")]
     pub targets: Shared<Vec<Target>>,
-    /// What a drone's machine must be for it, if that is not decided by its run. Journals from before there
-    /// was this have none: the package is then for every drone of its run, as it was.
+    /// What a machine must provide to build the package, beyond what the run requires. `None` in older
+    /// journals and for packages that every drone of the run can build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<Box<Needs>>,
-    /// For a cycle: the order in which to build its members.
+    /// For a cycle: the order in which to build the members.
     #[serde(with = "crate::record")]
     pub stages: Vec<PlanStage>,
-    /// Its state.
     pub state: PackageState,
-    /// Why it is needed again, or quarantined. Empty if the state needs no explanation.
+    /// Why the package is needed again or quarantined. Empty if the state needs no explanation.
     pub reason: String,
-    /// Since when it has been needed, or was last.
+    /// Since when the package has been needed, or when it last became so.
     #[serde(default)]
     pub needed_since: TimeMs,
     /// Earliest time of the next attempt.
@@ -52,39 +50,38 @@ pub struct Package {
     /// them ([`crate::tangle`]). Clients do not have the base: a channel offers the package only with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cut_deps: Vec<PackageId>,
-    /// Whether the base of its run has a package of the same name.
+    /// Whether the base of the run has a package of the same name.
     #[serde(default)]
     pub in_base: bool,
-    /// The bundle with which it becomes installable ([`crate::graph`]).
+    /// The bundle with which the package becomes installable ([`crate::graph`]).
     pub bundle: u32,
-    /// Number of bundles its build needs that are not installable yet.
+    /// Number of bundles that the build needs and that are not installable yet.
     pub unmet: u32,
-    /// Its attempts, oldest first.
+    /// All attempts, oldest first.
     pub attempts: Vec<AttemptId>,
-    /// Number of its attempts that an admin has forgiven.
+    /// Number of attempts that an admin has forgiven.
     pub forgiven: usize,
-    /// Whether it was quarantined without an attempt because of an earlier run.
+    /// Whether the package was quarantined without an attempt because of an earlier run.
     #[serde(default)]
     pub held: bool,
-    /// The artifacts received.
     #[serde(with = "crate::record")]
     pub artifacts: Shared<Vec<Artifact>>,
     /// Whether the artifacts were built by an earlier run.
     pub reused: bool,
     /// Predicted work in milliseconds on a drone of speed 1.
     pub predicted_ms: u64,
-    /// Whether the prediction is a guess because it was never built.
+    /// Whether the prediction is a guess because the package was never built.
     pub guessed: bool,
-    /// The most memory that a build of it used in bytes; 0 if unknown.
+    /// The highest peak memory of a build of the package in bytes; 0 if unknown.
     pub peak_memory_bytes: u64,
-    /// Number of cores with which it used that memory.
+    /// Number of cores of the drone where that was measured.
     pub peak_cores: u32,
-    /// Length of the longest chain of work that waits for it, including its own, in milliseconds.
+    /// Length of the longest chain of work that waits for the package, including its own, in milliseconds.
     pub rank_ms: u64,
 }
 
 impl Package {
-    /// Its name for people: its version, or those of a cycle's members.
+    /// The name shown to people: the version, or those of a cycle's members.
     #[must_use]
     pub fn title(&self) -> String {
         let mut names: Vec<_> = self.targets.iter().map(Target::title).collect();
@@ -93,7 +90,7 @@ impl Package {
         names.join(" + ")
     }
 
-    /// Its targets with these build ids, as far as there are any.
+    /// The targets with these build ids. Targets without one keep theirs.
     #[must_use]
     pub fn targets_with(&self, build_ids: &[u32]) -> Vec<Target> {
         let ids = build_ids.iter().copied().map(Some).chain(std::iter::repeat(None));
@@ -116,17 +113,17 @@ impl Package {
     }
 }
 
-/// What a machine must be for a package.
+/// What a machine must provide to build a package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
-    /// The system that it is for, such as `aarch64-linux`. Empty if every system builds it.
+    /// The system that the package is for, such as `aarch64-linux`. Empty if every system builds it.
     pub system: String,
-    /// The features that are required, such as `kvm`.
+    /// The required features, such as `kvm`.
     pub features: BTreeSet<String>,
 }
 
 impl Needs {
-    /// The needs of a package of a plan; `None` if every drone of its run can build it.
+    /// The needs of a package in a plan. `None` if every drone of its run can build it.
     pub(crate) fn of(package: &PlanPackage) -> Option<Box<Self>> {
         let NixPackage { system, features, .. } = package.nix()?;
         let needs = Self { system: system.clone(), features: features.iter().cloned().collect() };

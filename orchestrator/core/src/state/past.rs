@@ -19,33 +19,29 @@ use swarm_common::{
 /// Number of attempts kept of each package name.
 const MOST_PER_NAME: usize = 20;
 
-/// Number of attempts kept in all. One takes 100 bytes and each name 150, so all together take 2 to 5 MB.
+/// Number of attempts kept in total. An attempt takes 100 bytes and a name 150, so all together take 2 to 5
+/// MB.
 const MOST: usize = 20_000;
 
-/// The longest error kept, in characters.
+/// The maximum length of an error that is kept, in characters.
 const LONGEST_ERROR: usize = 120;
 
-/// An attempt that has ended. Its package's name is in the map that it is in.
+/// An attempt that has ended. The name of its package is the key of the map that it is in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastAttempt {
-    /// Its id.
     pub id: AttemptId,
-    /// The version that it was to build.
+    /// The version of the package.
     pub version: Box<str>,
-    /// The run that it was for.
     pub run: RunId,
-    /// The drone that had it.
     pub drone: DroneId,
-    /// When it was assigned.
     pub started_at: TimeMs,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub took_ms: u64,
-    /// How it ended.
     pub outcome: AttemptOutcome,
-    /// Whose fault it was that it failed.
+    /// The class of the failure, if the attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<FailureClass>,
-    /// What identifies the error, shortened.
+    /// The signature of the error, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Box<str>>,
 }
@@ -67,7 +63,6 @@ impl PastAttempt {
         })
     }
 
-    /// When it ended.
     #[must_use]
     pub fn ended_at(&self) -> TimeMs {
         self.started_at + self.took_ms
@@ -75,7 +70,8 @@ impl PastAttempt {
 }
 
 impl Ending {
-    /// How it ended, without the details. What a drone lost is lost, whether the drone reports it or not.
+    /// The ending without details. A failure of class [`FailureClass::Lost`] counts as lost, like an expired
+    /// lease.
     #[must_use]
     pub fn outcome(&self) -> AttemptOutcome {
         match self {
@@ -93,7 +89,7 @@ impl Ending {
         }
     }
 
-    /// Whose fault it is, if it failed.
+    /// The class of the failure, if the attempt failed.
     #[must_use]
     pub fn class(&self) -> Option<FailureClass> {
         if let Self::Failed(failure) = self { Some(failure.class) } else { None }
@@ -105,9 +101,9 @@ impl Ending {
 pub struct PastAttempts {
     /// The attempts at each package, by its name without the version, in order.
     attempts: BTreeMap<String, Shared<Vec<PastAttempt>>>,
-    /// The profiles of their runs.
+    /// The profiles of the runs.
     profiles: BTreeMap<RunId, Name>,
-    /// The names of their drones.
+    /// The names of the drones.
     drones: BTreeMap<DroneId, Name>,
 }
 
@@ -117,13 +113,13 @@ impl PastAttempts {
         self.attempts.iter().flat_map(|(name, attempts)| attempts.iter().map(move |past| (&**name, past)))
     }
 
-    /// The profile of a run, if there is an attempt of it.
+    /// The profile of a run. `None` if no attempt of the run is kept.
     #[must_use]
     pub fn profile(&self, run: RunId) -> Option<&Name> {
         self.profiles.get(&run)
     }
 
-    /// The name of a drone, if there is an attempt of it.
+    /// The name of a drone. `None` if no attempt of the drone is kept.
     #[must_use]
     pub fn drone(&self, drone: DroneId) -> Option<&Name> {
         self.drones.get(&drone)
@@ -131,7 +127,7 @@ impl PastAttempts {
 
     /// Adds an attempt at a package of a run, if it has ended.
     pub(crate) fn add(&mut self, run: &Run, package: &Package, id: AttemptId, attempt: &Attempt) {
-        // The members of a cycle are built together, and the outputs of a derivation have one name.
+        // The members of a cycle are built together, and the outputs of a derivation share one name.
         let names: BTreeMap<&str, &str> =
             package.targets.iter().map(|target| (Target::family(target), target.version())).collect();
         for (name, version) in names {
@@ -148,7 +144,7 @@ impl PastAttempts {
         }
     }
 
-    /// Drops the attempts that ended up to `oldest`, and the oldest ones beyond the limit.
+    /// Drops the attempts that ended by `oldest`, and the oldest ones beyond the limit.
     pub(crate) fn trim(&mut self, oldest: TimeMs) {
         let mut ids: Vec<AttemptId> = self.iter().map(|(_, past)| past.id).collect();
         ids.sort_unstable();
@@ -167,7 +163,7 @@ impl PastAttempts {
         self.drones.retain(|drone, _| drones.contains(drone));
     }
 
-    /// Shares the attempts with `other` that are the same there.
+    /// Shares the attempts that are the same in `other`.
     pub(crate) fn share(&mut self, other: &Self) {
         for (name, attempts) in &mut self.attempts {
             if let Some(theirs) = other.attempts.get(name) {
@@ -176,7 +172,7 @@ impl PastAttempts {
         }
     }
 
-    /// Changes every time with `set`.
+    /// Applies `set` to every time.
     pub(crate) fn set_times(&mut self, set: impl Fn(&mut TimeMs)) {
         for shared in self.attempts.values_mut() {
             let mut attempts = shared.to_vec();

@@ -14,53 +14,48 @@ use swarm_common::{
     wire::{admin::ProfileRequest, artifact::Artifact, channel::ChannelName},
 };
 
-/// A profile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
-    /// Its content, as set by an admin.
+    /// The content of the profile, as set by an admin.
     #[serde(with = "crate::record")]
     pub request: ProfileRequest,
     /// Number of the published generation; 0 before the first.
     pub generation: u64,
     /// Number of packages in that generation.
     pub published_packages: u64,
-    /// The last build id assigned or taken over for each version. A new build id is above those of
-    /// all profiles, so that a published path never gets other content.
+    /// The last build id assigned or adopted for each version. A new build id is above those of all profiles,
+    /// so that the content of a published path never changes.
     pub build_ids: BTreeMap<Cpv, u32>,
-    /// What its runs lead to. Not optional: a journal snapshot without this field is not used, and
-    /// the events are replayed instead.
+    /// What the profile's runs lead to. Not optional: a checkpoint without this field is not used, and the
+    /// events are replayed instead.
     pub channel: Channel,
-    /// The generations of its stable channel.
     #[serde(default)]
     pub stable: History,
-    /// The generations of its staging channel.
     #[serde(default)]
     pub staging: History,
     /// Number of the published generation of the staging channel; 0 before the first.
     #[serde(default)]
     pub staging_generation: u64,
-    /// What it may switch to.
     #[serde(default, skip_serializing_if = "Candidates::is_empty")]
     pub candidates: Candidates,
-    /// Its update timer, if one has reported.
+    /// The profile's update timer. `None` if none has reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer: Option<Timer>,
 }
 
 impl Profile {
-    /// The snapshot that its next run builds.
+    /// The snapshot that the next run builds.
     #[must_use]
     pub fn next_snapshot(&self) -> Digest {
         self.candidates.offered.as_ref().map_or(self.request.snapshot, |offered| offered.snapshot)
     }
 
-    /// The snapshots that it needs: the pinned one, and those that it may switch to.
+    /// The snapshots that the profile needs: the pinned one, and those of candidates.
     pub fn snapshots(&self) -> impl Iterator<Item = Digest> {
         let candidates = self.candidates.open().map(|(_, content)| content.snapshot);
         candidates.chain([self.request.snapshot])
     }
 
-    /// The generations of a channel.
     #[must_use]
     pub fn history(&self, channel: ChannelName) -> &History {
         match channel {
@@ -85,12 +80,12 @@ impl Profile {
         }
     }
 
-    /// All kept generations of both channels.
+    /// The kept generations of both channels.
     pub fn generations(&self) -> impl Iterator<Item = &Generation> {
         self.stable.generations.iter().chain(&self.staging.generations)
     }
 
-    /// The channel with the generation of this number, and where it is there.
+    /// The channel that has the generation with this number, and its index there.
     #[must_use]
     pub fn find(&self, number: u64) -> Option<(ChannelName, usize)> {
         ChannelName::ALL.into_iter().find_map(|channel| {
@@ -99,15 +94,14 @@ impl Profile {
         })
     }
 
-    /// The number of the next generation.
     pub(crate) fn next_generation(&self) -> u64 {
         let made = self.generations().map(|generation| generation.number);
         let seen = ChannelName::ALL.map(|channel| self.published(channel).max(self.history(channel).skipped));
         made.chain(seen).max().unwrap_or(0) + 1
     }
 
-    /// Whether a channel goes where the runs lead. A staging channel continues to, for the machines that
-    /// use it, when the profile no longer publishes there.
+    /// Whether a channel follows the runs. A staging channel continues to do so for the machines that use it,
+    /// even after the profile no longer publishes there.
     pub(crate) fn follows(&self, channel: ChannelName) -> bool {
         match channel {
             ChannelName::Stable => self.request.publish == channel && !self.stable.held,
@@ -115,20 +109,21 @@ impl Profile {
         }
     }
 
-    /// Whether runs have led to another content than that of a channel's current generation.
+    /// Whether runs have led to other content than that of a channel's current generation.
     pub(crate) fn is_behind(&self, channel: ChannelName) -> bool {
         let revision = self.history(channel).current().map(|current| current.revision);
         self.channel.run.is_some() && revision != Some(self.channel.revision)
     }
 
-    /// The generation of the staging channel that a promotion would publish, if that changes something.
+    /// The generation of the staging channel that a promotion would publish. `None` if it would change
+    /// nothing.
     #[must_use]
     pub fn waiting(&self) -> Option<&Generation> {
         let staged = self.staging.current().filter(|_| self.request.publish == ChannelName::Staging)?;
         self.stable.current().is_none_or(|current| current.revision != staged.revision).then_some(staged)
     }
 
-    /// Adds a generation to a channel, with what the runs lead to or the content of generation `like`.
+    /// Adds a generation to a channel, with the content that the runs lead to or that of generation `like`.
     pub(crate) fn make(&mut self, channel: ChannelName, number: u64, at: TimeMs, like: Option<u64>) {
         let made = match like {
             Some(like) => self.again(number, at, like),
@@ -141,7 +136,7 @@ impl Profile {
         }
     }
 
-    /// A generation of what the runs lead to, and its artifacts.
+    /// A generation with the content that the runs lead to, and its artifacts.
     fn newest(&self, number: u64, at: TimeMs) -> Option<(Generation, Vec<Artifact>)> {
         let Channel { held, roots, revision, .. } = &self.channel;
         let generation = Generation {
@@ -166,7 +161,7 @@ impl Profile {
         Some((Generation { number, at, like, ..earlier.clone() }, artifacts.cloned().collect()))
     }
 
-    /// Moves to what the runs lead to now.
+    /// Replaces what the runs lead to.
     pub(crate) fn move_to(&mut self, channel: Channel) {
         self.channel.move_to(channel);
         self.stable.note(&self.channel);
@@ -178,7 +173,7 @@ impl Profile {
         ChannelName::ALL.into_iter().for_each(|channel| self.history_mut(channel).forget(number));
     }
 
-    /// Clients have seen generations of a channel up to this number.
+    /// Records that clients have seen generations of a channel up to this number.
     pub(crate) fn record(&mut self, channel: ChannelName, generation: u64, packages: u64) {
         match channel {
             ChannelName::Stable => (self.generation, self.published_packages) = (generation, packages),
@@ -186,7 +181,8 @@ impl Profile {
         }
     }
 
-    /// Clients may have seen generations of a channel up to this number, which is not known here.
+    /// Records that clients may have seen generations of a channel up to this number, which the journal does
+    /// not know.
     pub(crate) fn skip(&mut self, channel: ChannelName, last: u64) {
         self.history_mut(channel).skipped = last;
     }

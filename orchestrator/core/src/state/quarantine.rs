@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::RunId, time::TimeMs};
 
-/// The most entries kept; beyond that the oldest is forgotten, which costs one attempt.
+/// The maximum number of entries. Beyond that the oldest is forgotten, which costs one attempt.
 const MOST: usize = 4096;
 
 /// All quarantined packages, by the digest of their inputs.
@@ -12,26 +12,24 @@ const MOST: usize = 4096;
 #[serde(transparent)]
 pub struct Quarantine(BTreeMap<Digest, Broken>);
 
-/// A package judged to be broken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Broken {
-    /// When it was last judged so.
+    /// When the package was last judged to be broken.
     pub since: TimeMs,
     /// The run that judged it.
     pub run: RunId,
-    /// The reason.
     pub reason: String,
-    /// The signature of its last failure, or the kind of its rejection; empty if it has neither.
+    /// The signature of the last failure, or the kind of the rejection; empty if there is neither.
     pub signature: String,
-    /// The image of the base that it failed in. Another image may contain what was missing.
+    /// The image of the base that the build failed in. Another image may contain what was missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Digest>,
-    /// Total time that drones have spent on it, in milliseconds.
+    /// Total time that drones have spent on the package, in milliseconds.
     pub cost_ms: u64,
 }
 
 impl Broken {
-    /// The reason shown for a package held because of this entry.
+    /// The reason shown for a package that is held because of this entry.
     #[must_use]
     pub fn words(&self) -> String {
         format!("not retried, as none of its inputs has changed since {}: {}", self.run, self.reason)
@@ -43,13 +41,12 @@ impl Quarantine {
         self.0.values_mut().map(|broken| &mut broken.since)
     }
 
-    /// The entry with this key.
     #[must_use]
     pub fn get(&self, key: &Digest) -> Option<&Broken> {
         self.0.get(key)
     }
 
-    /// Adds an entry, dropping the oldest if there are too many.
+    /// Adds an entry, and drops the oldest if there are too many.
     pub(crate) fn note(&mut self, key: Digest, broken: Broken) {
         self.0.insert(key, broken);
         if self.0.len() > MOST {

@@ -1,4 +1,4 @@
-//! Runs: the processing of one plan of a profile.
+//! Runs: each processes one plan of a profile.
 
 use crate::{graph::Graph, shared::Shared};
 use serde::{Deserialize, Serialize};
@@ -21,50 +21,40 @@ use swarm_common::{
     },
 };
 
-/// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// The profile it builds.
     pub profile: Name,
-    /// Its urgency.
     pub class: RunClass,
-    /// Digest of the snapshot that it builds from.
     pub snapshot: Digest,
-    /// The base that it builds in.
     #[serde(default, with = "crate::record")]
     pub base: Base,
-    /// Its state.
     pub state: RunState,
-    /// The reason for its state, if it needs one.
+    /// The reason for the state. Empty if it needs none.
     pub reason: String,
-    /// When it started.
     pub started_at: TimeMs,
-    /// When it ended.
     pub ended_at: Option<TimeMs>,
-    /// Attempts at its plan.
+    /// All attempts at the plan.
     pub plan_attempts: Vec<AttemptId>,
     /// Earliest time of the next attempt at the plan.
     pub plan_not_before: TimeMs,
-    /// Attempts at the base generation that is to follow this run.
+    /// All attempts at the base generation that is to follow this run.
     #[serde(default)]
     pub base_attempts: Vec<AttemptId>,
-    /// Its packages, with consecutive ids.
+    /// The packages of the plan, with consecutive ids.
     pub packages: Vec<PackageId>,
-    /// Its dependency graph.
     pub graph: Graph,
     /// Number of packages in each state.
     pub counts: BTreeMap<PackageState, u64>,
     /// Needed packages by rank, the longest chain of waiting work first.
     pub ready: BTreeSet<(Reverse<u64>, PackageId)>,
-    /// Failed, rejected and lost attempts at its packages that were not forgiven.
+    /// Number of failed, rejected and lost attempts at packages that were not forgiven.
     pub failures: u64,
     /// Needed and blocked packages, in the same order.
     pub open: BTreeSet<(Reverse<u64>, PackageId)>,
-    /// Predicted total work of `open`, in milliseconds at speed 1. Not optional: a journal snapshot
-    /// without this field is not used, and the events are replayed instead, since 0 would be wrong
-    /// until the run ends.
+    /// Predicted total work of `open`, in milliseconds at speed 1. Not optional: a checkpoint without this
+    /// field is not used, and the events are replayed instead, since 0 would be wrong until the run ends.
     pub open_ms: u64,
-    /// Packages reused from earlier builds.
+    /// Number of packages reused from earlier builds.
     pub reused: u64,
     /// Number of packages received when the run last stood still.
     #[serde(default)]
@@ -81,13 +71,14 @@ pub struct Run {
     /// For Nix: the package that each store path is an output of, by the path's base name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, PackageId>,
-    /// The toolchain of the drone that planned it, if it is built in the drones' own systems.
+    /// The toolchain of the drone that made the plan, if the run is built in the drones' own systems.
     #[serde(default, with = "crate::record")]
     pub built_with: Option<Box<Toolchain>>,
-    /// What its packages need of a processor to run, as the profile said when it started.
+    /// What packages require of a processor to run, as set in the profile when the run started.
     #[serde(default, skip_serializing_if = "CpuNeeds::is_empty", with = "crate::record")]
     pub cpu: CpuNeeds,
-    /// Whether it tries a candidate, so that nothing of it is published unless the profile switches to that.
+    /// Whether the run tries a candidate, so that nothing of it is published unless the profile switches to
+    /// it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_trial: bool,
 }
@@ -127,8 +118,8 @@ impl Run {
         }
     }
 
-    /// The packages other than `id` whose outputs these artifacts refer to, in order. Nix learns
-    /// from a built output what it needs at run time.
+    /// The packages other than `id` whose outputs these artifacts refer to, in order. For Nix, the run-time
+    /// dependencies are known only from the built output.
     #[must_use]
     pub fn references(&self, id: PackageId, artifacts: &[Artifact]) -> Vec<PackageId> {
         let nars = artifacts.iter().filter_map(|artifact| artifact.nar.as_ref());
@@ -137,8 +128,8 @@ impl Run {
         found.into_iter().collect()
     }
 
-    /// Number of its packages to publish: all received ones once it has ended, and before that
-    /// those received when it last stood still.
+    /// Number of packages to publish: all received ones once the run has ended, and before that those
+    /// received when it last stood still. `None` if there is nothing to publish yet.
     #[must_use]
     pub fn to_publish(&self) -> Option<u64> {
         match self.state {
@@ -148,7 +139,6 @@ impl Run {
         }
     }
 
-    /// Number of its packages in a state.
     #[must_use]
     pub fn count(&self, state: PackageState) -> u64 {
         self.counts.get(&state).copied().unwrap_or(0)

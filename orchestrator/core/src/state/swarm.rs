@@ -56,13 +56,13 @@ pub struct Swarm {
     /// When ids were last skipped, because the journal had been restored or rolled back.
     #[serde(default)]
     pub restored_at: Option<TimeMs>,
-    /// Build results by build key, shared by all profiles.
+    /// Results of builds by build key, shared by all profiles.
     pub built: BTreeMap<Digest, Built>,
     /// The inputs that keys were computed from, by strict key.
     pub inputs: BTreeMap<Digest, Shared<Inputs>>,
     /// Settings of plans, by digest.
     pub settings: BTreeMap<Digest, Fields>,
-    /// Build keys whose packages are to be rebuilt; their results in `built` are not reused.
+    /// Build keys whose packages are to be rebuilt; the results in `built` are not reused.
     pub rebuilds: BTreeMap<Digest, Wanted>,
     /// Valid enrolment tokens, by digest.
     pub tokens: BTreeMap<Digest, EnrolToken>,
@@ -81,23 +81,23 @@ pub struct Swarm {
     /// When runs start automatically, by profile.
     #[serde(default)]
     pub schedules: BTreeMap<Name, Schedule>,
-    /// The current pause: until it ends no work is assigned.
+    /// The current pause: no work is assigned until it ends.
     #[serde(default)]
     pub pause: Option<Pause>,
     /// Runs that have not been forgotten.
     pub runs: BTreeMap<RunId, Run>,
-    /// Packages of those runs.
+    /// Packages of the kept runs.
     pub packages: BTreeMap<PackageId, Package>,
     /// Packages known to be broken, across runs.
     #[serde(default)]
     pub quarantine: Quarantine,
-    /// Stored packages that install the same paths.
+    /// Pairs of stored packages that cannot be installed together.
     #[serde(default)]
     pub collisions: Collisions,
-    /// Attempts at those plans, bases and packages. Boxed because the nodes of a map that only
-    /// grows at its end are half empty.
+    /// Attempts at the plans, bases and packages of the kept runs. Boxed because the nodes of a map that
+    /// grows only at its end are half empty.
     pub attempts: BTreeMap<AttemptId, Box<Attempt>>,
-    /// Builds of forgotten runs of which an artifact is kept.
+    /// Builds of forgotten runs that still have a kept artifact.
     #[serde(default)]
     pub builds: Builds,
     /// Attempts at packages of forgotten runs.
@@ -106,12 +106,12 @@ pub struct Swarm {
     /// The first answer to each command with an idempotency key, and the number of its event.
     #[serde(with = "crate::record")]
     pub answers: BTreeMap<String, (u64, Reply)>,
-    /// When each version was last received. Not optional: a journal checkpoint without this field is
-    /// not used, and the events are replayed instead.
+    /// When each version was last received. Not optional: a checkpoint without this field is not used, and
+    /// the events are replayed instead.
     pub received_at: BTreeMap<Cpv, TimeMs>,
     /// Durations measured in past attempts.
     pub history: History,
-    /// What healing did to machines during the last day, oldest first.
+    /// Steps that healing took on machines during the last day, oldest first.
     #[serde(default)]
     pub acts: Vec<Act>,
 }
@@ -126,20 +126,17 @@ pub struct LastIds {
     pub drone: u64,
 }
 
-/// The result of a build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Built {
-    /// When it was received.
     pub at: TimeMs,
     /// The files, in the order of the package's targets.
     #[serde(with = "crate::record")]
     pub artifacts: Shared<Vec<Artifact>>,
 }
 
-/// A request to rebuild packages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
-    /// The last package planned before the request. Building a later one fulfils it.
+    /// The last package planned before the request. A build of a later one fulfils it.
     pub after: PackageId,
     /// The reason given by the requester; may be empty.
     pub reason: String,
@@ -148,20 +145,18 @@ pub struct Wanted {
 /// A one-time enrolment token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrolToken {
-    /// When the token expires.
     pub expires_at: TimeMs,
     /// Whether a drone that enrols with it is approved at once.
     pub approved: bool,
 }
 
 impl Swarm {
-    /// An empty swarm.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self { policy, ..Self::default() }
     }
 
-    /// The state of a drone, including draining requested on its own machine.
+    /// The state of a drone, including draining that was requested on its own machine.
     #[must_use]
     pub fn state_of(&self, id: DroneId, drone: &Drone) -> DroneState {
         match drone.state() {
@@ -170,7 +165,6 @@ impl Swarm {
         }
     }
 
-    /// Live attempts of a drone.
     pub fn attempts_of(&self, drone: DroneId) -> impl Iterator<Item = (AttemptId, &Attempt)> {
         let ids = self.at_work.get(&drone).into_iter().flatten();
         ids.filter_map(|id| Some((*id, &**self.attempts.get(id)?)))
@@ -190,7 +184,6 @@ impl Swarm {
         attempt.lost_ms + estimate::lost_ms(open_ms, self.builds_on(attempt.drone))
     }
 
-    /// Live attempts at a job.
     pub fn attempts_at(&self, job: Job) -> impl Iterator<Item = (AttemptId, &Attempt)> {
         let ids = match job {
             Job::Plan(run) => self.runs.get(&run).map(|r| &r.plan_attempts),
@@ -211,7 +204,6 @@ impl Swarm {
         costs.get(costs.len() / 2).copied().unwrap_or(SETUP_MS + UPLOAD_MS)
     }
 
-    /// The run of a profile that is under way.
     #[must_use]
     pub fn active_run(&self, profile: &Name) -> Option<RunId> {
         self.runs.iter().find(|(_, r)| r.profile == *profile && !r.state.is_over()).map(|(id, _)| *id)
@@ -222,7 +214,7 @@ impl Swarm {
         self.profiles.iter().filter(move |(_, p)| p.request.base.as_ref() == Some(base)).map(|(name, _)| name)
     }
 
-    /// The base that is to follow a run, and its next generation.
+    /// The base that is to follow a run, and the wanted generation.
     #[must_use]
     pub fn following(&self, run: RunId) -> Option<(&Name, &NamedBase, &Following)> {
         let mut all =
@@ -230,8 +222,8 @@ impl Swarm {
         all.find(|(.., following)| following.run == run)
     }
 
-    /// The BUILD_TIME for `targets` received now, in whole seconds. It is later than that of any
-    /// earlier build of these versions, because workstations recognise a rebuild by it.
+    /// The BUILD_TIME for `targets` received now, in whole seconds. It is later than that of any earlier
+    /// build of these versions, because workstations recognise a rebuild by it.
     #[must_use]
     pub fn next_build_time(&self, targets: &[Target], now: TimeMs) -> TimeMs {
         let versions = targets.iter().filter_map(Target::portage).map(|target| &target.cpv);

@@ -1,4 +1,5 @@
-//! Shapes of tangles: what is built as one, what is left to the base, and how long it takes.
+//! Shapes of tangles: which packages are built as one, which needs are left to the base, and how long it
+//! takes.
 
 use super::*;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -45,7 +46,7 @@ fn needs_at_run_time_are_dropped_before_those_of_builds() {
     let edges = [(0, 1, "bs"), (1, 2, "rs"), (2, 0, "rs"), (1, 3, "rs"), (3, 0, "rs")];
     let dropped = cut_all(4, &edges).1;
     assert!(dropped.len() == 2 && dropped.iter().all(|d| d.ends_with(":r")), "{dropped:?}");
-    // A package that works only with its user is not built together with it.
+    // A package that works only together with its user is not built together with it.
     assert_eq!(cut_all(2, &[(0, 1, "bs"), (1, 0, "r")]).1, ["0-1:b"]);
 }
 

@@ -1,4 +1,4 @@
-//! Texts of concerns: title, full line, and what comes next.
+//! Texts of concerns: the title, the full line, and what happens next.
 
 use super::{lack, offline, paused, remedy::with, span};
 use crate::state::{Apart, Conflict, SharedPaths};
@@ -10,7 +10,7 @@ use swarm_common::{
 /// Number of drones named in one line.
 const NAMED: usize = 4;
 
-/// A short title, without reasons and current numbers.
+/// A short title, without reasons and current numbers. It stays the same while the concern lasts.
 #[must_use]
 pub fn title(fact: &ConcernKind) -> String {
     use ConcernKind::*;
@@ -216,7 +216,7 @@ pub fn what(fact: &ConcernKind) -> String {
     }
 }
 
-/// What will happen automatically, or what to do. `action` is the action of the concern, if any.
+/// What will happen automatically, or what an admin should do. `action` is the action of the concern, if any.
 #[must_use]
 pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
     use ConcernKind::*;
@@ -368,7 +368,7 @@ fn and_more(others: u64, what: &str) -> String {
     if others > 0 { format!(" (and {others} more{what})") } else { String::new() }
 }
 
-/// The outcome of the last step of healing.
+/// The outcome of the last healing step, as a phrase.
 fn so_far(last: &LastStep) -> String {
     match (last.step, last.outcome) {
         (HealStep::Probe, HealOutcome::Done) => "; its machine is reachable".into(),
@@ -377,7 +377,7 @@ fn so_far(last: &LastStep) -> String {
     }
 }
 
-/// The first of these, and how many more there are.
+/// The first names of a list, and how many more there are.
 fn names<T: ToString>(all: &[T]) -> String {
     let names: Vec<String> = all.iter().take(NAMED).map(ToString::to_string).collect();
     let more = all.len().saturating_sub(NAMED);

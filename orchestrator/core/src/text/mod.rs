@@ -7,7 +7,6 @@ mod remedy;
 
 use swarm_common::{name::Name, wire::concern::Offline};
 
-/// Why a drone is away.
 #[must_use]
 pub fn offline(why: &Offline) -> String {
     match why {
@@ -16,7 +15,7 @@ pub fn offline(why: &Offline) -> String {
     }
 }
 
-/// What the drones of a profile lack for a package of Nix: see [`crate::able::Lack`].
+/// What the drones of a profile lack for a Nix package: see [`crate::able::Lack`].
 #[must_use]
 pub fn lack(profile: &Name, system: &str, features: &[String]) -> String {
     let features = match features {
@@ -28,7 +27,7 @@ pub fn lack(profile: &Name, system: &str, features: &[String]) -> String {
     format!("no drone of {profile}{of} has the {features}")
 }
 
-/// The text that no work is assigned, for how long, and why; the reason may be empty.
+/// The sentence saying that no work is assigned, for how long, and why; the reason may be empty.
 #[must_use]
 pub fn paused(for_ms: u64, why: &str) -> String {
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };

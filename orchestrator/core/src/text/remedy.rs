@@ -1,8 +1,7 @@
-//! Texts of remedies: how a run continues that no drone can work for.
+//! Texts of remedies: how a run can continue that no drone can work for.
 
 use swarm_common::wire::concern::Remedy;
 
-/// Advice for a run that no drone can work for.
 pub(super) fn with(remedy: &Remedy) -> String {
     match remedy {
         Remedy::Resume { drone } => format!("resume {drone}"),

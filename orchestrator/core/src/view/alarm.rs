@@ -1,5 +1,5 @@
-//! The dead-man's switch: alarms for things that should happen and do not. A swarm that is stuck
-//! looks like one that has nothing to do, so each case is checked explicitly.
+//! The dead-man's switch: alarms for things that should happen and do not. A swarm that is stuck looks like
+//! one that has nothing to do, so each case is checked explicitly.
 
 use crate::{
     assign, calendar,
@@ -14,10 +14,9 @@ use swarm_common::{
     wire::concern::{ConcernKind, LastRun},
 };
 
-/// The kind of an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AlarmKind {
-    /// A run was due and nothing was done about it. The subject is the profile.
+    /// A run was due, but the due time was not handled. The subject is the profile.
     Overdue,
     /// A due run was not started because the previous one is still active. The subject is the
     /// profile.
@@ -25,11 +24,12 @@ pub enum AlarmKind {
     /// No run of a profile has succeeded for longer than two of its periods. The subject is the
     /// profile.
     Stale,
-    /// The timer that updates a profile has not run for longer than two of its periods. The subject is the profile.
+    /// The timer that updates a profile has not run for longer than two of its periods. The subject is the
+    /// profile.
     Silent,
     /// Work is needed while a drone that could do it is idle. The subject is the run.
     Idle,
-    /// No work is assigned for a while. The subject is empty.
+    /// Work is paused. The subject is empty.
     Paused,
 }
 
@@ -48,7 +48,7 @@ impl AlarmKind {
         }
     }
 
-    /// The name used in metrics.
+    /// The name of the alarm in metrics.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -137,9 +137,9 @@ fn silent(now: TimeMs, name: &Name, profile: &Profile) -> Option<ConcernKind> {
     })
 }
 
-/// Work is needed, a drone that could do it is idle, and no attempt has started or ended for a long
-/// time. A drone may rightly wait for a faster one, so while something is being built only a drone
-/// that has stopped asking counts.
+/// The alarm that work is needed, a drone that could do it is idle, and no attempt has started or ended for a
+/// long time. A drone may rightly wait for a faster one, so while something is being built only a drone that
+/// has stopped claiming counts.
 fn idle(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<ConcernKind> {
     let long_ms = swarm.policy.idle_alarm_ms;
     if run.state.is_over() || calendar::pause(swarm, now).is_some() {

@@ -1,5 +1,5 @@
-//! Groups quarantined packages that failed alike. A cause that breaks many of them, such as a
-//! setting of the bundle, is fixed once and so reported once.
+//! Groups quarantined packages that failed alike. A cause that breaks many of them, such as a setting in the
+//! snapshot, is fixed once and so reported once.
 
 use crate::{
     able, quarantine,
@@ -8,15 +8,14 @@ use crate::{
 use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{id::*, state::*};
 
-/// Number of packages from which on a common cause is likely.
+/// The minimum number of packages with the same error for which a common cause is likely.
 const MANY: usize = 3;
 
 /// Quarantined packages with the same first error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alike {
-    /// The error as it was printed.
+    /// The error as the build printed it.
     pub error: String,
-    /// The packages that have it.
     pub packages: Vec<PackageId>,
 }
 
@@ -31,11 +30,10 @@ impl Alike {
 /// What packages that failed alike have in common.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    /// The same error.
     Signature(String),
     /// Every attempt was lost.
     Lost,
-    /// Nothing that is known to be another's, too.
+    /// Nothing in common with another package, as far as known.
     Own(PackageId),
 }
 
@@ -47,7 +45,7 @@ pub fn alike(swarm: &Swarm, run: &Run) -> Vec<Alike> {
         let Some(package) = swarm.packages.get(&id).filter(|p| p.state == PackageState::Quarantined) else {
             continue;
         };
-        // Nothing of it failed: it is told as what the drones lack.
+        // Nothing failed: the package is reported with what the drones lack.
         if package.attempts.is_empty() && able::lack(swarm, run, package).is_some() {
             continue;
         }

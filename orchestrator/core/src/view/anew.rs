@@ -9,12 +9,13 @@ use crate::{
 use std::collections::BTreeSet;
 use swarm_common::wire::drone::Target;
 
-/// Number of changed values shown.
+/// Number of changed values that are shown.
 const TOLD: usize = 6;
-/// The longest value shown, in characters; longer ones are only said to differ.
+/// The maximum length of a value that is shown, in characters; longer values are only said to differ.
 const LONGEST: usize = 60;
 
-/// What has changed since the package was last planned, and whether an admin wants it rebuilt.
+/// Sentences about what has changed since the package was last planned, and whether an admin wants it
+/// rebuilt.
 pub(super) fn told(swarm: &Swarm, package: &Package) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(changes) = changes::since_last(swarm, package) {
@@ -27,7 +28,7 @@ pub(super) fn told(swarm: &Swarm, package: &Package) -> Vec<String> {
         }
         let what = parts.join("; ");
         match (package.reused, what.is_empty()) {
-            // Its reason says so already.
+            // The reason of a held package says so already.
             (_, true) if package.held => {}
             (_, true) => lines.push(format!("None of its inputs has changed since {}.", changes.since)),
             (false, false) => lines.push(sentence(&format!("Changed since {}: {what}", changes.since))),
@@ -45,7 +46,7 @@ pub(super) fn told(swarm: &Swarm, package: &Package) -> Vec<String> {
     lines
 }
 
-/// The library that lost a soname of an earlier build of the package, which is why that is not reused.
+/// A library that lost a soname which an earlier build of the package needs, so that the build is not reused.
 fn lost(swarm: &Swarm, package: &Package) -> Option<String> {
     let needed = package.runtime_deps.iter().chain(&package.cut_deps).filter_map(|id| swarm.packages.get(id));
     needed.filter(|_| !package.reused).flat_map(|needed| needed.artifacts.iter()).find_map(|library| {
@@ -63,7 +64,7 @@ fn lost(swarm: &Swarm, package: &Package) -> Option<String> {
     })
 }
 
-/// Describes a changed value. For lists of words, the added and removed words.
+/// Describes a changed value: for lists of words, the added and removed words.
 fn change(change: &Change) -> String {
     let name = match change.name.strip_prefix("env.").unwrap_or(&change.name) {
         "use" => "USE",

@@ -7,13 +7,14 @@ use swarm_common::{
     wire::{artifact::Artifact, build::BuildView},
 };
 
-/// How these artifacts were built, as far as it is known; each build once.
+/// How the given artifacts were built, as far as known; each build once.
 pub(super) fn builds(swarm: &Swarm, artifacts: &[Artifact]) -> Vec<BuildView> {
     let attempts: BTreeSet<AttemptId> = artifacts.iter().map(|artifact| artifact.attempt).collect();
     attempts.into_iter().filter_map(|attempt| build(swarm, attempt)).collect()
 }
 
-/// The build that an attempt was; `None` if its result was not accepted, or nothing of it is kept.
+/// The API view of the build of an attempt. `None` if its result was not accepted, or no record of it is
+/// kept.
 #[must_use]
 pub fn build(swarm: &Swarm, attempt: AttemptId) -> Option<BuildView> {
     match swarm.builds.get(attempt) {

@@ -12,7 +12,7 @@ use swarm_common::{
     },
 };
 
-/// Every schedule, by profile. Only the next due time is included; the shell can compute more.
+/// Every schedule, by profile. Only the next due time is included, because the core cannot compute more.
 #[must_use]
 pub fn schedules(swarm: &Swarm) -> Vec<ScheduleView> {
     let view = |(profile, s): (&swarm_common::name::Name, &Schedule)| ScheduleView {
@@ -45,7 +45,6 @@ fn due(swarm: &Swarm, last: &Due) -> DueView {
     DueView { due: last.due, at: last.at, run, state, skipped }
 }
 
-/// The current pause, if any.
 #[must_use]
 pub fn pause(swarm: &Swarm, now: TimeMs) -> Option<PauseView> {
     let pause = calendar::pause(swarm, now)?;

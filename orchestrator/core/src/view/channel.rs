@@ -12,7 +12,6 @@ use swarm_common::{
     },
 };
 
-/// The API view of a profile's channels.
 #[must_use]
 pub fn channel(name: &Name, profile: &Profile) -> ChannelView {
     let stable = &profile.stable;
@@ -37,7 +36,7 @@ pub fn channel(name: &Name, profile: &Profile) -> ChannelView {
     }
 }
 
-/// What the generation with this number contains, if it is kept.
+/// The content of the generation with this number. `None` if it is not kept.
 #[must_use]
 pub fn generation(name: &Name, profile: &Profile, number: u64) -> Option<GenerationContents> {
     let (channel, at) = profile.find(number)?;
@@ -50,7 +49,7 @@ pub fn generation(name: &Name, profile: &Profile, number: u64) -> Option<Generat
     Some(GenerationContents { profile: name.clone(), generation: row(generation, before), packages })
 }
 
-/// The generations, starting with the last.
+/// The generations, newest first.
 fn generations(all: &[Generation]) -> Vec<GenerationView> {
     let befores = std::iter::once(None).chain(all.iter().map(Some));
     let mut rows: Vec<GenerationView> =

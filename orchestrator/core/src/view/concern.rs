@@ -1,4 +1,5 @@
-//! Rates each kind of concern: its severity, whether work can continue, and the action of an admin.
+//! Rates each kind of concern: its severity, whether work can continue, and the action that an admin can
+//! take.
 
 use crate::text;
 use swarm_common::{
@@ -6,7 +7,6 @@ use swarm_common::{
     wire::concern::{Action, Concern, ConcernKind, Remedy},
 };
 
-/// The concern for a fact, with severity, texts and action.
 #[must_use]
 pub fn concern(fact: ConcernKind) -> Concern {
     let action = action(&fact);
@@ -20,7 +20,6 @@ pub fn concern(fact: ConcernKind) -> Concern {
     }
 }
 
-/// The severity of a concern.
 #[must_use]
 pub fn severity(fact: &ConcernKind) -> Severity {
     use ConcernKind::*;
@@ -44,7 +43,7 @@ pub fn severity(fact: &ConcernKind) -> Severity {
         | DroneLost { .. }
         | CredentialCloned { .. }
         | DeliveryStuck { .. }
-        // Healing has given up or needs an admin's confirmation.
+        // Healing has given up, or needs an admin's confirmation.
         | DroneOffline { asks: true, .. } => Severity::Critical,
         DiskNearlyFull { .. }
         | UpstreamAway { .. }

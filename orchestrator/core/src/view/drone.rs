@@ -17,7 +17,6 @@ pub fn drones(swarm: &Swarm, now: TimeMs) -> Vec<DroneView> {
     swarm.drones.iter().map(|(&id, drone)| view(swarm, now, id, drone)).collect()
 }
 
-/// One drone.
 #[must_use]
 pub fn drone(swarm: &Swarm, now: TimeMs, id: DroneId) -> Option<DroneView> {
     swarm.drones.get(&id).map(|drone| view(swarm, now, id, drone))
@@ -32,7 +31,7 @@ fn view(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> DroneView {
         offline: drone.offline.clone(),
         facts: drone.facts.clone(),
         vitals: swarm.live.vitals.get(&id).copied(),
-        // A start counts every drone as heard, which it was not.
+        // A start counts every drone as heard, although none was.
         last_seen: swarm.live.seen.get(&id).copied().filter(|&seen| seen > swarm.live.started_at),
         strikes: u32::try_from(drone.strikes.len()).unwrap_or(u32::MAX),
         healing: super::healing(swarm, now, id, drone),
@@ -62,7 +61,7 @@ pub(super) fn title(swarm: &Swarm, attempt: &Attempt) -> String {
     }
 }
 
-/// Why a drone is in its state, and until when.
+/// The reason for a drone's state, and until when the state lasts.
 fn reason(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> String {
     match swarm.state_of(id, drone) {
         DroneState::Pending => "waiting for approval".into(),

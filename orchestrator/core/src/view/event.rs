@@ -1,5 +1,4 @@
-//! The API view of events. What the journal needs besides, such as plans and digests of credentials,
-//! is left out.
+//! The API view of events. It omits what only the journal needs, such as plans and digests of credentials.
 
 use crate::{
     event::{Event, Record},
@@ -13,13 +12,13 @@ use swarm_common::{
     },
 };
 
-/// An event of the journal; `None` for what the journal does not store.
+/// The API view of a journaled event. `None` for transient events.
 #[must_use]
 pub fn event(record: &Record) -> Option<EventView> {
     Some(EventView { seq: record.seq, at: record.at, event: facts(&record.event)? })
 }
 
-/// What an event is about. Every kind is listed, so that a new one does not compile before it is decided what
+/// The facts of an event. Every kind is listed, so that a new kind does not compile until it is decided what
 /// users see of it.
 fn facts(event: &Event) -> Option<EventFacts> {
     let of = EventFacts::of;
@@ -209,7 +208,7 @@ fn facts(event: &Event) -> Option<EventFacts> {
         }
         Event::AttemptRevived { attempt } => of_attempt(Kind::AttemptRevived, *attempt),
 
-        // The journal does not store them.
+        // The journal does not store these.
         Event::RollbackFound { .. }
         | Event::StoodStill { .. }
         | Event::DroneSeen { .. }

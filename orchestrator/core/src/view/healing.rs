@@ -1,4 +1,4 @@
-//! Describes healing: what was done about a silent drone, what comes next, and when.
+//! Describes healing: what was done about a silent drone, and what comes next and when.
 
 use crate::{
     heal::{self, Next},

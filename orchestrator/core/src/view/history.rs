@@ -1,11 +1,11 @@
-//! The API view of all known attempts at a package, of kept and of forgotten runs.
+//! The API view of all known attempts at a package, in both kept and forgotten runs.
 
 use crate::state::{Attempt, PastAttempt, Swarm};
 use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{id::*, name::Name, wire::build::AttemptRow};
 
-/// The attempts at the packages that `query` means: `p12`, `name`, `category/name`, or one of the latter with
-/// a version. The newest is the first.
+/// The attempts at the packages that `query` matches, newest first. A query is `p12`, `name` or
+/// `category/name`, the latter two optionally with a version.
 #[must_use]
 pub fn history(swarm: &Swarm, query: &str) -> Vec<AttemptRow> {
     let package = query.parse().ok().and_then(|id: PackageId| swarm.packages.get(&id));

@@ -1,5 +1,5 @@
-//! API views, computed from the state by pure functions of the swarm and the time. Nothing here
-//! makes decisions. The reasons of packages are in [`crate::explain`].
+//! API views, computed from the state and the time by pure functions. Nothing here makes decisions. The
+//! reasons for the states of packages are in [`crate::explain`].
 
 mod alarm;
 mod alike;
@@ -50,7 +50,6 @@ use swarm_common::{
     },
 };
 
-/// The API view of a profile.
 #[must_use]
 pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
     let current = profile.stable.current().or(profile.staging.current());
@@ -64,7 +63,7 @@ pub fn profile(name: &Name, profile: &Profile) -> ProfileView {
         publish: profile.request.publish,
         generation: profile.generation,
         published_packages: profile.published_packages,
-        // Filled in where it is served.
+        // The HTTP handler fills it in.
         binhost: String::new(),
         candidates: profile.candidates.open().map(candidate).collect(),
         timer: profile.timer.as_ref().map(|timer| TimerView {

@@ -40,8 +40,8 @@ pub fn packages(
         .collect()
 }
 
-/// The quarantined packages that each blocked package of a run waits for, computed for all at once:
-/// for a list of thousands, one query per package would occupy the engine for seconds.
+/// The quarantined packages that each blocked package of a run waits for, computed for all at once: for a
+/// list of thousands, one query for each package would occupy the engine for seconds.
 struct Stuck(BTreeMap<PackageId, Vec<PackageId>>);
 
 impl Stuck {
@@ -82,7 +82,6 @@ fn row(swarm: &Swarm, id: PackageId, package: &Package, reason: String) -> Packa
     }
 }
 
-/// The API view of one package.
 #[must_use]
 pub fn package(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<PackageView> {
     let package = swarm.packages.get(&id)?;
@@ -107,7 +106,7 @@ pub fn package(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<PackageView>
     })
 }
 
-/// The targets with the build ids of the last attempt.
+/// The package's targets with the build ids of its last attempt.
 fn targets(swarm: &Swarm, package: &Package) -> Vec<Target> {
     let last = package.attempts.last().and_then(|a| swarm.attempts.get(a));
     let build_ids = last.map(|a| a.build_ids.as_slice()).unwrap_or_default();

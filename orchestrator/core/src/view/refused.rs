@@ -1,5 +1,5 @@
-//! Finds packages that the newest plans do not contain: refused by the resolver, or no longer
-//! wanted.
+//! Finds packages that the newest plans do not contain, because the resolver refused them or they are no
+//! longer wanted.
 
 use crate::state::{Package, Run, Swarm};
 use swarm_common::{
@@ -47,7 +47,8 @@ pub(super) fn of_query(swarm: &Swarm, query: &str) -> Option<String> {
     })
 }
 
-/// Why a newer run of its profile does not plan a package.
+/// Why a newer run of the same profile does not plan a package. `None` if it does, or if there is no newer
+/// run.
 pub(super) fn since(swarm: &Swarm, package: &Package) -> Option<String> {
     let profile = &swarm.runs.get(&package.run)?.profile;
     let (id, run) = newest_of(swarm, profile)?;

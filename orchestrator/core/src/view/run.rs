@@ -13,7 +13,6 @@ pub fn runs(swarm: &Swarm, now: TimeMs) -> Vec<RunView> {
     swarm.runs.iter().rev().map(|(&id, run)| view(swarm, now, id, run)).collect()
 }
 
-/// One run.
 #[must_use]
 pub fn run(swarm: &Swarm, now: TimeMs, id: RunId) -> Option<RunView> {
     swarm.runs.get(&id).map(|run| view(swarm, now, id, run))
@@ -69,9 +68,9 @@ fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
     }
 }
 
-/// The predicted end: the remaining work divided among all drones that may do it, but no earlier
-/// than the longest chain on the fastest of them, counted from when its first package may be tried.
-/// `None` without a plan or a drone, or if nothing was ever built, since it would only be a guess.
+/// The predicted end: the remaining work divided among all drones that may do it, but no earlier than the
+/// longest chain on the fastest of them, counted from when its first package may be tried. `None` without a
+/// plan or a drone, or if nothing was ever built, since it would only be a guess.
 fn eta(swarm: &Swarm, now: TimeMs, run: &Run) -> Option<TimeMs> {
     if run.state != RunState::Building || swarm.history.guess.count == 0 {
         return None;

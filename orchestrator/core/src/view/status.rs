@@ -24,13 +24,13 @@ use swarm_common::{
     },
 };
 
-/// How long after it was last heard a refused machine is shown, in milliseconds.
+/// How long a refused machine is shown after it was last heard, in milliseconds.
 const CLONES_SHOWN_MS: u64 = 10 * 60 * 1000;
 
 /// How long a delivery must be stuck to become a concern, in milliseconds.
 const STUCK_MS: u64 = 120_000;
 
-/// Number of different things that drones lack and that are named for one run.
+/// The maximum number of lacking things that are listed for one run.
 const MOST_LACKING: usize = 8;
 
 /// The status of the swarm. `wall` is the machine's clock. `troubles` are concerns of the shell
@@ -77,13 +77,13 @@ pub fn status(
         standby: None,
         bases: base::status(swarm),
         staged: staged(swarm),
-        // Added by the shell.
+        // The shell adds these.
         passes: Vec::new(),
         connections: Vec::new(),
     }
 }
 
-/// What waits in staging channels to be promoted.
+/// The staged generations that wait for promotion.
 fn staged(swarm: &Swarm) -> Vec<StagedStatus> {
     let one = |(name, profile): (&Name, &Profile)| {
         let waiting = profile.waiting()?;
@@ -98,7 +98,7 @@ fn staged(swarm: &Swarm) -> Vec<StagedStatus> {
     swarm.profiles.iter().filter_map(one).collect()
 }
 
-/// All concerns, worst first: as in [`status`], without the cost of the rest.
+/// All concerns, worst first. Cheaper than [`status`], which contains the same list.
 #[must_use]
 pub fn concerns(swarm: &Swarm, now: TimeMs, wall: TimeMs, troubles: &[ConcernKind]) -> Vec<Concern> {
     find(swarm, now, wall, &shown_runs(swarm), troubles)
@@ -195,7 +195,7 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<ConcernKind>) {
     }
 }
 
-/// The drones of a run's profile that cannot run what it builds.
+/// The drones of a run's profile whose processors cannot run what the run builds.
 fn lacking_processors(swarm: &Swarm, id: RunId, run: &Run) -> impl Iterator<Item = ConcernKind> {
     let online = swarm.drones.iter().filter(|(id, d)| swarm.state_of(**id, d) == DroneState::Online);
     online.filter(|(_, drone)| drone.accepts(&run.profile)).filter_map(move |(_, drone)| {
@@ -339,7 +339,7 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<ConcernKind>) {
         if let Some(why) = facts.unusable.first().cloned() {
             found.push(ConcernKind::DroneUnusable { drone: name.clone(), why });
         }
-        // What Nix builds needs nothing of the drone's own system.
+        // Nix builds use nothing of the drone's own system.
         let mut hosts = swarm.profiles.iter().filter(|(_, profile)| match profile.request.builder {
             BuilderKind::Portage => profile.request.base.is_none(),
             BuilderKind::Nix => facts.nix.is_none(),
@@ -365,7 +365,7 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<ConcernKind>) {
     }
 }
 
-/// The concern that a drone is offline. A machine that signed off is off on purpose.
+/// The concern that a drone is offline. `None` if it is not, or signed off.
 fn offline(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<ConcernKind> {
     if drone.state() != DroneState::Offline || drone.signed_off() {
         return None;

@@ -26,16 +26,14 @@ const LISTED: usize = 10;
 /// Why a query does not name one package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
-    /// No package has that name.
     #[error("no package `{0}` in any kept run: give an ID, name, category/name or category/name-version")]
     Unknown(String),
-    /// It is in no plan, because the resolver refused it.
+    /// The package is in no plan, because the resolver refused it.
     #[error("{0}")]
     Refused(String),
     /// Several packages have that name.
     #[error("`{query}` is ambiguous: {}; choose one", candidates.join(", "))]
     Ambiguous {
-        /// The query.
         query: String,
         /// The possible packages: titles with ids.
         candidates: Vec<String>,
@@ -143,7 +141,7 @@ fn causes(swarm: &Swarm, now: TimeMs, id: PackageId) -> Vec<String> {
         .collect()
 }
 
-/// How the present state ends.
+/// How the package's current state ends.
 fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> String {
     match package.state {
         PackageState::Received => stored(swarm, id, package),
@@ -242,7 +240,7 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
     }
 }
 
-/// Why a received package that could be published is not.
+/// Why a received package is not published although it could be.
 fn passed_over(PassedOver { profile, generation, returns }: &PassedOver<'_>) -> String {
     let without = format!("which is published, does not have it, as {profile}");
     if *returns {
