@@ -1,6 +1,6 @@
-//! What caused an error.
+//! The messages of an error and its causes.
 
-/// An error's message with those of its causes, each once: some messages contain their cause's.
+/// The message of an error, followed by those of its causes. A message that is already included is left out.
 #[must_use]
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = String::new();

@@ -15,7 +15,7 @@ pub struct Cpv {
     dash: usize,
 }
 
-/// Why a text is not a category, name and version.
+/// The error for text that is not a category, name and version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid package version `{0}`: expected category/name-version, such as dev-libs/icu-75.1-r2")]
 pub struct ParseCpvError(String);

@@ -8,7 +8,7 @@ use std::{fmt, io, str::FromStr};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
-/// Why a text is not a digest.
+/// The error for text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a SHA-256 digest: expected 64 lower-case hexadecimal digits")]
 pub struct ParseDigestError;
@@ -87,8 +87,7 @@ impl FromStr for Digest {
     }
 }
 
-/// Parses a lower-case hexadecimal digit. Kept cheap because startup parses tens of thousands of
-/// digests.
+/// Parses a lower-case hexadecimal digit. Kept cheap because startup parses tens of thousands of digests.
 fn digit(text: u8) -> Result<u8, ParseDigestError> {
     match text {
         b'0'..=b'9' => Ok(text - b'0'),

@@ -1,9 +1,9 @@
-//! Exit codes that programs share, from sysexits.h.
+//! Exit codes that the programs share, from sysexits.h.
 
-/// A disk or another resource of the system failed (`EX_IOERR`).
+/// A disk or another system resource failed (`EX_IOERR`).
 pub const EXIT_IO: u8 = 74;
 
-/// The program was refused for good (`EX_NOPERM`).
+/// The orchestrator refused the program for good (`EX_NOPERM`).
 pub const EXIT_REFUSED: u8 = 77;
 
 /// The configuration is invalid (`EX_CONFIG`).

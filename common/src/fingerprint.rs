@@ -1,7 +1,6 @@
-//! The fingerprint of a TLS certificate, for pinning: the SHA-256 digest of its DER encoding,
-//! written as `sha256:` and 64 hexadecimal digits. The output of
-//! `openssl x509 -fingerprint -sha256` (upper case with colons) is accepted as well, because people
-//! copy it from there.
+//! The fingerprint of a TLS certificate, for pinning: the SHA-256 digest of its DER encoding, written as
+//! `sha256:` and 64 hexadecimal digits. The output of `openssl x509 -fingerprint -sha256` (upper case with
+//! colons) is accepted as well, because people copy it.
 
 use crate::digest::Digest;
 use serde::{
@@ -10,14 +9,12 @@ use serde::{
 };
 use std::{fmt, str::FromStr};
 
-/// Prefix of every fingerprint.
 const PREFIX: &str = "sha256:";
 
-/// A certificate's fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(Digest);
 
-/// Why a text is not a fingerprint.
+/// The error for text that is not a fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not a fingerprint: expected `sha256:` and 64 hexadecimal digits, as the orchestrator logs it when it starts"
@@ -60,8 +57,8 @@ impl<'de> Deserialize<'de> for Fingerprint {
     }
 }
 
-/// The pinned fingerprints. In a configuration: a string, or a list for several orchestrators or
-/// while a certificate is being replaced.
+/// The pinned fingerprints. In a configuration file: a string, or a list if there are several orchestrators
+/// or while a certificate is being replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pins(pub Vec<Fingerprint>);
 

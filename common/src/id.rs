@@ -1,14 +1,14 @@
-//! Identifiers. Each kind has its own type and its own prefix on the wire, so a package id in place
-//! of an attempt id is a parse error and not a failed lookup.
+//! Identifiers. Each kind has its own type and its own prefix on the wire, so a package id in place of an
+//! attempt id is a parse error and not a failed lookup.
 //!
-//! The core allocates the numbers: they start at 1, only grow and are never reused. An attempt's
-//! number therefore also serves as its fencing token: of two attempts for a package, the larger id
-//! is the newer one.
+//! The core allocates the numbers: they start at 1, only increase and are never reused. An attempt's number
+//! therefore also serves as its fencing token: of two attempts at a package, the one with the larger id is
+//! newer.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
-/// Why a text is not an identifier.
+/// The error for text that is not an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {kind} id: expected `{prefix}` followed by a number, such as `{prefix}12`")]
 pub struct ParseIdError {

@@ -10,13 +10,12 @@ use std::{fmt, str::FromStr};
 #[serde(transparent)]
 pub struct Name(String);
 
-/// Why a text is not a name.
+/// The error for text that is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid name `{0}`: use 1 to 64 of a-z, 0-9, `.`, `_`, `-`, starting with a letter or digit")]
 pub struct ParseNameError(String);
 
 impl Name {
-    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,12 +1,11 @@
-//! Tokens and credentials: text that must not end up in a log, an error or on a screen by accident.
-//! `Debug` prints no content and there is no `Display`; code that needs the text calls
-//! [`Secret::expose`], which is easy to find in review.
+//! Tokens and credentials: text that must not appear in a log, an error or on a screen by accident. `Debug`
+//! prints no content and there is no `Display`; code that needs the text calls [`Secret::expose`], which is
+//! easy to find in review.
 //!
-//! Reading one from a file is part of `config::secret`, so that `swarm-core` stays free of I/O.
+//! `config::secret` reads secrets from files, so that `swarm-core` stays free of I/O.
 
 use std::fmt;
 
-/// A secret text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -23,13 +22,12 @@ impl Secret {
         &self.0
     }
 
-    /// Whether the secret is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it is valid in an HTTP header: visible ASCII, at most 512 characters.
+    /// Whether the secret is valid in an HTTP header: visible ASCII, at most 512 characters.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
         !self.0.is_empty() && self.0.len() <= 512 && self.0.bytes().all(|b| b.is_ascii_graphic())

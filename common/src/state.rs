@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-// `$word` is a `tt` instead of a `literal` because derives then read it within `rename`, and the
-// schema has the words of the wire format.
+// `$word` is a `tt` instead of a `literal` so that derives can read it within `rename`, and the schema has
+// the words of the wire format.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:tt,)+ }) => {
         $(#[$doc])*
@@ -16,7 +16,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// All values, in order.
+            /// All values, in order of declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The word used in JSON, logs and on screen.
@@ -73,7 +73,7 @@ words! {
         Online = "online",
         /// Finishes what it has and is given nothing more.
         Draining = "draining",
-        /// Five strikes: no work until the grounding ends.
+        /// Too many strikes: no work until the grounding ends.
         Grounded = "grounded",
         /// Silent for too long; comes back by itself.
         Offline = "offline",
@@ -109,9 +109,9 @@ words! {
         Package = "package",
         /// The drone's machine: disk full, killed for memory, broken toolchain.
         Drone = "drone",
-        /// Fetching, the binhost or the upload.
+        /// Fetching, the binary package host or the upload failed.
         Infra = "infra",
-        /// Too long, or silent for too long.
+        /// The build took too long, or printed nothing for too long.
         Timeout = "timeout",
         /// The lease ran out.
         Lost = "lost",
@@ -196,7 +196,7 @@ words! {
         State = "state",
         /// The reason for the state.
         Reason = "reason",
-        /// What it is built from, and what of that has changed.
+        /// The package's inputs, and which of them have changed.
         Inputs = "inputs",
         /// An attempt at it.
         Attempt = "attempt",
@@ -204,11 +204,11 @@ words! {
         Cause = "cause",
         /// Number of packages that wait for it.
         Dependants = "dependants",
-        /// How this ends.
+        /// How the state will end.
         Ending = "ending",
         /// What a newer run does with it.
         NewerRun = "newer_run",
-        /// Something that only a newer version knows.
+        /// A topic that only a newer version knows.
         #[default]
         Other = "other",
     }
@@ -217,7 +217,7 @@ words! {
 words! {
     /// A step of healing a silent drone.
     HealStep {
-        /// Ask the machine who it is.
+        /// Ask the machine for its identity.
         Probe = "probe",
         /// Restart the service.
         Restart = "restart",
@@ -261,13 +261,13 @@ words! {
 }
 
 impl HealOutcome {
-    /// Whether nothing was reached: the machine or the network path is down.
+    /// Whether the machine was not reached: it or the network path to it is down.
     #[must_use]
     pub fn is_absent(self) -> bool {
         matches!(self, Self::Refused | Self::TimedOut)
     }
 
-    /// Whether only a person can resolve this, so that healing must leave the machine alone.
+    /// Whether only a person can resolve the outcome, so that healing must leave the machine alone.
     #[must_use]
     pub fn is_hands_off(self) -> bool {
         matches!(
@@ -284,9 +284,9 @@ words! {
         Stranger = "stranger",
         /// A client that fetched published files.
         Workstation = "workstation",
-        /// A drone, by its credential.
+        /// A drone, identified by its credential.
         Drone = "drone",
-        /// An admin, by the token, or what reads the metrics.
+        /// An admin, identified by the token, or a client that reads the metrics.
         Admin = "admin",
     }
 }
@@ -312,7 +312,7 @@ impl RunState {
 }
 
 impl PackageState {
-    /// Whether only an administrator or a newer plan moves the package on from here.
+    /// Whether only an admin or a newer plan can change the package's state.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Received | Self::Quarantined | Self::Cancelled)

@@ -44,7 +44,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The command line that does it.
+    /// The command line that performs the action.
     #[must_use]
     pub fn command(&self) -> String {
         match self {

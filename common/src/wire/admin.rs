@@ -1,5 +1,5 @@
-//! Requests of an administrator. Every request that changes something takes an `Idempotency-Key`
-//! header; a repeat with the same key gets the first response.
+//! Requests of an admin. Every request that changes something takes an `Idempotency-Key` header; a repeat
+//! with the same key gets the first response.
 
 use super::{channel::ChannelName, cpu::CpuNeeds};
 use crate::{digest::Digest, id::*, name::Name, state::RunClass};
@@ -62,7 +62,8 @@ pub struct ProfileRequest {
     /// The channel that follows its runs.
     #[serde(default, skip_serializing_if = "ChannelName::is_stable")]
     pub publish: ChannelName,
-    /// What its packages need of a processor to run. Drones that lack some of it get nothing of the profile.
+    /// What its packages require of a processor. Drones whose processor lacks some of it get no work for the
+    /// profile.
     #[serde(default, skip_serializing_if = "CpuNeeds::is_empty")]
     pub cpu: CpuNeeds,
 }
@@ -78,8 +79,8 @@ pub struct CandidateRequest {
     pub source: String,
 }
 
-/// `POST /profiles/{name}/candidate/failure`: says that no candidate could be made. `GET /status` shows it until a
-/// later one is taken.
+/// `POST /profiles/{name}/candidate/failure`: reports that no candidate could be made. `GET /status` shows it
+/// until a later candidate is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CandidateFailure {
@@ -97,7 +98,7 @@ pub struct CandidateView {
     pub snapshot: Digest,
     /// Its source.
     pub source: String,
-    /// The run that tries it. If none, the next one does.
+    /// The run that tries it. If absent, the next run does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
 }
@@ -107,12 +108,12 @@ pub struct CandidateView {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Rebuild {
-    /// When it is another package by Gentoo's rule: version, USE, dependencies, sources,
-    /// patches, or settings that reach the build.
+    /// When it differs by Gentoo's rule: in version, USE, dependencies, sources, patches, or settings that
+    /// reach the build.
     #[default]
     Gentoo,
-    /// When anything changed that it is made from or built with: the text of its ebuild or
-    /// an eclass, or a package that it is built with.
+    /// When anything that goes into the build has changed: also the text of its ebuild or an eclass, or a
+    /// package that it is built with.
     Strict,
 }
 

@@ -59,7 +59,7 @@ impl Base {
         }
     }
 
-    /// The digest of the image that it is made of. None if it is not made of one.
+    /// The digest of the image that the base consists of. `None` for other kinds of base.
     #[must_use]
     pub fn image(&self) -> Option<Digest> {
         if let Self::Image { image, .. } = self { Some(image.digest) } else { None }
@@ -98,12 +98,13 @@ pub enum UsrMerge {
     Split,
     /// `/bin`, `/sbin` and `/lib*`.
     Merged,
-    /// These, and `/usr/sbin` is a link to `/usr/bin`.
+    /// As `merged`, and `/usr/sbin` is a link to `/usr/bin`.
     MergedSbin,
 }
 
 impl UsrMerge {
-    /// Determines it; `leads` tells whether a path, without the first `/`, leads to another one.
+    /// Determines the layout. `leads` tells whether a path, without the leading `/`, is a link to another
+    /// one.
     pub fn of(leads: impl Fn(&str, &str) -> bool) -> Self {
         match (leads("bin", "usr/bin"), leads("usr/sbin", "usr/bin")) {
             (false, _) => Self::Split,
@@ -112,7 +113,7 @@ impl UsrMerge {
         }
     }
 
-    /// Whether nothing is merged, as far as is known.
+    /// Whether nothing is merged, as far as known.
     #[must_use]
     pub fn is_split(&self) -> bool {
         *self == Self::Split

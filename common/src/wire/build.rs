@@ -5,8 +5,8 @@ use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A build whose result was accepted. It is known for as long as one of its artifacts is stored, also when
-/// its run no longer is.
+/// A build whose result was accepted. It is known for as long as one of its artifacts is stored, even after
+/// its run is forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BuildView {
@@ -47,7 +47,7 @@ pub struct BuildView {
 }
 
 impl BuildView {
-    /// The duration of each phase in milliseconds, in order.
+    /// The duration of each phase in milliseconds, in order. The last phase ends when the result is received.
     pub fn durations(&self) -> impl Iterator<Item = (Phase, u64)> {
         let ends = self.phases.values().skip(1).copied().chain([self.received_at]);
         self.phases.iter().zip(ends).map(|((&phase, &began), end)| (phase, end.since(began)))
@@ -80,10 +80,10 @@ pub struct AttemptRow {
     /// How it ended; missing while it is under way.
     #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub outcome: Option<AttemptOutcome>,
-    /// Whose fault it is that it failed.
+    /// The class of the failure, if it failed.
     #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub class: Option<FailureClass>,
-    /// The first error, normalised for comparison, or the kind of the rejection. That of a forgotten run is
+    /// The first error, normalised for comparison, or the kind of the rejection. For a forgotten run, it is
     /// shortened to 120 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

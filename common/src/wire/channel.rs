@@ -16,10 +16,9 @@ pub enum ChannelName {
 }
 
 impl ChannelName {
-    /// All channels.
     pub const ALL: [Self; 2] = [Self::Stable, Self::Staging];
 
-    /// The name, as in JSON and in the path of the staging channel.
+    /// The word used in JSON and in the path of the staging channel.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -28,13 +27,13 @@ impl ChannelName {
         }
     }
 
-    /// The address of this channel of the binary package host or cache at `address`.
+    /// The address of this channel within the binary package host or cache at `address`.
     #[must_use]
     pub fn within(self, address: &str) -> String {
         if self.is_stable() { address.to_owned() } else { format!("{address}/{self}") }
     }
 
-    /// Whether it is the default, which JSON leaves out.
+    /// Whether this is the default channel, which JSON leaves out.
     #[must_use]
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub const fn is_stable(&self) -> bool {
@@ -123,10 +122,10 @@ pub struct GenerationView {
     pub like: Option<u64>,
     /// Number of packages in it; for Nix, of store paths.
     pub packages: u64,
-    /// How many of them the generation before does not have; unknown if that is not kept.
+    /// How many of them the previous generation does not have; absent if that is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added: Option<u64>,
-    /// How many packages of the generation before it does not have; unknown if that is not kept.
+    /// How many packages of the previous generation this one does not have; absent if that is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<u64>,
 }

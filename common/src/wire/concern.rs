@@ -70,8 +70,9 @@ pub enum ConcernKind {
     ToolchainDiffers { drone: Name, run: RunId, profile: Name, part: String, planned: String, own: String },
     /// A drone's processor lacks what a run's packages need to run: an x86-64 level or CPU flags.
     ProcessorLacks { drone: Name, run: RunId, profile: Name, lacking: Vec<String> },
-    /// No drone of a profile can build packages of a run: none is for this system or, if there are features,
-    /// none of those for the system (of all, if it is empty) has these. The first package, and how many others.
+    /// No drone of a profile can build some packages of a run: no drone is of this system or, if there are
+    /// features, no drone of the system (of any system, if it is empty) has them. Names the first package and
+    /// the number of others.
     NoSuchMachine {
         run: RunId,
         profile: Name,
@@ -204,8 +205,8 @@ impl ConcernKind {
         value["kind"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The identity of the concern: its kind and subject. The notifier stores it to recognize what it
-    /// has sent, so it never changes, however the texts are worded.
+    /// The identity of the concern: its kind and subject. The notifier stores it to recognise what it has
+    /// sent, so it must never change, however the texts are worded.
     #[must_use]
     pub fn signature(&self) -> String {
         match self {
@@ -277,7 +278,7 @@ impl ConcernKind {
         }
     }
 
-    /// Whether the message about the end of a profile's run includes it.
+    /// Whether the message about the end of a run of profile `of` includes the concern.
     #[must_use]
     pub fn is_told_by_the_end_of_a_run(&self, of: &Name) -> bool {
         match self {
@@ -308,7 +309,7 @@ pub enum Remedy {
     StartNix,
 }
 
-/// What a record of the orchestrator's own is about.
+/// The subject of one of the orchestrator's own records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -323,7 +324,7 @@ pub enum RecordKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LastRun {
-    /// Which.
+    /// The run.
     pub run: RunId,
     /// Its state.
     pub state: RunState,
@@ -335,7 +336,7 @@ pub struct LastRun {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LastStep {
-    /// Which.
+    /// The step.
     pub step: HealStep,
     /// How it ended.
     pub outcome: HealOutcome,
@@ -377,7 +378,7 @@ mod tests {
             let drone = drone.parse().unwrap();
             ConcernKind::DroneGrounded { drone, for_ms, why: why.into() }.signature()
         };
-        // On the disks of those who have run an older version: it must not become another.
+        // Disks of users of older versions contain this signature, so it must not change.
         assert_eq!(grounded("oak", 295_000, "five strikes"), "drone oak is grounded for # s");
         assert_eq!(grounded("oak", 1, "six strikes"), grounded("oak", 295_000, "five strikes"));
         assert_ne!(grounded("elm", 1, "x"), grounded("oak", 1, "x"));

@@ -1,9 +1,9 @@
 //! A machine's processor, as far as it determines which compiler flags its builds can use, and what a profile
-//! needs of it.
+//! requires of it.
 
 use serde::{Deserialize, Serialize};
 
-/// No processor has more flags with a Gentoo name.
+/// Limits of a report. No processor has more flags, or longer ones, with a Gentoo name.
 const MOST_FLAGS: usize = 200;
 const LONGEST_FLAG: usize = 32;
 
@@ -42,7 +42,7 @@ pub struct CpuNeeds {
 }
 
 impl CpuNeeds {
-    /// Whether every processor will do.
+    /// Whether every processor satisfies the needs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -54,8 +54,8 @@ impl CpuNeeds {
         are_bounded(&self.flags)
     }
 
-    /// What a processor lacks of it, such as `x86-64-v3` or `avx2`. The level is not compared with a
-    /// processor that has none.
+    /// What a processor lacks, such as `x86-64-v3` or `avx2`. The level is not compared if the processor has
+    /// none.
     #[must_use]
     pub fn lacking(&self, cpu: &Cpu) -> Vec<String> {
         let level = self.x86_64_level.filter(|level| cpu.x86_64_level.is_some_and(|own| own < *level));

@@ -97,7 +97,7 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// What its build is made from, if it is one.
+    /// What the build is made from. `None` for other kinds of work, and if the orchestrator sent no key.
     #[must_use]
     pub fn made_from(&self) -> Option<MadeFrom> {
         let Work::Build(order) = &self.work else { return None };
@@ -230,8 +230,8 @@ pub struct HeartbeatReply {
     /// The name that the drone enrolled with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
-    /// Whether the facts were not taken, because others were taken shortly before. The drone sends
-    /// them again.
+    /// Whether the facts were ignored, because others were accepted shortly before. The drone sends them
+    /// again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub facts_deferred: bool,
 }
@@ -240,9 +240,9 @@ pub struct HeartbeatReply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cancellation {
-    /// Which.
+    /// The attempt.
     pub attempt: AttemptId,
-    /// Why.
+    /// The reason, in one line.
     pub reason: String,
 }
 
@@ -267,7 +267,7 @@ impl ReportRequest {
         Self { outcome, references: Vec::new(), usage }
     }
 
-    /// Whether it names files.
+    /// Whether the attempt succeeded and delivers files.
     #[must_use]
     pub fn is_built(&self) -> bool {
         matches!(self.outcome, Outcome::Built { .. })

@@ -33,9 +33,9 @@ pub struct EventView {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum AnyEventKind {
-    /// One that this version knows.
+    /// A kind that this version knows.
     Known(EventKind),
-    /// One that only a newer version knows, as it is called there.
+    /// The name of a kind that only a newer version knows.
     Newer(String),
 }
 
@@ -69,13 +69,13 @@ macro_rules! facts {
         }
 
         impl EventFacts {
-            /// An event about which nothing else is known.
+            /// An event with only a kind.
             #[must_use]
             pub fn of(kind: EventKind) -> Self {
                 Self { kind: AnyEventKind::Known(kind), $($name: None,)+ artifacts: Vec::new() }
             }
 
-            /// The same with these artifacts.
+            /// Sets the artifacts.
             #[must_use]
             pub fn artifacts(self, artifacts: &[Artifact]) -> Self {
                 Self { artifacts: artifacts.to_vec(), ..self }
@@ -121,7 +121,7 @@ facts! {
     class: RunClass,
     /// The state in which the run ended.
     state: RunState,
-    /// Number of packages that it concerns.
+    /// Number of packages concerned.
     packages: u64,
     /// The phase that the attempt reached.
     phase: Phase,
@@ -331,7 +331,7 @@ mod tests {
         let facts = EventFacts::of(EventKind::DroneLost).drone(DroneId(1)).reason("night".to_owned());
         let facts = EventFacts { kind: AnyEventKind::Newer("drone_dreamt".into()), ..facts };
         assert_eq!(read.event, facts);
-        // Up to 0.1, a stream had what the journal has.
+        // Versions up to 0.1 streamed events as they are in the journal.
         let older = json!({ "seq": 8, "at": 1, "event": {
             "event": "run_started", "run": "r1", "profile": "desk", "class": "nightly",
             "snapshot": Digest::of(b"s"), "base": { "kind": "host" },

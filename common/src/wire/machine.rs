@@ -87,7 +87,7 @@ impl Default for DroneFacts {
 }
 
 impl DroneFacts {
-    /// Bytes of memory available to one build.
+    /// Memory available to one build, in bytes.
     #[must_use]
     pub fn memory_for_a_build(&self) -> u64 {
         self.build_memory_bytes.map_or(self.memory_bytes, |bytes| bytes.min(self.memory_bytes))

@@ -1,8 +1,8 @@
-//! What travels over HTTP, as types:
+//! The types that are sent over HTTP:
 //!
 //! - the drone protocol: [`drone`], [`plan`], [`nix`] and [`artifact`]
 //! - what admins send: [`admin`], [`base`] and [`calendar`]
-//! - what they read: [`view`], [`build`], [`channel`], [`concern`], [`event`] and [`notify`]
+//! - what admins read: [`view`], [`build`], [`channel`], [`concern`], [`event`] and [`notify`]
 //! - errors: [`problem`]
 
 mod action;
@@ -29,10 +29,10 @@ pub mod view;
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-/// Reads what a newer peer may have a value for that this version does not know.
+/// Deserialises a value, or the default if a newer peer sent one that this version does not know.
 fn known<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(from: D) -> Result<T, D::Error> {
     Ok(T::deserialize(serde_json::Value::deserialize(from)?).unwrap_or_default())
 }
 
-/// The first path segments of every API route.
+/// The path prefix of every API route.
 pub const API_PREFIX: &str = "/api/v1";

@@ -61,9 +61,9 @@ pub struct NixMachine {
 }
 
 impl NixMachine {
-    /// The most systems and the most features of a machine.
+    /// The maximum number of systems, and of features, of a machine.
     pub const MOST: usize = 64;
-    /// The longest name of a system or a feature, in bytes.
+    /// The maximum length of the name of a system or feature, in bytes.
     pub const LONGEST: usize = 128;
 }
 
@@ -96,7 +96,7 @@ pub struct NixTarget {
 }
 
 impl NixTarget {
-    /// Where the version begins: after the first hyphen that no letter follows, as in Nix's
+    /// Splits the name at its version: after the first hyphen that no letter follows, as in Nix's
     /// `parseDrvName`.
     fn split(&self) -> (&str, &str) {
         let bytes = self.name.as_bytes();
@@ -106,7 +106,7 @@ impl NixTarget {
         at.map_or((&self.name, ""), |at| (&self.name[..at], &self.name[at + 1..]))
     }
 
-    /// The last component of the store path, by which others refer to it.
+    /// The last component of the store path, by which other paths refer to it.
     #[must_use]
     pub fn base_name(&self) -> &str {
         base_name(&self.path)
@@ -125,10 +125,11 @@ impl NixTarget {
     }
 }
 
-/// Name of the cache of all Nix profiles below `/binhost/`. A profile's cannot begin like this.
+/// Name of the binary cache of all Nix profiles below `/binhost/`. The name of a profile cannot begin with
+/// `_`.
 pub const ALL_PROFILES: &str = "_nix";
 
-/// The directory of all store paths. Outputs name it, so it cannot be another one.
+/// The directory of all store paths. It is part of the content of outputs, so it cannot be another one.
 pub const STORE: &str = "/nix/store";
 
 /// The last component of a store path.
@@ -147,13 +148,13 @@ pub fn is_store_path(text: &str) -> bool {
     })
 }
 
-/// The longest name of a store path, in bytes.
+/// The maximum length of the name of a store path, in bytes.
 pub const MAX_NAME: usize = 211;
 
 /// Checks the name of a store path, the part after the hash, against Nix's rules.
 ///
 /// # Errors
-/// The rule that it breaks.
+/// The rule that the name breaks.
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         Err("it is empty")

@@ -1,4 +1,4 @@
-//! Notification sinks as shown to an administrator. The displayed addresses contain no secrets.
+//! Notification sinks as shown to an admin. The displayed addresses contain no secrets.
 
 use crate::{state::Severity, time::TimeMs};
 use serde::{Deserialize, Serialize};

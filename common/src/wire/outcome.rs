@@ -26,12 +26,12 @@ pub enum Outcome {
     Based,
     /// It failed.
     Failed {
-        /// Why.
+        /// The failure.
         failure: Failure,
     },
     /// The drone is stopping and returns the work; nobody's fault.
     HandedBack {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

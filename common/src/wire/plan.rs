@@ -41,7 +41,7 @@ pub struct PlanReport {
 }
 
 impl PlanReport {
-    /// A plan without packages, built with this toolchain.
+    /// A plan without packages, for this toolchain.
     #[must_use]
     pub fn empty(toolchain: Digest) -> Self {
         Self {
@@ -85,7 +85,7 @@ pub struct Toolchain {
     pub cpu: String,
 }
 
-/// Maximum number of characters in a drone's description of one program.
+/// The maximum length of a drone's description of one program, in characters.
 const LONGEST_PROGRAM: usize = 128;
 
 impl Toolchain {
@@ -134,7 +134,6 @@ impl PlanPackage {
         }
     }
 
-    /// The Portage package, if it is one.
     #[must_use]
     pub fn portage(&self) -> Option<&PortagePackage> {
         match self {
@@ -143,7 +142,6 @@ impl PlanPackage {
         }
     }
 
-    /// The same, to change it.
     pub fn portage_mut(&mut self) -> Option<&mut PortagePackage> {
         match self {
             Self::Portage(package) => Some(package),
@@ -151,7 +149,6 @@ impl PlanPackage {
         }
     }
 
-    /// What Nix builds, if it does.
     #[must_use]
     pub fn nix(&self) -> Option<&NixPackage> {
         match self {

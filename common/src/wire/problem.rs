@@ -29,7 +29,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Whether the drone must stop, because only a person can resolve the problem.
+    /// Whether the problem ends the drone: only a person can resolve it.
     #[must_use]
     pub fn ends_a_drone(&self) -> bool {
         self.is(DRONE_REMOVED) || self.is(OTHER_MACHINE)

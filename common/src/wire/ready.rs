@@ -48,8 +48,9 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// The text that is signed. A narinfo's begins with `1;`, so neither signature is valid for the
-    /// other. It names the staging channel, whose systems a host on stable must not be given.
+    /// The text that is signed. The text of a narinfo begins with `1;`, so neither signature is valid for the
+    /// other. The text includes the staging channel, because a host on stable must not be given a system from
+    /// there.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let Self { profile, channel, host, generation, path, .. } = self;

@@ -47,7 +47,7 @@ impl PortageTarget {
 }
 
 impl Target {
-    /// The kind of builder that makes it.
+    /// The kind of builder that builds the target.
     #[must_use]
     pub fn builder(&self) -> BuilderKind {
         match self {
@@ -65,7 +65,7 @@ impl Target {
         }
     }
 
-    /// What distinguishes the target from the others of its build: the version, or the store path.
+    /// What distinguishes the target from others of the same build: name and version, or the store path.
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
@@ -92,7 +92,7 @@ impl Target {
         }
     }
 
-    /// Whether an admin who asks for `query` means this target.
+    /// Whether an admin's `query` matches the target.
     #[must_use]
     pub fn is_meant_by(&self, query: &str) -> bool {
         match self {
@@ -107,7 +107,6 @@ impl Target {
         }
     }
 
-    /// The Portage package, if it is one.
     #[must_use]
     pub fn portage(&self) -> Option<&PortageTarget> {
         match self {
@@ -116,7 +115,6 @@ impl Target {
         }
     }
 
-    /// The Nix output, if it is one.
     #[must_use]
     pub fn nix(&self) -> Option<&NixTarget> {
         match self {
@@ -125,7 +123,7 @@ impl Target {
         }
     }
 
-    /// The same target with this build id, if it can have one.
+    /// The target with this build id. Nix outputs have none and stay as they are.
     #[must_use]
     pub fn with_build_id(mut self, build_id: u32) -> Self {
         if let Self::Portage(target) = &mut self {

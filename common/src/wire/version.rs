@@ -1,4 +1,4 @@
-//! Version of a program.
+//! The version of a program.
 
 use serde::{Deserialize, Serialize};
 

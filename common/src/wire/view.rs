@@ -111,7 +111,7 @@ pub struct PassView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunView {
-    /// Which.
+    /// ID of the run.
     pub id: RunId,
     /// Its profile.
     pub profile: Name,
@@ -151,7 +151,7 @@ pub struct RunView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PackageView {
-    /// Which.
+    /// ID of the package.
     pub id: PackageId,
     /// Its run.
     pub run: RunId,
@@ -175,7 +175,7 @@ pub struct PackageView {
     pub attempts: Vec<AttemptView>,
     /// The received artifacts.
     pub artifacts: Vec<Artifact>,
-    /// How those were built. Missing from older orchestrators, and for artifacts that they stored.
+    /// How the artifacts were built. Missing from older orchestrators, and for artifacts that they stored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub builds: Vec<BuildView>,
     /// Predicted seconds of building on a drone of speed 1.
@@ -186,7 +186,7 @@ pub struct PackageView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PackageRow {
-    /// Which.
+    /// ID of the package.
     pub id: PackageId,
     /// Its run.
     pub run: RunId,
@@ -208,17 +208,17 @@ pub struct PackageRow {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AttemptView {
-    /// Which.
+    /// ID of the attempt.
     pub id: AttemptId,
     /// The drone.
     pub drone: DroneId,
-    /// Its name.
+    /// The drone's name.
     pub drone_name: Name,
     /// When it was assigned.
     pub started_at: TimeMs,
     /// When it ended.
     pub ended_at: Option<TimeMs>,
-    /// Its phase, or the last one.
+    /// Its phase, or the last one that it reached.
     pub phase: Phase,
     /// When each phase began.
     pub phases: BTreeMap<Phase, TimeMs>,
@@ -237,7 +237,7 @@ pub struct AttemptView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DroneView {
-    /// Which.
+    /// ID of the drone.
     pub id: DroneId,
     /// Its name.
     pub name: Name,
@@ -276,9 +276,9 @@ pub struct WorkView {
     pub attempt: AttemptId,
     /// The package's title, or `plan of r7`.
     pub title: String,
-    /// How far.
+    /// The phase that it has reached.
     pub phase: Phase,
-    /// Since when.
+    /// When it was assigned.
     pub since: TimeMs,
 }
 
@@ -305,11 +305,11 @@ pub struct ProfileView {
     pub publish: ChannelName,
     /// Number of the published generation of the stable channel; 0 before the first.
     pub generation: u64,
-    /// Packages in it.
+    /// Number of packages in it.
     pub published_packages: u64,
     /// Path of its binary package host, relative to the orchestrator's address.
     pub binhost: String,
-    /// What it may switch to: the content that a run tries, and that which the next run tries.
+    /// The content that it may switch to: what a run tries now, and what the next run will try.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateView>,
     /// Its update timer, if one has reported.
@@ -319,8 +319,8 @@ pub struct ProfileView {
     /// first promotion, what staging serves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<NixRoot>,
-    /// For Nix: the caches that its packages are taken from instead of building them, which its machines need as well.
-    /// Only of a single profile.
+    /// For Nix: the caches whose packages are used instead of being built; the profile's machines need these
+    /// caches as well. Only in the view of a single profile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<NixCache>,
 }
