@@ -1,5 +1,4 @@
-//! Requests of an administrator. Every change takes an [`IdempotencyKey`]; use the same key when
-//! retrying the same change.
+//! Requests of an admin. Every change takes an [`IdempotencyKey`]: retry a change with the same key.
 
 use super::{Client, ClientError, IdempotencyKey, call::Call, drone::file_size};
 use reqwest::{Method, StatusCode};
@@ -155,7 +154,7 @@ impl Client {
         self.json(call.json(request).once(key)).await
     }
 
-    /// Has the next run of a Nix profile try a snapshot.
+    /// Lets the next run of a Nix profile try a snapshot.
     ///
     /// # Errors
     /// See [`ClientError`]; refused if the orchestrator does not have the snapshot.
@@ -169,7 +168,7 @@ impl Client {
         self.json(call.json(request).once(key)).await
     }
 
-    /// Says that no snapshot could be made to try.
+    /// Reports that no snapshot to try could be made.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -191,8 +190,8 @@ impl Client {
         self.done(Call::new(Method::DELETE, &["profiles", name.as_str()]).once(key)).await
     }
 
-    /// Publishes what the newest runs of a profile built, or what a generation of its staging channel has, in
-    /// its stable channel.
+    /// Publishes in a profile's stable channel what its newest runs built, or the content of a generation of
+    /// its staging channel.
     ///
     /// # Errors
     /// See [`ClientError`]; refused if the generation is not kept, or if the stable channel follows the runs
@@ -206,8 +205,8 @@ impl Client {
         self.json(Call::post(&["channels", profile.as_str(), "promote"]).json(&request).once(key)).await
     }
 
-    /// Publishes the content of an earlier generation of a profile's stable channel, which stays there
-    /// until a promotion.
+    /// Publishes the content of an earlier generation of a profile's stable channel, and holds the channel
+    /// there until a promotion.
     ///
     /// # Errors
     /// See [`ClientError`]; refused if the generation is not kept.
@@ -241,7 +240,7 @@ impl Client {
         self.json(Call::post(&["bases", name.as_str(), "rollback"]).once(key)).await
     }
 
-    /// Sets whether a base follows the repository tree.
+    /// Sets whether a base follows the ebuild tree.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -270,7 +269,7 @@ impl Client {
         self.has(&["images", &digest.to_string()]).await
     }
 
-    /// Uploads the compressed image of a base, made by `format::image`.
+    /// Uploads the compressed image of a base, made by `swarm_formats::image`.
     ///
     /// # Errors
     /// See [`ClientError`]; refused if the file is not an image or has another digest.
@@ -297,7 +296,7 @@ impl Client {
         }
     }
 
-    /// Uploads a snapshot's compressed archive, made by `format::snapshot`.
+    /// Uploads the compressed archive of a snapshot, made by `swarm_formats::snapshot`.
     ///
     /// # Errors
     /// See [`ClientError`]; refused if the content has another digest.

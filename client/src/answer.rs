@@ -4,9 +4,9 @@ use super::{ClientError, Tried, retry::retry_after};
 use reqwest::{Response, Url};
 use swarm_common::{causes::with_causes, wire::problem::Problem};
 
-/// The largest JSON response that is read.
+/// The maximum size of a JSON response, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
-/// How much of a response is quoted if it is not a problem document.
+/// How many characters of a response are quoted if it is not a problem document.
 const SHOWN_CHARS: usize = 200;
 
 /// Returns a successful response, or the error that the response describes.
@@ -44,7 +44,7 @@ pub(super) async fn problem_of(response: Response) -> ClientError {
     }
 }
 
-/// The text of an HTML page in one line.
+/// The text of an HTML page, as one line.
 fn without_tags(page: &str) -> String {
     let mut within = false;
     let words: String = page
@@ -76,7 +76,7 @@ pub(super) async fn read_bounded(mut response: Response) -> Result<Vec<u8>, Clie
     }
 }
 
-/// The connection ended in the middle of a response.
+/// The error for a connection that ended in the middle of a response.
 pub(super) fn broken_off(url: &Url, error: &reqwest::Error) -> ClientError {
     let mut address = url.clone();
     address.set_path("");

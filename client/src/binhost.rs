@@ -1,6 +1,6 @@
-//! The binary package host, relayed to a drone's own Portage. Requests and responses pass through
-//! unchanged, headers included, so that ranges and conditional requests work through the relay.
-//! `swarmctl` reads small files of it.
+//! The binary package host, relayed to a drone's own Portage. Requests and responses pass through unchanged,
+//! including their headers, so that ranges and conditional requests work through the relay. `swarmctl` reads
+//! small files from it.
 
 use super::{
     ByteStream, Client, ClientError,
@@ -12,18 +12,17 @@ use std::time::Duration;
 
 /// Time limit for the response headers.
 const HEAD: Duration = Duration::from_secs(60);
-/// The longest pause within a response body.
+/// The maximum pause within a response body.
 const IDLE: Duration = Duration::from_secs(60);
 /// Request headers that are forwarded.
 const ASKED: [&str; 5] = ["if-modified-since", "if-none-match", "if-range", "range", "cache-control"];
-/// Response headers that describe the connection and not the file.
+/// Response headers that describe the connection rather than the file.
 const OF_THE_CONNECTION: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "upgrade"];
 
 /// A response of the binary package host, whatever its status.
 pub struct BinhostAnswer {
-    /// The HTTP status.
     pub status: u16,
-    /// The headers, by lower-case name.
+    /// All response headers, with lower-case names.
     pub headers: Vec<(String, String)>,
     /// The file, streamed.
     pub body: ByteStream,
@@ -59,7 +58,7 @@ impl Client {
         })
     }
 
-    /// A small file of the binary package host; `None` if it does not exist. `path` is the whole
+    /// Fetches a small file from the binary package host. `None` if it does not exist. `path` is the whole
     /// path, percent-encoded.
     ///
     /// # Errors

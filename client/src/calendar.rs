@@ -35,7 +35,7 @@ impl Client {
         self.done(Call::new(Method::DELETE, &["schedules", profile.as_str()]).once(key)).await
     }
 
-    /// Says that a timer has updated a profile, and will again.
+    /// Reports that a timer has updated a profile and will do so again.
     ///
     /// # Errors
     /// See [`ClientError`]; refused if the interval is out of range.
@@ -49,7 +49,7 @@ impl Client {
         self.done(call.json(request).once(key)).await
     }
 
-    /// Says that no timer updates a profile any more.
+    /// Reports that no timer updates a profile any more.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -57,7 +57,7 @@ impl Client {
         self.done(Call::new(Method::DELETE, &["profiles", profile.as_str(), "timer"]).once(key)).await
     }
 
-    /// Pauses the swarm: it hands out no work until the pause ends.
+    /// Pauses the swarm: it assigns no work until the pause ends.
     ///
     /// # Errors
     /// See [`ClientError`]; refused if the pause is too long.

@@ -1,5 +1,5 @@
-//! Description of one request: what to send and how long to wait. It owns its data, so that the
-//! request can be sent again to another orchestrator.
+//! Describes one request: what to send and how long to wait. A call owns its data, so that the request can be
+//! sent again to another orchestrator.
 
 use super::IdempotencyKey;
 use bytes::Bytes;
@@ -11,14 +11,14 @@ use std::{path::PathBuf, time::Duration};
 const PLAIN: Duration = Duration::from_secs(30);
 /// Time limit for processing a large body at both ends, in addition to its transfer.
 const BODY_GRACE: Duration = Duration::from_secs(60);
-/// A transfer slower than this counts as stalled.
+/// Transfers slower than this count as stalled.
 const SLOWEST_BYTES_PER_S: u64 = 32 * 1024;
 
 pub(super) struct Call {
     pub(super) method: Method,
-    /// Path below the API's prefix, in segments that are not yet percent-encoded.
+    /// Path segments below the API's prefix, not yet percent-encoded.
     pub(super) path: Vec<String>,
-    /// An absolute path outside the API to use instead, already percent-encoded.
+    /// An absolute, percent-encoded path outside the API, used instead of `path`.
     pub(super) public: Option<String>,
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) headers: Vec<(&'static str, String)>,
@@ -28,19 +28,18 @@ pub(super) struct Call {
     pub(super) repeatable: bool,
 }
 
-/// The body of a request.
 pub(super) enum Body {
     Empty,
     Json(Result<Bytes, String>),
     Bytes(Bytes),
-    /// A file from a byte offset on, read while it is sent.
+    /// The content of a file from a byte offset on, read while it is sent.
     File {
         path: PathBuf,
         offset: u64,
     },
 }
 
-/// What the time limit covers.
+/// The part of the response that the time limit covers.
 #[derive(Clone, Copy)]
 pub(super) enum Wait {
     /// The whole response.
@@ -111,7 +110,7 @@ impl Call {
         self
     }
 
-    /// Marks a request that has another effect when it is sent twice.
+    /// Marks a request that must not be sent twice, because that has another effect.
     pub(super) fn unrepeatable(mut self) -> Self {
         self.repeatable = false;
         self

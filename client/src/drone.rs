@@ -1,5 +1,5 @@
-//! Requests of a drone. Uploads and logs carry the byte offset at which they begin, and the
-//! response contains the orchestrator's own offset, so a transfer can resume after any disconnect.
+//! Requests of a drone. Uploads and logs carry the byte offset at which they begin, and the response contains
+//! the orchestrator's own offset, so a transfer can resume after any disconnect.
 
 use super::{
     Client, ClientError,
@@ -12,27 +12,26 @@ use reqwest::{Method, Response, StatusCode};
 use std::{path::Path, time::Duration};
 use swarm_common::{digest::Digest, id::AttemptId, wire::drone::*};
 
-/// Header with the offset at which an upload or log begins or stands.
+/// Header with the byte offset of an upload or log: where the request begins, or what the orchestrator has.
 const UPLOAD_OFFSET: &str = "upload-offset";
 /// How much longer than requested a long poll may take.
 const CLAIM_GRACE: Duration = Duration::from_secs(15);
 /// Time limit for the response headers before a large body.
 const HEAD: Duration = Duration::from_secs(60);
-/// The longest pause within a large body.
+/// The maximum pause within a large body.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Result of appending to a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogAppend {
     /// The bytes were stored.
     Stored,
-    /// The offset does not match: this many bytes are stored, continue from there.
+    /// The offset does not match: the orchestrator has this many bytes. Continue from there.
     StandsAt(u64),
 }
 
 impl Client {
-    /// Enrols as a drone. Enrolment tokens are single-use, so a request without a credential of the
-    /// machine's own is not repeated once it may have arrived.
+    /// Enrols a machine as a drone. Enrolment tokens are single-use, so a request without a credential
+    /// created by the machine is not repeated once it may have arrived.
     ///
     /// # Errors
     /// See [`ClientError`]; a used or unknown token is refused.
@@ -41,7 +40,7 @@ impl Client {
         self.json(if request.credential_hash.is_some() { call } else { call.unrepeatable() }).await
     }
 
-    /// Asks for work, waiting for as long as the request says.
+    /// Asks for work. Waits for as long as the request says.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -50,7 +49,7 @@ impl Client {
         self.json(Call::post(&["claim"]).json(request).wait(Wait::Whole(wait))).await
     }
 
-    /// Reports that the drone is alive and what it is doing.
+    /// Reports that the drone is alive, and what it is doing.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -150,7 +149,7 @@ impl Client {
         request: &ReportRequest,
     ) -> Result<ReportReply, ClientError> {
         let call = Call::post(&["attempts", &attempt.to_string(), "report"]).json(request);
-        // Processing a large plan takes a while.
+        // The orchestrator takes a while to process a large plan.
         self.json(call.wait(Wait::Whole(HEAD))).await
     }
 
@@ -163,7 +162,7 @@ impl Client {
         Ok(ByteStream::new(self.send(&call).await?, Some(IDLE)))
     }
 
-    /// Downloads the compressed image of a base from byte `first` on, for `format::image::unpack`.
+    /// Downloads the compressed image of a base from byte `first` on, for `swarm_formats::image::unpack`.
     ///
     /// # Errors
     /// See [`ClientError`]; status 404 if it does not exist, 416 if `first` is beyond its end.
@@ -171,8 +170,8 @@ impl Client {
         self.archive(&["images", &digest.to_string()], first).await
     }
 
-    /// Downloads a snapshot's compressed archive from byte `first` on, for
-    /// `format::snapshot::unpack`.
+    /// Downloads the compressed archive of a snapshot from byte `first` on, for
+    /// `swarm_formats::snapshot::unpack`.
     ///
     /// # Errors
     /// See [`ClientError`]; status 404 if it does not exist, 416 if `first` is beyond its end.
@@ -180,8 +179,8 @@ impl Client {
         self.archive(&["snapshots", &digest.to_string()], first).await
     }
 
-    /// Downloads what a snapshot has and `known` lacks, from byte `first` on, for
-    /// `format::snapshot::unpack_difference`.
+    /// Downloads the difference from the snapshot `known` to another one, from byte `first` on, for
+    /// `swarm_formats::snapshot::unpack_difference`.
     ///
     /// # Errors
     /// See [`ClientError`]; status 404 if either does not exist or they have too little in common,
@@ -212,7 +211,7 @@ fn upload_call(attempt: AttemptId, digest: Digest, offset: u64) -> Call {
     Call::new(Method::PATCH, &path).header(UPLOAD_OFFSET, offset)
 }
 
-/// The offset that the orchestrator expects, if the response is a conflict of offsets.
+/// The offset that the orchestrator expects. `None` unless the response is a conflict of offsets.
 fn offset_conflict(response: &Response) -> Option<u64> {
     if response.status() != StatusCode::CONFLICT {
         return None;
@@ -220,7 +219,7 @@ fn offset_conflict(response: &Response) -> Option<u64> {
     response.headers().get(UPLOAD_OFFSET)?.to_str().ok()?.parse().ok()
 }
 
-/// The size of a file that will be sent.
+/// The size of a file to send, in bytes.
 pub(super) async fn file_size(path: &Path) -> Result<u64, ClientError> {
     tokio::fs::metadata(path)
         .await

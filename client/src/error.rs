@@ -8,8 +8,8 @@ use swarm_common::wire::problem::Problem;
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No orchestrator answered. The request may have arrived nevertheless. Every request may be
-    /// repeated, except enrolment without a credential of the machine's own.
+    /// No orchestrator answered. The request may have arrived nevertheless. Every request may be repeated,
+    /// except enrolment without a credential created by the machine.
     #[error("no orchestrator answered: {}", join(tried))]
     Unreachable {
         /// The addresses that were tried, in order.
@@ -21,15 +21,14 @@ pub enum ClientError {
     /// The response is not from this API, or from an incompatible version of it.
     #[error("{}", not_ours(url, *status, what))]
     Protocol {
-        /// The URL of the request.
         url: String,
-        /// The HTTP status, if it is an error. Such a response comes from something in between,
-        /// such as a proxy, because the orchestrator sends errors as problem documents.
+        /// The HTTP status, if it is an error. Such a response comes from something in between, such as a
+        /// proxy, because the orchestrator sends errors as problem documents.
         status: Option<u16>,
         /// What is wrong with the response.
         what: String,
     },
-    /// Something is wrong on this side; nothing was sent.
+    /// Something is wrong on this machine; nothing was sent.
     #[error("{0}")]
     Local(String),
 }
@@ -37,11 +36,10 @@ pub enum ClientError {
 /// One address that did not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
-    /// The orchestrator's address.
     pub address: Url,
     /// Why there was no answer.
     pub why: String,
-    /// There was a response, but its certificate is not trusted.
+    /// Whether there was a response whose certificate is not trusted.
     pub untrusted: bool,
 }
 
@@ -69,7 +67,7 @@ fn not_ours(url: &str, status: Option<u16>, what: &str) -> String {
 }
 
 fn describe(problem: &Problem) -> String {
-    // The detail covers the title and is specific to this occurrence.
+    // The detail is specific to this occurrence and makes the title redundant.
     let said = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
     match &problem.request_id {
         // Only a server-side failure needs the request id to find it in the orchestrator's log.
@@ -108,9 +106,8 @@ impl ClientError {
         }
     }
 
-    /// Whether a caller that follows something should keep trying. Everything may be temporary
-    /// except a refusal by the orchestrator itself (an error from a proxy is not one) and an
-    /// untrusted certificate.
+    /// Whether a caller that follows something should keep trying. Every error may be temporary, except an
+    /// untrusted certificate and a refusal by the orchestrator itself (an error from a proxy is not one).
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
@@ -121,7 +118,7 @@ impl ClientError {
         }
     }
 
-    /// Whether every response was an untrusted certificate, which a person has to look into.
+    /// Whether every address answered with an untrusted certificate, which only a person can resolve.
     #[must_use]
     pub fn is_untrusted(&self) -> bool {
         match self {

@@ -3,12 +3,13 @@
 use super::ClientError;
 use swarm_common::exit::{EXIT_CONFIG, EXIT_REFUSED};
 
-/// Problem types that reject one request, not the result; a retry may succeed. An orchestrator whose
-/// journal was restored may take an attempt back that it does not know; heartbeats tell if it does not.
+/// Problem types that reject one request and not the result, so that a retry may succeed. An orchestrator
+/// whose journal was restored may take back an attempt that it does not know; heartbeats say so if it does
+/// not.
 const WORTH_REPEATING: [&str; 5] =
     ["not-uploaded", "unknown-upload", "body-broken", "plain-http", "unknown-attempt"];
 
-/// What a drone sends.
+/// The kind of request that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// An enrolment.
@@ -19,20 +20,20 @@ pub enum Stage {
     Delivering,
 }
 
-/// What becomes of it.
+/// The consequence of a failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It is repeated: what is wrong may end without anybody's help, or others see it and can help.
+    /// The request is repeated: the problem may end by itself, or other people see it and can resolve it.
     Passing,
-    /// The orchestrator itself refuses it for good. Of an enrolment or a drone this ends the drone,
-    /// of a delivery only the delivery.
+    /// The orchestrator itself refuses the request for good. For an enrolment or a working drone this ends
+    /// the drone, for a delivery only the delivery.
     Refused,
-    /// Somebody has to correct the drone's configuration.
+    /// An admin has to correct the drone's configuration.
     Config,
 }
 
 impl Fate {
-    /// The exit code of a drone that ends for it.
+    /// The exit code of a drone that ends for this reason. `None` if it does not end.
     #[must_use]
     pub fn exit_code(self) -> Option<u8> {
         match self {
@@ -44,8 +45,8 @@ impl Fate {
 }
 
 impl ClientError {
-    /// What a drone does after this error. Only the orchestrator's own answers are final, and of them
-    /// only those that it would also give after a restart or with an older backup of its journal.
+    /// What a drone does after this error. Only the orchestrator's own answers are final, and of these only
+    /// the ones that it would also give after a restart or with an older backup of its journal.
     #[must_use]
     pub fn fate(&self, stage: Stage) -> Fate {
         let Self::Problem(problem) = self else {

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// The `Idempotency-Key` header of one change. Create one for each change and keep it while
-/// retrying: the orchestrator answers a repeated request with its first response.
+/// The `Idempotency-Key` header of one change. Create one for each change and keep it while retrying: the
+/// orchestrator answers a repeated request with its first response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// A fresh random key.
+    /// Creates a random key.
     ///
     /// # Errors
     /// The operating system provides no randomness.

@@ -1,13 +1,12 @@
 //! The HTTP client of the API, with one typed method for every route. Drones, `swarmctl` and the
 //! tests all use it, so only this module knows the paths.
 //!
-//! A [`Client`] has the addresses of several orchestrators and tries them in turn, limits every
-//! wait, and turns every response into a type or a [`ClientError`].
+//! A [`Client`] has the addresses of several orchestrators and tries them in turn. It limits every wait, and
+//! turns every response into a type or a [`ClientError`].
 //!
-//! - [`transport`]: addresses, time-outs, request ids. [`answer`]: responses and problem documents.
-//!   [`tls`]: trusted certificates. [`retry`]: what is sent again, and for how long.
-//! - [`drone`]: requests of a drone. [`admin`]: changes by an administrator. [`view`]: read-only
-//!   requests.
+//! - [`transport`]: addresses, time-outs, request ids. [`answer`]: responses and problem documents. [`tls`]:
+//!   trusted certificates. [`retry`]: what is sent again, and for how long.
+//! - [`drone`]: requests of a drone. [`admin`]: changes by an admin. [`view`]: read-only requests.
 //! - [`binhost`]: the binary package host, for a drone's Portage.
 //! - [`stream`]: responses that are too large or too long-lived to buffer: logs, archives, events.
 

@@ -1,21 +1,21 @@
 //! Whether and when a failed request is sent again.
 //!
-//! | what came back | sent again |
+//! | result of the request | sent again |
 //! |---|---|
 //! | no connection | yes |
 //! | the connection was cut | if the request may be repeated |
 //! | 429, 503: it was not processed | yes |
 //! | 408, 425, 500, 502, 504 | if the request may be repeated |
-//! | nothing within its time limit, an untrusted certificate | no |
+//! | no answer within the time limit, an untrusted certificate | no |
 //! | 507 and all other answers | no |
 //!
-//! A request may be repeated if it changes nothing, or names what it changes: by an idempotency key, the key of a
-//! claim, an attempt, or the offset at which its bytes begin. Enrolment with a token alone and a test of
-//! notifications may not.
+//! A request may be repeated if it changes nothing, or identifies what it changes: by an idempotency key, the
+//! key of a claim, an attempt, or the offset at which its bytes begin. Enrolment with a token alone and a
+//! test of notifications may not be repeated.
 //!
-//! The pause doubles each time, with ±25 % jitter; `Retry-After` may only lengthen it. All pauses together last at
-//! most as long as the caller's [`Patience`]. A drone's claims and deliveries have none: its agent repeats them for
-//! ever, with pauses of its own.
+//! The pause doubles each time, with ±25 % jitter; `Retry-After` can only lengthen it. All pauses together
+//! last at most as long as the caller's [`Patience`]. A drone's claims and deliveries have no patience: its
+//! agent repeats them for ever, with pauses of its own.
 
 use reqwest::{StatusCode, header::HeaderMap};
 use std::time::Duration;
@@ -23,22 +23,22 @@ use std::time::Duration;
 /// The first pause.
 const FIRST: Duration = Duration::from_millis(500);
 
-/// The longest pause, unless the server asks for a longer one.
+/// The maximum pause, unless the server asks for a longer one.
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// How long a caller waits for a request to be sent again, in all pauses together.
+/// How long all pauses of one request may last together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience(Duration);
 
 impl Patience {
-    /// Nothing is sent again.
+    /// Sends nothing again.
     pub const NONE: Self = Self(Duration::ZERO);
     /// For interactive commands.
     pub const PERSON: Self = Self(Duration::from_secs(3));
     /// For downloads, so that a restart of the orchestrator fails no build.
     pub const DOWNLOAD: Self = Self(Duration::from_secs(30));
 
-    /// The tries of one request.
+    /// Starts counting the tries of one request.
     #[must_use]
     pub fn tries(self) -> Tries {
         Tries { left: self.0, failures: 0 }
@@ -53,7 +53,7 @@ pub struct Tries {
 }
 
 impl Tries {
-    /// The pause before the next try, of at least `asked`; `None` if it would be too long.
+    /// The pause before the next try, at least `asked`. `None` if it would exceed the patience.
     pub fn pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
         let base = FIRST.saturating_mul(1 << self.failures.min(8)).min(LONGEST);
         self.failures += 1;
@@ -63,14 +63,14 @@ impl Tries {
     }
 }
 
-/// Between three and five quarters of this, so that callers do not return in lockstep.
+/// A pause between 75 % and 125 % of `base`, so that callers do not return in lockstep.
 fn jittered(base: Duration) -> Duration {
-    // Without randomness, the middle will do.
+    // Without randomness, use the middle.
     let dice = getrandom::u32().unwrap_or(u32::MAX / 2);
     base.mul_f64(0.75 + 0.5 * f64::from(dice) / f64::from(u32::MAX))
 }
 
-/// Whether the same request may succeed soon, without anybody's help.
+/// Whether the same request may succeed soon without intervention.
 pub(super) fn is_temporary(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 502..=504)
 }

@@ -1,7 +1,7 @@
 //! Streamed responses: archives, followed logs, events.
 //!
-//! Event streams follow the WHATWG specification of server-sent events (HTML standard, section
-//! 9.2.6). Of their fields, `id` and `data` are used.
+//! Event streams follow the WHATWG specification of server-sent events (HTML standard, section 9.2.6). Only
+//! the fields `id` and `data` are used.
 
 use super::{ClientError, answer::broken_off};
 use bytes::Bytes;
@@ -9,13 +9,13 @@ use reqwest::Response;
 use std::{collections::VecDeque, time::Duration};
 use swarm_common::wire::event::EventView;
 
-/// The largest event that is read.
+/// The maximum size of an event, in bytes.
 const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
 /// The body of a response as a stream of bytes.
 pub struct ByteStream {
     response: Response,
-    /// The longest pause allowed, if a pause is an error.
+    /// The maximum pause between bytes. `None` if any pause is allowed.
     idle: Option<Duration>,
 }
 
@@ -30,7 +30,7 @@ impl ByteStream {
         self.response.content_length()
     }
 
-    /// The next bytes; `None` at the end.
+    /// The next bytes. `None` at the end.
     ///
     /// # Errors
     /// The connection broke, or the pause was too long.
@@ -63,8 +63,8 @@ impl EventStream {
         Self { bytes, parser: Parser::default() }
     }
 
-    /// The next event; `None` when the orchestrator closes the stream, as it does when it stops. To
-    /// resume, ask for the events after the last number.
+    /// The next event. `None` when the orchestrator closes the stream, as it does when it stops. To resume,
+    /// request the events after the last number.
     ///
     /// # Errors
     /// The connection broke, or the data is not a valid event.

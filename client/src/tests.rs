@@ -1,5 +1,5 @@
-//! The client against sockets that send fixed bytes: how it handles responses that a correct
-//! orchestrator never sends. Correct ones are tested with the real orchestrator.
+//! Tests the client against sockets that send fixed bytes: how it handles responses that a correct
+//! orchestrator never sends. Correct responses are tested with the real orchestrator.
 
 use super::*;
 use std::{
@@ -13,14 +13,14 @@ use swarm_common::{
     digest::Digest, id::AttemptId, secret::Secret, wire::drone::ClaimRequest, wire::view::KeyView,
 };
 
-/// A server that sends `answer` to one request; the handle returns the request that it received.
+/// A server that answers one request with `answer`. The handle returns the request that it received.
 fn answers_once(answer: String) -> (Url, JoinHandle<String>) {
     let (url, received) = answers_in_turn(vec![answer]);
     (url, std::thread::spawn(move || received.recv().unwrap()))
 }
 
-/// A server that sends each of these to one request, after which it refuses connections. An empty one closes the
-/// connection without an answer. The receiver gets the requests.
+/// A server that answers one request with each of `answers` and then refuses connections. An empty answer
+/// closes the connection without a response. The receiver gets the requests.
 fn answers_in_turn(answers: Vec<String>) -> (Url, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
@@ -147,7 +147,7 @@ async fn an_answer_of_something_else_is_a_protocol_error_that_shows_it() {
             "or timed out: `502 Bad Gateway nginx/1.22.1`",
         ),
         ("504 Gateway Time-out", "", true, "or timed out"),
-        // The media type alone makes it a problem document.
+        // The media type alone makes this a problem document.
         (
             "503 Service Unavailable",
             r#"{"type":"x","title":"x","status":503,"detail":"x"}"#,
@@ -213,7 +213,8 @@ async fn a_change_that_may_have_arrived_is_repeated_only_if_that_is_harmless() {
 
 #[tokio::test]
 async fn what_is_sent_again_depends_on_the_answer_and_on_what_a_repetition_would_do() {
-    // The first answer, and whether a read and an enrolment with a token alone are sent again after it.
+    // Columns: the first answer, and whether a read and an enrolment with only a token are sent again after
+    // it.
     let table = [
         ("", true, false),
         ("408 Request Timeout", true, false),

@@ -1,9 +1,9 @@
-//! Which TLS certificates the client trusts: only the pinned ones, or those signed by a `ca` file,
-//! or those that this machine trusts.
+//! Which TLS certificates the client trusts: only the pinned ones, or those signed by a `ca` file, or those
+//! that this machine trusts.
 //!
-//! A pin needs no certificate authority, so a self-signed certificate is as good as any: its names
-//! and dates do not matter, only that it is the pinned certificate and that the server holds its
-//! key. The handshake signature, which proves the latter, is always verified.
+//! A pin needs no certificate authority, so a self-signed certificate is as good as any other. Its names and
+//! dates do not matter, only that it is the pinned certificate and that the server has its key. The handshake
+//! signature, which proves the latter, is always verified.
 
 use super::{ClientError, Tried};
 use reqwest::{ClientBuilder, Url};
@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_secs(10);
 pub struct Trust {
     /// If not empty, the only certificates that are accepted.
     pub pins: Pins,
-    /// A PEM file of certificate authorities to trust instead of those of this machine.
+    /// A PEM file of certificate authorities to trust instead of those that this machine trusts.
     pub ca: Option<PathBuf>,
 }
 
@@ -41,7 +41,7 @@ impl Trust {
     /// Checks that these settings are consistent with each other and with the addresses.
     ///
     /// # Errors
-    /// Which settings contradict each other, by their names in the configuration.
+    /// A description of the contradiction, with the names of the settings in the configuration.
     pub fn check(&self, addresses: &[Url]) -> Result<(), String> {
         if self.pins.0.is_empty() && self.ca.is_none() {
             return Ok(());
@@ -62,7 +62,7 @@ impl Trust {
         }
     }
 
-    /// Configures TLS.
+    /// Applies the trust settings to a client builder.
     pub(super) fn apply(
         &self,
         builder: ClientBuilder,
@@ -84,15 +84,14 @@ impl Trust {
             return Ok(builder.tls_certs_only(signers));
         }
         if addresses.iter().all(|url| url.scheme() == "http") {
-            // Without TLS, a machine without root certificates must work, too.
+            // A machine without root certificates must be able to use plain HTTP.
             return Ok(builder.tls_certs_only([]));
         }
         Ok(builder)
     }
 }
 
-/// The fingerprint of the certificate that an address presents, trusted or not. Nothing but a TLS
-/// handshake is sent.
+/// The fingerprint of the certificate that an address presents, trusted or not. Only a TLS handshake is sent.
 ///
 /// # Errors
 /// The address does not speak TLS.
@@ -104,7 +103,7 @@ pub async fn shown_fingerprint(address: &Url) -> Result<Fingerprint, ClientError
         .timeout(LOOK)
         .build()
         .map_err(|e| cannot(with_causes(&e)))?;
-    // This always fails: with no pins, every certificate is rejected.
+    // This always fails: without pins, every certificate is rejected.
     let answer = client.head(address.clone()).send().await;
     shown.get().copied().ok_or_else(|| {
         let why = answer.err().map_or_else(|| "sent no certificate".to_owned(), |e| with_causes(&e));
@@ -116,7 +115,7 @@ fn cannot(why: impl std::fmt::Display) -> ClientError {
     ClientError::Local(format!("cannot set up TLS: {why}"))
 }
 
-/// If the cause of an error is a rejected certificate: why it was rejected and what to do.
+/// Why a certificate was rejected, and what to do. `None` if that is not the cause of the error.
 pub(super) fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -129,7 +128,7 @@ pub(super) fn refusal(error: &(dyn Error + 'static)) -> Option<String> {
                 ),
             });
         }
-        // `source` of an I/O error skips the error that it wraps.
+        // The `source` of an I/O error skips the error that it wraps.
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
     }
@@ -149,7 +148,7 @@ struct NotPinned {
     pinned: Pins,
 }
 
-/// Accepts the pinned certificates and no others.
+/// Accepts only the pinned certificates.
 #[derive(Debug)]
 struct Pinned {
     pins: Pins,

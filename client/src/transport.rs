@@ -1,10 +1,9 @@
-//! Sending requests: choosing the orchestrator, time limits, and failover.
+//! Sends requests: chooses the orchestrator, limits times, and fails over.
 //!
-//! The addresses are tried in turn, beginning with the one that answered last. The next address is
-//! tried when there is no answer, on 503 if there is another address (a standby sends it, naming
-//! the leader, which is tried next), and on 502 or 504 from a proxy. Redirects are not followed: a
-//! credential is sent only to configured addresses. When none of them helps, [`super::retry`] says whether all
-//! are tried again.
+//! The addresses are tried in turn, beginning with the one that answered last. The next address is tried if
+//! there is no answer, on 503 if there is another address (a standby sends it and names the leader, which is
+//! tried next), and on 502 or 504 from a proxy. Redirects are not followed: a credential is sent only to
+//! configured addresses. If no address helps, [`super::retry`] decides whether all are tried again.
 
 use super::{
     ClientError, Tried,
@@ -65,8 +64,8 @@ pub fn parse_address(text: &str) -> Result<Url, String> {
 }
 
 impl Client {
-    /// A client for the orchestrators at `addresses`, which serve the same swarm. For TLS it trusts
-    /// the certificates that this machine trusts.
+    /// A client for the orchestrators at `addresses`, which serve the same swarm. For TLS it trusts the
+    /// certificates that this machine trusts.
     ///
     /// # Errors
     /// See [`Client::with_trust`].
@@ -90,7 +89,7 @@ impl Client {
         if credential.as_ref().is_some_and(|c| !c.is_well_formed()) {
             return Err(ClientError::Local("the credential is not a valid token".to_owned()));
         }
-        // A second installation is refused, which is harmless because it is the same provider.
+        // A second installation is refused. That is harmless, since it is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder()
             .user_agent(concat!("build-swarm/", env!("CARGO_PKG_VERSION")))
@@ -119,7 +118,7 @@ impl Client {
         Self { patience, ..self.clone() }
     }
 
-    /// SHA-256 of its credential, if it has one.
+    /// SHA-256 of the client's credential, if it has one.
     #[must_use]
     pub fn credential_hash(&self) -> Option<Digest> {
         self.credential.as_ref().map(|credential| Digest::of(credential.expose().as_bytes()))
@@ -131,7 +130,7 @@ impl Client {
         Self { credential: None, ..self.clone() }
     }
 
-    /// The address that answered last, or the first.
+    /// The address that answered last, or the first one.
     #[must_use]
     pub fn address(&self) -> &Url {
         let at = self.current.load(Ordering::Relaxed);
@@ -169,8 +168,7 @@ impl Client {
         success(self.answer(call).await?).await
     }
 
-    /// Sends a request until there is an answer that is worth no repetition, and returns it whatever
-    /// its status.
+    /// Sends a request until an answer needs no repetition, and returns that answer whatever its status.
     pub(super) async fn answer(&self, call: &Call) -> Result<Response, ClientError> {
         self.answer_within(call, &mut self.patience.tries()).await
     }
@@ -192,7 +190,7 @@ impl Client {
         }
     }
 
-    /// Sends a request to one orchestrator after another until one answers. The outer error aborts.
+    /// Sends a request to one orchestrator after another until one answers. The outer error aborts all tries.
     async fn ask_all(
         &self,
         call: &Call,
@@ -235,15 +233,15 @@ impl Client {
         Ok(refused.ok_or(Unanswered { tried, is_repeated }))
     }
 
-    /// The index of the address that a standby names as the leader. Unknown addresses are not
-    /// followed: a credential is sent only to configured ones.
+    /// The index of the address that a standby names as the leader. `None` for unknown addresses: a
+    /// credential is sent only to configured ones.
     fn leader(&self, response: &Response) -> Option<usize> {
         let named = response.headers().get("location")?.to_str().ok()?;
         let named = Url::parse(named).ok()?;
         self.addresses.iter().position(|address| *address == named)
     }
 
-    /// Sends a request to one orchestrator. The outer error aborts, the inner one moves on to the
+    /// Sends a request to one orchestrator. The outer error aborts all tries, the inner one moves on to the
     /// next address.
     async fn try_one(
         &self,
@@ -294,8 +292,8 @@ impl Client {
     }
 }
 
-/// Whether to try another address: a standby answered, or a proxy that cannot reach its
-/// orchestrator or timed out.
+/// Whether to try another address, because a standby answered, or a proxy whose orchestrator is unreachable
+/// or timed out.
 fn is_away(status: StatusCode, call: &Call) -> bool {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => true,
@@ -304,10 +302,10 @@ fn is_away(status: StatusCode, call: &Call) -> bool {
     }
 }
 
-/// No address answered.
+/// The result if no address answered.
 struct Unanswered {
     tried: Vec<Tried>,
-    /// Whether it is worth trying all again.
+    /// Whether it is worth trying all addresses again.
     is_repeated: bool,
 }
 
@@ -333,7 +331,7 @@ impl Failed {
         } else if error.is_timeout() {
             format!("no complete response within {} s", limit.as_secs())
         } else {
-            // The innermost cause is the clearest: "Connection refused (os error 111)".
+            // The innermost cause is the clearest, such as "Connection refused (os error 111)".
             let mut cause: &dyn std::error::Error = error;
             while let Some(source) = cause.source() {
                 cause = source;
@@ -344,7 +342,7 @@ impl Failed {
     }
 }
 
-/// The whole URL of a request to `address`, with every segment percent-encoded.
+/// The complete URL of a request to `address`, with every segment percent-encoded.
 fn url_of(call: &Call, address: &Url) -> Result<Url, ClientError> {
     let mut url = address.clone();
     if let Some(public) = &call.public {
@@ -376,7 +374,7 @@ async fn file_body(path: &Path, offset: u64) -> Result<(u64, reqwest::Body), Cli
     };
     let (length, file) =
         open.await.map_err(|e| ClientError::Local(format!("cannot read {}: {e}", path.display())))?;
-    // Never more than announced, even if the file grows in the meantime.
+    // Send no more than announced, even if the file grows in the meantime.
     let pieces = futures_util::stream::try_unfold(file.take(length), |mut file| async move {
         let mut piece = bytes::BytesMut::with_capacity(512 * 1024);
         let read = file.read_buf(&mut piece).await?;

@@ -20,19 +20,19 @@ use swarm_common::{
     },
 };
 
-/// Time limit until a stream begins.
+/// Time limit for the response headers of a stream.
 const HEAD: Duration = Duration::from_secs(30);
-/// Verifying the digest of every artifact takes long.
+/// Time limit of an audit, which verifies the digest of every artifact.
 const AUDIT: Duration = Duration::from_secs(3600);
 
-/// Which packages to list; `None` matches all.
+/// Which packages to list. `None` matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackageFilter {
-    /// In this run.
+    /// Only packages of this run.
     pub run: Option<RunId>,
-    /// In this state.
+    /// Only packages in this state.
     pub state: Option<PackageState>,
-    /// With this text in their title.
+    /// Only packages with this text in their title.
     pub name: Option<String>,
 }
 
@@ -81,8 +81,8 @@ impl Client {
         self.json(Call::get(&["packages", &package.to_string()])).await
     }
 
-    /// The log of a package's latest attempt or of the given one: up to its present end or, if
-    /// followed, until the attempt ends.
+    /// The log of a package's latest attempt, or of the given one: up to its current end or, with `follow`,
+    /// until the attempt ends.
     ///
     /// # Errors
     /// See [`ClientError`]; refused if there is no log yet.
@@ -95,7 +95,7 @@ impl Client {
         self.log(Call::get(&["packages", &package.to_string(), "log"]), attempt, follow).await
     }
 
-    /// The log of a run's plan job, as [`Self::package_log`].
+    /// The log of a run's plan, like [`Self::package_log`].
     ///
     /// # Errors
     /// See [`ClientError`]; refused if there is no log yet.
@@ -130,7 +130,7 @@ impl Client {
         self.json(Call::get(&["why", query]).query("profile", profile)).await
     }
 
-    /// All known attempts at a package, also of forgotten runs; the newest is the first. The query is a
+    /// All known attempts at a package, including those of forgotten runs, newest first. The query is a
     /// package id, a name, `category/name` or `category/name-version`.
     ///
     /// # Errors
@@ -163,7 +163,7 @@ impl Client {
         self.json(Call::get(&["profiles", name.as_str()])).await
     }
 
-    /// The stable channels of all profiles.
+    /// The channels of all profiles.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -171,7 +171,7 @@ impl Client {
         self.json(Call::get(&["channels"])).await
     }
 
-    /// The stable channel of a profile.
+    /// The channels of a profile.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -179,7 +179,7 @@ impl Client {
         self.json(Call::get(&["channels", profile.as_str()])).await
     }
 
-    /// What a kept generation of a profile's channel contains.
+    /// The content of a kept generation of a profile's channels.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -231,7 +231,7 @@ impl Client {
         self.json(Call::get(&["audit"]).wait(Wait::Whole(AUDIT))).await
     }
 
-    /// The public key of the package signatures.
+    /// The public keys of the package signatures.
     ///
     /// # Errors
     /// See [`ClientError`]; refused if signing is off.

@@ -1,5 +1,5 @@
-//! What the programs of Build Swarm share at run time: configuration, log, supervisor, locked files,
-//! manual pages, and the version that they are.
+//! What the programs of Build Swarm share at run time: configuration, log, supervisor, locked files, manual
+//! pages, and their version.
 
 pub mod config;
 pub mod locked;

@@ -1,22 +1,21 @@
-//! A file with an exclusive lock, which is released when the value is dropped.
+//! A file with an exclusive lock that is released when the value is dropped.
 //!
-//! Closing the file is not enough: a process that another thread is starting has a copy of every
-//! descriptor until it executes its program, and the lock lasts as long as any copy of it is open.
+//! Closing the file is not enough: a process that another thread is starting has a copy of every descriptor
+//! until it executes its program, and the lock lasts as long as any copy is open.
 
 use std::{
     fs::{File, TryLockError},
     ops::{Deref, DerefMut},
 };
 
-/// A locked file.
 #[derive(Debug)]
 pub struct LockedFile(File);
 
 impl LockedFile {
-    /// Locks a file. The kernel releases the lock if the process ends first.
+    /// Locks a file. The kernel releases the lock if the process ends without dropping the value.
     ///
     /// # Errors
-    /// It is locked already, or the file system does not support locks.
+    /// The file is already locked, or its file system does not support locks.
     pub fn try_lock(file: File) -> Result<Self, TryLockError> {
         file.try_lock()?;
         Ok(Self(file))

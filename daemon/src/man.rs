@@ -1,10 +1,10 @@
-//! Manual pages of configuration files (section 5), made from their commented examples. Those of the
+//! Manual pages of configuration files (section 5), made from their commented examples. The pages of the
 //! programs are made from their command lines.
 
 use std::fmt::Write as _;
 
-/// The page `name`(5) of a configuration file that is installed at `path`. `about` says in a few words
-/// what it configures, and `example` is the file with every setting and its comments.
+/// The page `name`(5) of a configuration file that is installed at `path`. `about` describes in a few words
+/// what the file configures, and `example` is the file with every setting and its comments.
 #[must_use]
 pub fn config_page(name: &str, about: &str, path: &str, example: &str) -> String {
     let mut page = String::new();
@@ -19,7 +19,7 @@ pub fn config_page(name: &str, about: &str, path: &str, example: &str) -> String
         escape(path),
     );
     for line in example.lines() {
-        // A line that begins with a full stop or an apostrophe would be a request.
+        // roff reads a line that begins with a full stop or an apostrophe as a request.
         let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
         let _ = writeln!(page, "{guard}{}", escape(line));
     }
@@ -27,7 +27,7 @@ pub fn config_page(name: &str, about: &str, path: &str, example: &str) -> String
     page
 }
 
-/// Text as roff reads it literally (groff(7), "Escape sequences").
+/// Escapes text so that roff reads it literally (groff(7), "Escape sequences").
 fn escape(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-")
 }

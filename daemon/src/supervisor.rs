@@ -1,5 +1,5 @@
-//! Notifications to the service manager, following sd_notify(3): readiness, watchdog, status, and
-//! stopping with a time extension.
+//! Notifications to the service manager, following sd_notify(3): readiness, watchdog, status, and stopping
+//! with a time extension.
 //!
 //! Without `NOTIFY_SOCKET`, as under OpenRC, all functions do nothing. Call [`Supervisor::alive`]
 //! from the loop that does the work and never from a timer, because a timer keeps running while the
@@ -22,7 +22,7 @@ use std::{
 /// Pings per watchdog period: one may be late and one lost.
 const PINGS: u32 = 3;
 
-/// The service manager, if there is one that listens.
+/// The connection to the service manager, if one listens.
 #[derive(Debug)]
 pub struct Supervisor {
     socket: Option<(UnixDatagram, SocketAddr)>,
@@ -31,8 +31,8 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// The service manager from the environment: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and
-    /// `WATCHDOG_PID` of sd_notify(3) and sd_watchdog_enabled(3).
+    /// Connects according to the environment: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` of
+    /// sd_notify(3) and sd_watchdog_enabled(3).
     #[must_use]
     pub fn from_environment() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|name| match open(name) {
@@ -63,7 +63,7 @@ impl Supervisor {
         self.send(&format!("STOPPING=1\nSTATUS={}\n", line(status)));
     }
 
-    /// Extends the stop timeout to this long from now, regardless of the configured timeout.
+    /// Extends the stop timeout until `by` from now, regardless of the configured timeout.
     pub fn extend(&self, by: Duration) {
         self.send(&format!("EXTEND_TIMEOUT_USEC={}\n", by.as_micros()));
     }
@@ -72,15 +72,14 @@ impl Supervisor {
     pub fn alive(&self) {
         let Some(every) = self.ping_every() else { return };
         let mut last = self.last_ping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Ping a little early, because a loop that returns just before the time would otherwise
-        // skip one.
+        // Ping a little early. Otherwise a loop that returns just before the time would skip one ping.
         if last.is_none_or(|last| last.elapsed() >= every / 2) {
             *last = Some(Instant::now());
             self.send("WATCHDOG=1\n");
         }
     }
 
-    /// How often [`Supervisor::alive`] must be called; `None` without a watchdog.
+    /// How often [`Supervisor::alive`] must be called. `None` without a watchdog.
     #[must_use]
     pub fn ping_every(&self) -> Option<Duration> {
         self.watchdog.map(|time| time / PINGS)

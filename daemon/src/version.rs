@@ -2,10 +2,10 @@
 
 use swarm_common::wire::version::Version;
 
-/// The version, with the commit that it was built from if that is known: `0.1.0+0fd4f4d12ab3`.
+/// The version with the commit that it was built from, if known: `0.1.0+0fd4f4d12ab3`.
 pub const VERSION: &str = env!("SWARM_VERSION");
 
-/// That of this program.
+/// The version of this program.
 #[must_use]
 pub fn own() -> Version {
     let commit = option_env!("SWARM_BUILT_FROM").map(str::to_owned);

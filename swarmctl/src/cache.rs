@@ -1,4 +1,4 @@
-//! Reads the Nix cache of a profile: the system that each host can install, and what it consists of.
+//! Reads the Nix cache of a profile: the system that each host can install, and the closure of that system.
 
 use crate::failure::Failure;
 use std::collections::BTreeMap;
@@ -17,12 +17,12 @@ use swarm_formats::{
 };
 use tokio::task::JoinSet;
 
-/// Number of requests at a time.
+/// Number of concurrent requests.
 const REQUESTS: usize = 16;
-/// Maximum number of paths of a system. A desktop has some 3,000.
+/// The maximum number of paths in the closure of a system. A desktop has some 3,000.
 const MAX_PATHS: usize = 200_000;
 
-/// The cache of a channel of a profile.
+/// The Nix cache of one channel of a profile.
 pub struct Cache {
     client: Client,
     channel: ChannelName,
@@ -31,20 +31,20 @@ pub struct Cache {
     pub profile: ProfileView,
 }
 
-/// What a system consists of.
+/// The closure of a system.
 #[derive(Debug, Default)]
 pub struct Closure {
-    /// Its paths with their sizes in bytes. A path without a size comes from another cache.
+    /// The store paths with their sizes in bytes. A path without a size comes from another cache.
     pub paths: BTreeMap<StorePath, Option<u64>>,
 }
 
 impl Closure {
-    /// The size of all paths that are in the cache, in bytes.
+    /// The size of all paths that this cache has, in bytes.
     pub fn size(&self) -> u64 {
         self.paths.values().flatten().sum()
     }
 
-    /// Number of paths that come from other caches. What they need in turn is not known.
+    /// Number of paths that come from other caches. Their own references are not followed.
     pub fn unknown(&self) -> usize {
         self.paths.values().filter(|size| size.is_none()).count()
     }
@@ -67,7 +67,7 @@ impl Cache {
         Ok(Self { client, channel, root, profile })
     }
 
-    /// Where something is, within a sentence about the profile: nothing for its stable channel.
+    /// Names the channel within a sentence about the profile; empty for the stable channel.
     pub fn within(&self) -> &'static str {
         match self.channel {
             ChannelName::Stable => "",
@@ -75,7 +75,7 @@ impl Cache {
         }
     }
 
-    /// The newest system of a host; `None` if there is none yet.
+    /// The newest system of a host. `None` if there is none yet.
     ///
     /// # Errors
     /// The orchestrator did not answer, or the answer is not valid.
@@ -83,7 +83,7 @@ impl Cache {
         self.pointer(host, &format!("ready/{host}")).await
     }
 
-    /// The newest system of a host in an earlier generation; `None` if the generation is not kept.
+    /// The system of a host in an earlier generation. `None` if the generation is not kept.
     ///
     /// # Errors
     /// The orchestrator did not answer, or the answer is not valid.
@@ -107,7 +107,7 @@ impl Cache {
     /// The lock file that a system was evaluated with.
     ///
     /// # Errors
-    /// It is not there or not the right one, or the orchestrator did not answer.
+    /// The file is missing or has another digest, or the orchestrator did not answer.
     pub async fn lock(&self, digest: Digest) -> Result<String, Failure> {
         let file = format!("{}/lock/{digest}", self.root);
         let bytes = self.client.published(&file).await?;
@@ -131,7 +131,7 @@ impl Cache {
         }
     }
 
-    /// The closure of a path.
+    /// The closure of a store path.
     ///
     /// # Errors
     /// The path is not valid or not in the cache, or the cache has unusable metadata.

@@ -144,7 +144,7 @@ pub fn grammar() -> clap::Command {
     with_examples(Cli::command(), "swarmctl", &[])
 }
 
-/// Adds the examples of its parents that use it to a command without an `after_help`.
+/// Gives a command without an `after_help` those examples of its parents that use it.
 fn with_examples(command: clap::Command, path: &str, above: &[String]) -> clap::Command {
     let text = command.get_after_help().map(ToString::to_string);
     let of_own = |line: &str| {
@@ -154,7 +154,7 @@ fn with_examples(command: clap::Command, path: &str, above: &[String]) -> clap::
     };
     let lines = text.iter().flat_map(|text| text.lines().map(str::to_owned));
     let mut known: Vec<String> = above.iter().cloned().chain(lines).filter(|line| of_own(line)).collect();
-    // The top level explains some examples that a parent repeats: two spaces, then the explanation.
+    // The top level explains some examples that a parent repeats: after two spaces comes the explanation.
     let mut seen = BTreeSet::new();
     known.retain(|line| seen.insert(line.trim_start().split("  ").next().map(str::to_owned)));
     let command = match text {

@@ -1,6 +1,6 @@
-//! The configuration of `swarmctl`: the orchestrators' addresses and the admin token. It is stored
-//! in `$XDG_CONFIG_HOME/swarmctl/config.toml`, readable by its owner only. Options override
-//! environment variables, which override the file.
+//! The configuration of `swarmctl`: the orchestrators' addresses and the admin token. It is stored in
+//! `$XDG_CONFIG_HOME/swarmctl/config.toml`, readable by its owner only. Options override environment
+//! variables, which override the file.
 
 use crate::failure::Failure;
 use clap::{ArgMatches, parser::ValueSource};
@@ -16,26 +16,27 @@ use swarm_common::{
 };
 use swarm_daemon::config::{self, ConfigError, secret};
 
-/// The contents of the file.
+/// The contents of the configuration file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     /// Addresses of the orchestrators, tried in this order.
     #[serde(default)]
     orchestrators: Vec<String>,
-    /// Fingerprints of the orchestrators' certificates.
+    /// Pinned fingerprints of the orchestrators' certificates. Default: none, certificate authorities verify
+    /// them.
     #[serde(default, skip_serializing_if = "no_pins")]
     fingerprint: Pins,
-    /// A file of certificate authorities to trust instead.
+    /// A file of certificate authorities to trust. Default: those that this machine trusts.
     ca: Option<PathBuf>,
-    /// The admin token.
+    /// The admin token. Takes precedence over `token_file`.
     token: Option<String>,
-    /// A file with the admin token, instead of `token`.
+    /// A file with the admin token, relative to the directory of this file.
     token_file: Option<PathBuf>,
 }
 
 impl File {
-    /// Reads the file; empty if it does not exist.
+    /// Reads the file. A missing file counts as empty.
     fn read(path: &Path) -> Result<Self, ConfigError> {
         match path.try_exists() {
             Ok(false) => Ok(Self::default()),
@@ -102,7 +103,7 @@ pub enum Origin {
     Variable(&'static str),
     /// The configuration file.
     File(PathBuf),
-    /// The setting has no value.
+    /// Nothing sets a value.
     Unset,
 }
 
@@ -119,22 +120,18 @@ impl fmt::Display for Origin {
 /// A setting in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// Its name, which is that of the option.
+    /// The name of the option.
     pub name: &'static str,
-    /// Its values, in order. For the token only the place where it is stored.
+    /// The values, in order. For the token, only the place where it is stored.
     pub values: Vec<String>,
-    /// Where they come from.
     pub origin: Origin,
 }
 
 /// The orchestrators to connect to, and the credentials.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// Their addresses.
     pub orchestrators: Vec<Url>,
-    /// How to verify their certificates.
     pub trust: Trust,
-    /// The admin token.
     pub token: Secret,
 }
 
@@ -163,7 +160,7 @@ impl ConnectionArgs {
             })
     }
 
-    /// How to verify certificates, according to the command line and environment.
+    /// How to verify certificates according to the command line and the environment.
     #[must_use]
     pub fn trust(&self) -> Trust {
         Trust { pins: Pins(self.fingerprint.clone()), ca: self.ca.clone() }
@@ -188,7 +185,7 @@ impl ConnectionArgs {
         let shown = |path: &PathBuf| path.display().to_string();
         let urls =
             self.orchestrator.iter().map(|url| url.as_str().trim_end_matches('/').to_owned()).collect();
-        // Another address has another certificate: the file's trust settings apply only to its own
+        // Another address has another certificate, so the file's trust settings apply only to its own
         // addresses.
         let ours = self.orchestrator.is_empty() && self.trust() == Trust::default();
         let (pins, ca) = if ours { (file.fingerprint.0, file.ca) } else { (Vec::new(), None) };

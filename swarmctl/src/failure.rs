@@ -1,5 +1,5 @@
-//! Failures of commands and their exit codes. The codes are part of the interface and documented in
-//! `swarmctl --help`; 69 to 78 are those of sysexits.h.
+//! Failures of commands and their exit codes. The codes are part of the interface and documented in `swarmctl
+//! --help`. 69 to 78 are from sysexits.h.
 
 use serde_json::json;
 use swarm_client::ClientError;
@@ -23,19 +23,16 @@ pub const INTERRUPTED: u8 = 130;
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The request failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The command line is invalid in a way that the parser cannot detect.
     #[error("{0}")]
     Usage(String),
-    /// The command failed.
     #[error("{0}")]
     Failed(String),
-    /// Everything has been printed already; only the exit code remains.
+    /// Everything has been printed already. Only the exit code remains.
     #[error("")]
     Silent(u8),
 }
@@ -45,7 +42,7 @@ impl Failure {
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
-            // Solved by configuring the right fingerprint.
+            // The right fingerprint must be configured.
             Self::Client(e) if e.is_untrusted() => CONFIG,
             Self::Client(ClientError::Unreachable { .. }) => UNREACHABLE,
             Self::Client(e) if e.is_denied() => DENIED,
@@ -57,7 +54,7 @@ impl Failure {
         }
     }
 
-    /// What to do, if the message does not say so.
+    /// Advice that the message itself does not contain, if any.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {

@@ -1,16 +1,16 @@
-//! Waits for an orchestrator that went away while it is being watched. Temporary failures,
-//! including errors from a proxy in front of it, are reported and retried with increasing delays;
-//! permanent ones are returned.
+//! Waits for an orchestrator that went away while it is being watched. Temporary failures, including errors
+//! from a proxy in front of the orchestrator, are reported and retried with increasing delays. Permanent
+//! failures are returned.
 
 use crate::output::text::clean;
 use std::time::{Duration, Instant};
 use swarm_client::ClientError;
 
-/// The longest time that an orchestrator may be away.
+/// The maximum time that an orchestrator may be away.
 const LONGEST: Duration = Duration::from_secs(300);
-/// Delay before the first retry; doubles with each further one.
+/// The delay before the first retry. It doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The longest delay between retries.
+/// The maximum delay between retries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// How long the orchestrator has been away, and what was reported about it.
@@ -22,8 +22,8 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Waits before the next retry. The first retry is silent: a proxy may close an idle
-    /// connection, and a new request then succeeds.
+    /// Waits before the next retry. The first retry is silent: a proxy may have closed an idle connection,
+    /// and a new request then succeeds.
     ///
     /// # Errors
     /// `error`, if it was sent by the orchestrator itself or has lasted for too long.

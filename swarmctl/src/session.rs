@@ -11,18 +11,16 @@ use swarm_common::{
 /// One invocation of swarmctl.
 #[derive(Debug)]
 pub struct Session {
-    /// Options for connecting to an orchestrator.
     pub connection: ConnectionArgs,
-    /// How to print output.
     pub output: Output,
     /// Whether to skip confirmations (`--yes`).
     pub yes: bool,
-    /// Whether to ask nothing (`--no-input`).
+    /// Whether to ask no questions (`--no-input`).
     pub no_input: bool,
 }
 
 impl Session {
-    /// The client, with the admin's token.
+    /// A client with the admin token.
     ///
     /// # Errors
     /// There is no login, or the configuration is invalid.
@@ -30,7 +28,7 @@ impl Session {
         self.connection.connection()?.client()
     }
 
-    /// Makes a change, with an idempotency key of its own, so that it may be sent again.
+    /// Makes a change with a new idempotency key, so that the request can be repeated safely.
     ///
     /// # Errors
     /// The change was refused, or there was no answer.
@@ -70,8 +68,8 @@ impl Session {
         }
     }
 
-    /// Asks for confirmation if anybody can be asked. For what can be done again, at a cost: a script
-    /// that does it need not say `--yes`.
+    /// Asks for confirmation, if anybody can be asked, before something that can be repeated at a cost. A
+    /// script that does it need not pass `--yes`.
     ///
     /// # Errors
     /// The answer was no.

@@ -1,16 +1,15 @@
-//! Differences between two versions of a configuration file, for a reload that reports which
+//! Finds the differences between two versions of a configuration file, so that a reload can report which
 //! settings were applied and which need a restart.
 
 use super::{ConfigError, Renamed, read};
 use std::{collections::BTreeSet, path::Path};
 use toml::{Table, Value};
 
-/// The settings as written in a configuration file.
 #[derive(Debug, Clone, Default)]
 pub struct Written(Table);
 
 impl Written {
-    /// Reads the file. A setting with its old name counts as the new one.
+    /// Reads the file. A setting under its old name counts as the new one.
     ///
     /// # Errors
     /// The file cannot be read or is not valid TOML, or a setting has both names.

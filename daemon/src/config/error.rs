@@ -1,10 +1,9 @@
 //! Errors in configuration files, with messages that say what to do.
 //!
-//! The TOML reader and serde report a byte range and a message. The range becomes
-//! `file:line:column`, the setting with the wrong value is named, and serde's list of expected fields
-//! becomes a suggestion. The message format
-//! (``unknown field `x`, expected one of `a`, `b` ``) is that of `serde::de::Error::unknown_field`;
-//! a message in another format is shown unchanged.
+//! The TOML reader and serde report a byte range and a message. The range becomes `file:line:column`, the
+//! message names the setting with the wrong value, and serde's list of expected fields becomes a suggestion.
+//! The expected format (``unknown field `x`, expected one of `a`, `b` ``) is that of
+//! `serde::de::Error::unknown_field`. A message in another format is shown unchanged.
 
 use std::{
     io,
@@ -16,15 +15,11 @@ use toml::de::{DeTable, DeValue};
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
     #[error("{}: cannot read the file: {source}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// The I/O error.
         source: io::Error,
     },
-    /// The file cannot be written.
     #[error("{}: cannot write the file: {source}", path.display())]
     Unwritable {
         /// The file.
@@ -32,18 +27,14 @@ pub enum ConfigError {
         /// The I/O error.
         source: io::Error,
     },
-    /// The file is far too large for a configuration.
+    /// The file is far too large for a configuration file.
     #[error("{}: {bytes} bytes are too many for a configuration file; check the path", path.display())]
     TooLarge {
-        /// The file.
         path: PathBuf,
-        /// Its size in bytes.
         bytes: u64,
     },
-    /// The file is not UTF-8.
     #[error("{}:{line}: not valid UTF-8; save the file as UTF-8", path.display())]
     NotText {
-        /// The file.
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
@@ -51,7 +42,6 @@ pub enum ConfigError {
     /// A key or value is wrong.
     #[error("{}:{line}:{column}: {what}", path.display())]
     Invalid {
-        /// The file.
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
@@ -63,7 +53,6 @@ pub enum ConfigError {
     /// A secret file is insecure or unusable.
     #[error("{}: {what}", path.display())]
     Secret {
-        /// The file.
         path: PathBuf,
         /// What is wrong and what to do.
         what: String,
@@ -71,8 +60,8 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// The exit code of a program that cannot start for it. A file that cannot be read may be on a
-    /// disk that is not mounted yet, so a restart may help; wrong content needs a person.
+    /// The exit code of a program that cannot start because of this error. A file that cannot be read may be
+    /// on a disk that is not mounted yet, so a restart may help. Wrong content needs a person.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -85,7 +74,6 @@ impl ConfigError {
 }
 
 impl ConfigError {
-    /// Converts the TOML reader's error.
     pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let at = error.span().map_or(0, |span| span.start);
         let what = explain(error.message());
@@ -95,14 +83,14 @@ impl ConfigError {
         }
     }
 
-    /// `what` is wrong at the byte `at` of the file.
+    /// The error for `what` being wrong at byte `at` of the file.
     pub(super) fn at(path: &Path, text: &str, at: usize, what: String) -> Self {
         let (line, column) = position(text, at);
         Self::Invalid { path: path.to_owned(), line, column, what }
     }
 }
 
-/// The setting whose value contains the byte at `at`, such as `` `lease` of `[policy]` ``.
+/// The setting whose value contains byte `at`, such as `` `lease` of `[policy]` ``.
 fn setting(text: &str, at: usize) -> Option<String> {
     let table = DeTable::parse(text).ok()?;
     let mut keys = Vec::new();
@@ -113,7 +101,7 @@ fn setting(text: &str, at: usize) -> Option<String> {
     Some(if keys.is_empty() { format!("`{key}`") } else { format!("`{key}` of `[{}]`", keys.join(".")) })
 }
 
-/// Collects the keys that lead to the value that contains the byte at `at`.
+/// Collects in `keys` the path to the value that contains byte `at`.
 fn descend<'t>(table: &'t DeTable<'_>, at: usize, keys: &mut Vec<&'t str>) -> bool {
     table.iter().any(|(key, value)| {
         keys.push(key.get_ref());
@@ -132,7 +120,7 @@ fn descend<'t>(table: &'t DeTable<'_>, at: usize, keys: &mut Vec<&'t str>) -> bo
     })
 }
 
-/// Line and column of the byte at `at`, both counted from 1.
+/// Line and column of byte `at`, both counted from 1.
 pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -140,7 +128,7 @@ pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
     (line, before[line_start..].chars().count() + 1)
 }
 
-/// Rewords serde's messages about fields; others are returned unchanged.
+/// Rewords serde's messages about unknown fields. Other messages are returned unchanged.
 fn explain(message: &str) -> String {
     let message = message.trim_end();
     if let Some(rest) = message.strip_prefix("missing field ") {
@@ -163,11 +151,10 @@ fn explain(message: &str) -> String {
     }
 }
 
-/// The candidate most similar to `word`, if any is similar enough.
+/// The candidate most similar to `word`. `None` if none is similar enough.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    // Short words may differ in one letter; Jaro-Winkler similarity favours a common prefix in long
-    // ones.
+    // Short words may differ in one letter. Jaro-Winkler similarity favours a common prefix in long words.
     let like = |candidate: &str| {
         let letters = strsim::damerau_levenshtein(word, candidate);
         strsim::jaro_winkler(word, candidate) > 0.8 || (letters == 1 && word.len() > 1)

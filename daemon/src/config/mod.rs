@@ -1,10 +1,8 @@
-//! Reading TOML configuration files. [`load`] parses a file into a type and reports every mistake
-//! with its position and a remedy, [`read`] also old forms of settings; [`Span`] and [`Size`] are
-//! settings with a unit; [`secret`] reads tokens from separate files; [`changes`] reports what a
-//! reload changed.
+//! Reads TOML configuration files. [`load`] parses a file into a type and reports every mistake with its
+//! position and a remedy; [`read`] also accepts old forms of settings. [`Span`] and [`Size`] are settings
+//! with a unit, [`secret`] reads tokens from separate files, and [`changes`] reports what a reload changed.
 //!
-//! No setting is defined here: the types, with `#[serde(deny_unknown_fields)]`, belong to the
-//! programs.
+//! No setting is defined here: the types, with `#[serde(deny_unknown_fields)]`, belong to the programs.
 
 pub mod changes;
 mod error;
@@ -20,7 +18,7 @@ use serde::de::DeserializeOwned;
 use std::{fs, path::Path};
 use toml::de::DeTable;
 
-/// The largest configuration file that is read.
+/// The maximum size of a configuration file, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Reads the configuration file at `path`.
@@ -31,11 +29,11 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     read(path, &[]).map(|(config, _)| config)
 }
 
-/// Reads a configuration file in which settings may have their old names. Also returns those that
-/// have, in the order of the file.
+/// Reads a configuration file whose settings may have their old names. Also returns the settings that do, in
+/// the order of the file.
 ///
 /// # Errors
-/// As [`load`]; or a setting has its old and its new name.
+/// As [`load`], or a setting has both its old and its new name.
 pub fn read<T: DeserializeOwned>(
     path: &Path,
     renamed: &[&[Renamed]],

@@ -1,5 +1,5 @@
-//! Settings that used to be plain numbers with their unit in the name, such as `lease_ms = 60000`.
-//! They are still read, as `lease = "1m"`, and reported so that they can be rewritten.
+//! Old settings: plain numbers with their unit in the name, such as `lease_ms = 60000`. They are still read,
+//! as `lease = "1m"`, and reported so that they can be rewritten.
 
 use super::units::{Size, Span};
 use std::{fmt, ops::Range, path::PathBuf};
@@ -11,37 +11,30 @@ use toml::{
 /// The unit of an old setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Milliseconds.
     Milliseconds,
-    /// Seconds.
     Seconds,
-    /// Days.
     Days,
-    /// Bytes.
     Bytes,
-    /// MiB.
     Mebibytes,
-    /// GiB.
     Gibibytes,
 }
 
 /// An old setting and its replacement.
 #[derive(Debug, Clone, Copy)]
 pub struct Renamed {
-    /// The section of both, such as `builder.nix`; empty for the top of the file.
+    /// The section of both names, such as `builder.nix`; empty for the top level of the file.
     pub section: &'static str,
     /// The old name, for a plain number.
     pub old: &'static str,
     /// The unit of that number.
     pub unit: Unit,
-    /// The new name, for a [`Span`] or a [`Size`].
+    /// The new name, whose value is a [`Span`] or a [`Size`].
     pub new: &'static str,
 }
 
-/// An old setting in a file, for [`Display`](fmt::Display) with what to write instead.
+/// An old setting in a file. [`Display`](fmt::Display) says what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldForm {
-    /// The file.
     pub path: PathBuf,
     /// The line, counted from 1.
     pub line: usize,
@@ -49,7 +42,7 @@ pub struct OldForm {
     pub name: String,
     /// The setting as written.
     pub old: String,
-    /// What to write instead.
+    /// The setting as it should be written.
     pub new: String,
 }
 
@@ -60,7 +53,7 @@ impl fmt::Display for OldForm {
     }
 }
 
-/// A setting that was replaced: where it is, its name with its section, and both forms.
+/// A setting that was replaced: its position, its name with its section, and both forms.
 pub(super) struct Found {
     pub(super) at: usize,
     pub(super) name: String,
@@ -68,7 +61,7 @@ pub(super) struct Found {
     pub(super) new: String,
 }
 
-/// What is wrong with an old setting, and where.
+/// The description and position of a mistake in an old setting.
 pub(super) struct Mistake {
     pub(super) at: Range<usize>,
     pub(super) what: String,
@@ -86,7 +79,7 @@ impl Unit {
         }
     }
 
-    /// The number as a setting of today. A number beyond the most that is possible becomes the most.
+    /// The value of a new setting for this number. A number above the maximum becomes the maximum.
     fn today(self, number: u64) -> String {
         match self {
             Self::Milliseconds => Span::from_millis(number).to_string(),
@@ -98,8 +91,8 @@ impl Unit {
         }
     }
 
-    /// One text for each value, so that "60s" and "1m" do not differ. What cannot be read stays as it
-    /// is.
+    /// The same text for equal values, so that "60s" and "1m" do not differ. An invalid text is returned
+    /// unchanged.
     fn canonical(self, text: &str) -> String {
         let read = match self {
             Self::Milliseconds | Self::Seconds | Self::Days => text.parse::<Span>().map(|v| v.to_string()),

@@ -1,7 +1,7 @@
-//! Secrets in files: an admin token, a drone's credential. A file that others can read is refused,
-//! because an exposed secret has to be replaced, and only a person can do that.
+//! Secrets in files: an admin token, a drone's credential. A file that others can read is refused, because an
+//! exposed secret has to be replaced, which only a person can do.
 //!
-//! A file can also be a credential that systemd passes to the service (`LoadCredential=`), written
+//! The file can also be a credential that systemd passes to the service (`LoadCredential=`), written as
 //! `credential:NAME` in place of a path.
 
 use super::ConfigError;
@@ -13,23 +13,23 @@ use std::{
 };
 use swarm_common::secret::Secret;
 
-/// Environment variable with the directory of the service's systemd credentials.
+/// The environment variable with the directory of the service's systemd credentials.
 const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// Prefix of a path that names such a credential.
+/// The prefix of a path that names a systemd credential.
 const SCHEME: &str = "credential:";
 
 /// Permission bits of group and others, except read access for the group.
 const TOO_OPEN: u32 = 0o037;
 
-/// The path of the systemd credential `name`, if the service has one.
+/// The path of the systemd credential `name`. `None` if the service has no such credential.
 #[must_use]
 pub fn credential(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os(DIRECTORY)?).join(name);
     path.exists().then_some(path)
 }
 
-/// Resolves a path that may name a credential in `directory`.
+/// Resolves a path, which may name a systemd credential in `directory`.
 fn place(path: &Path, directory: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
     let Some(name) = path.to_str().and_then(|path| path.strip_prefix(SCHEME)) else {
         return Ok(path.to_owned());
@@ -45,7 +45,7 @@ fn place(path: &Path, directory: Option<PathBuf>) -> Result<PathBuf, ConfigError
     })
 }
 
-/// Reads a one-line secret from a file. Only its owner and group may have read access, which allows
+/// Reads a one-line secret from a file. Only its owner and group may have read access, which permits
 /// systemd's `LoadCredential=` and a service group.
 ///
 /// # Errors
@@ -73,7 +73,7 @@ pub fn read_private(path: &Path) -> Result<String, ConfigError> {
     let refuse = |what: String| ConfigError::Secret { path: path.to_owned(), what };
     let place = place(path, std::env::var_os(DIRECTORY).map(PathBuf::from))?;
     let file = File::open(place).map_err(unreadable)?;
-    // Check the mode of the opened file, so that it cannot be exchanged in between.
+    // Check the mode of the opened file, so that the file cannot be exchanged in between.
     let meta = file.metadata().map_err(unreadable)?;
     let mode = meta.mode() & 0o7777;
     if meta.is_file() && mode & TOO_OPEN != 0 {

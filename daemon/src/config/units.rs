@@ -1,22 +1,22 @@
-//! Durations and sizes with their units, as configuration files and command lines have them.
+//! Durations and sizes with their units, as in configuration files and on command lines.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{fmt, str::FromStr, time::Duration};
 
-/// The longest duration in milliseconds: 100 years.
+/// The maximum duration in milliseconds: 100 years.
 const LONGEST_MS: u64 = 36_525 * 24 * 3_600_000;
 
-/// The largest size in bytes: 1 EiB.
+/// The maximum size in bytes: 1 EiB.
 const LARGEST: u64 = 1 << 60;
 
-/// The longest text of a value.
+/// The maximum length of a value's text, in characters.
 const LONGEST_TEXT: usize = 64;
 
 /// Units of a duration in milliseconds, largest first.
 const TIMES: [(&str, u64); 5] =
     [("d", 24 * 3_600_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
-/// Units of a size in bytes, largest first. A size is shown in the first one that divides it.
+/// Units of a size in bytes, largest first. A size is shown in the first unit that divides it.
 const SIZES: [(&str, u64); 10] = [
     ("TiB", 1 << 40),
     ("TB", 1_000_000_000_000),
@@ -38,16 +38,16 @@ pub struct Span(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Size(u64);
 
-/// Why a text is not a duration or size.
+/// The error for text that is not a duration or size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// A number without a unit.
+    /// The text is a number without a unit: the text, and a valid example.
     #[error("`{0}` has no unit; write {1}")]
     NoUnit(String, &'static str),
-    /// Not in the form of a value.
+    /// The text has the wrong form: the text, and the expected form.
     #[error("`{0}` is not {1}")]
     Form(String, &'static str),
-    /// More than the most that is possible.
+    /// The value exceeds the maximum: the text, and the maximum.
     #[error("`{0}` is too much; the most is {1}")]
     TooMuch(String, &'static str),
 }
@@ -55,37 +55,36 @@ pub enum UnitError {
 impl Span {
     const FORM: &str = "a duration, such as \"250ms\", \"90s\", \"5m\", \"1h30m\" or \"7d\"";
 
-    /// So many milliseconds. More than 100 years become 100 years.
+    /// A duration in milliseconds. More than 100 years become 100 years.
     #[must_use]
     pub const fn from_millis(ms: u64) -> Self {
         Self(if ms > LONGEST_MS { LONGEST_MS } else { ms })
     }
 
-    /// So many seconds. More than 100 years become 100 years.
+    /// A duration in seconds. More than 100 years become 100 years.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
         Self::from_millis(seconds.saturating_mul(1000))
     }
 
-    /// So many days of 24 hours. More than 100 years become 100 years.
+    /// A duration in days of 24 hours. More than 100 years become 100 years.
     #[must_use]
     pub const fn from_days(days: u64) -> Self {
         Self::from_millis(days.saturating_mul(24 * 3_600_000))
     }
 
-    /// The milliseconds.
     #[must_use]
     pub const fn millis(self) -> u64 {
         self.0
     }
 
-    /// The whole days, rounded up.
+    /// The duration in days, rounded up.
     #[must_use]
     pub const fn days(self) -> u64 {
         self.0.div_ceil(24 * 3_600_000)
     }
 
-    /// As a duration of the standard library.
+    /// The duration as a type of the standard library.
     #[must_use]
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.0)
@@ -102,7 +101,7 @@ impl FromStr for Span {
             Some(false) => return Err(UnitError::NoUnit(excerpt(text), Self::FORM)),
             None => {}
         }
-        // The library also reads ISO 8601, clock times and signs, and is told here what it gets.
+        // jiff also accepts ISO 8601, clock times and signs, so restrict the characters first.
         let simple = |b: u8| b.is_ascii_digit() || b.is_ascii_lowercase() || b == b'.' || b == b' ';
         let begins = text.starts_with(|c: char| c.is_ascii_digit());
         if text.len() > LONGEST_TEXT || !begins || !text.bytes().all(simple) || text.contains("ago") {
@@ -138,25 +137,24 @@ impl fmt::Display for Span {
 impl Size {
     const FORM: &str = "a size, such as \"100KiB\", \"512MiB\", \"4GiB\" or \"10GB\"";
 
-    /// So many bytes. More than 1 EiB become 1 EiB.
+    /// A size in bytes. More than 1 EiB become 1 EiB.
     #[must_use]
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(if bytes > LARGEST { LARGEST } else { bytes })
     }
 
-    /// So many MiB. More than 1 EiB become 1 EiB.
+    /// A size in MiB. More than 1 EiB become 1 EiB.
     #[must_use]
     pub const fn from_mib(mib: u64) -> Self {
         Self::from_bytes(mib.saturating_mul(1 << 20))
     }
 
-    /// So many GiB. More than 1 EiB become 1 EiB.
+    /// A size in GiB. More than 1 EiB become 1 EiB.
     #[must_use]
     pub const fn from_gib(gib: u64) -> Self {
         Self::from_bytes(gib.saturating_mul(1 << 30))
     }
 
-    /// The bytes.
     #[must_use]
     pub const fn bytes(self) -> u64 {
         self.0
@@ -166,8 +164,8 @@ impl Size {
 impl FromStr for Size {
     type Err = UnitError;
 
-    // The libraries for this calculate in floating point and read "4G" as 4000000000 bytes, which to
-    // systemd and in the shell are 4 GiB.
+    // The usual libraries calculate in floating point and read "4G" as 4000000000 bytes, which is 4 GiB for
+    // systemd and in the shell.
     fn from_str(text: &str) -> Result<Self, UnitError> {
         match bare_zero(text) {
             Some(true) => return Ok(Self(0)),
@@ -194,13 +192,13 @@ impl fmt::Display for Size {
     }
 }
 
-/// Whether a text of digits only is zero, which needs no unit; `None` for other texts.
+/// Whether a text of digits only is zero, which needs no unit. `None` for other texts.
 fn bare_zero(text: &str) -> Option<bool> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.bytes().all(|b| b == b'0'))
 }
 
-/// The text for an error, on one line and not too long.
+/// The text for an error message, on one line and not too long.
 fn excerpt(text: &str) -> String {
     let mut shown: String = text.chars().take(LONGEST_TEXT).flat_map(char::escape_debug).collect();
     if text.chars().count() > LONGEST_TEXT {
@@ -209,7 +207,8 @@ fn excerpt(text: &str) -> String {
     shown
 }
 
-/// Reads the text of a value, or the number 0, and refuses other numbers with what to write.
+/// Deserialises the text of a value, or the number 0. Other numbers are refused with a message that says what
+/// to write.
 macro_rules! in_files {
     ($type:ident) => {
         impl Serialize for $type {

@@ -1,10 +1,10 @@
-//! Bounded log files: `NAME.log` is the current one, `NAME.1.log` the previous one, and so on. A
-//! new file begins each day (UTC) and when the current one is full; files beyond the maximum number
-//! or age are removed. A clock that is suddenly days ahead may be wrong, as that of a machine without a
-//! battery at its start: for a day, only the maximum number and size count.
+//! Bounded log files: `NAME.log` is the current one, `NAME.1.log` the previous one, and so on. A new file
+//! begins each day (UTC) and when the current one is full. Files beyond the maximum number or age are
+//! removed. A clock that is suddenly days ahead may be wrong, like that of a machine without a battery after
+//! its start: for a day, only the maximum number and size count.
 //!
-//! tracing-appender's own files are not limited in size or age, so a loop that logs errors could
-//! fill the disk within a day.
+//! The files of tracing-appender are not limited in size or age, so a loop that logs errors could fill the
+//! disk within a day.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,22 +15,21 @@ use std::{
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A clock that is further ahead than this of the time that has passed is in doubt, and so is one
-/// after which nothing was written for so long.
+/// How far the clock may run ahead of the time that has passed before it is in doubt. It is also in doubt if
+/// nothing was written for that long.
 const LEAP: Duration = Duration::from_secs(2 * 24 * 3600);
 
-/// Limits for the files.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// Number of files, including the current one.
+    /// Maximum number of files, including the current one.
     pub(super) files: usize,
-    /// Size of one file in bytes; a single longer line may exceed it.
+    /// Maximum size of one file in bytes. A single longer line may exceed it.
     pub(super) bytes: u64,
-    /// Age in days.
+    /// Maximum age in days.
     pub(super) days: u64,
 }
 
-/// The log files as one writer.
+/// Writes to the log files and rotates them.
 #[derive(Debug)]
 pub(super) struct Files {
     dir: PathBuf,
@@ -40,9 +39,9 @@ pub(super) struct Files {
     written: u64,
     /// Day of the last line, counted from the Unix epoch.
     day: u64,
-    /// When the last line was written, by the machine's clock and by one that nobody sets.
+    /// When the last line was written, by the machine's clock and by the monotonic clock.
     last: (SystemTime, Instant),
-    /// When the machine's clock was last found far ahead.
+    /// When the machine's clock was last found to be far ahead.
     leapt: Option<Instant>,
 }
 
@@ -66,7 +65,7 @@ impl Files {
         })
     }
 
-    /// Whether the machine's clock can be believed.
+    /// Whether the machine's clock can be trusted.
     fn believes(&mut self, now: SystemTime) -> bool {
         let (last, at) = self.last;
         if now.duration_since(last).is_ok_and(|passed| passed > at.elapsed() + LEAP) {
@@ -76,7 +75,8 @@ impl Files {
         self.leapt.is_none_or(|at| at.elapsed() > DAY)
     }
 
-    /// Rotates the files and starts a new one. `believed` tells whether files may be too old.
+    /// Rotates the files and starts a new one. Files are removed for their age only if the clock is
+    /// `believed`.
     fn turn(&mut self, now: SystemTime, believed: bool) -> io::Result<()> {
         let last = self.bounds.files.saturating_sub(1);
         for number in (0..last).rev() {
@@ -92,7 +92,7 @@ impl Files {
         Ok(())
     }
 
-    /// Removes files that are too old or exceed the maximum number.
+    /// Removes files that exceed the maximum number or, if the clock is `believed`, the maximum age.
     fn expire(&self, now: SystemTime, believed: bool) -> io::Result<()> {
         let oldest = now.checked_sub(DAY * u32::try_from(self.bounds.days).unwrap_or(u32::MAX));
         let oldest = oldest.filter(|_| believed);
@@ -181,7 +181,7 @@ mod tests {
         assert!(fs::read_to_string(dir.path().join("d.log")).unwrap().ends_with("line 999\n"));
     }
 
-    /// A directory with files whose last lines are so many days old.
+    /// A directory with log files whose last lines are the given number of days old.
     fn aged(files: &[(&str, u32)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (name, days) in files {
@@ -210,7 +210,7 @@ mod tests {
         files.write_all(b"new\n").unwrap();
         assert_eq!(names(dir.path()), ["d.1.log", "d.log"]);
         assert_eq!(fs::read_to_string(dir.path().join("d.log")).unwrap(), "old\nnew\n");
-        // It is full: only the maximum number counts.
+        // The file is full. Only the maximum number of files counts.
         files.write_all(&[b'x'; 99]).unwrap();
         assert_eq!(names(dir.path()), ["d.1.log", "d.2.log", "d.log"]);
         // After a day of it, the clock is believed.

@@ -1,4 +1,4 @@
-//! Priorities for the systemd journal: `<3>` before a line is the level of syslog, see sd-daemon(3).
+//! Priorities for the systemd journal: `<3>` before a line is a syslog level, see sd-daemon(3).
 
 use std::{env, fmt, fs::File, io, os::fd::AsFd, os::unix::fs::MetadataExt};
 use tracing::{Event, Level, Subscriber};
@@ -10,21 +10,21 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// Whether standard error is connected to the systemd journal: `JOURNAL_STREAM` has its device and
-/// inode, see systemd.exec(5). A child that inherits the variable may have another standard error.
+/// Whether standard error is connected to the systemd journal, whose device and inode are in
+/// `JOURNAL_STREAM`, see systemd.exec(5). A child that inherits the variable may have another standard error.
 pub(super) fn reads_stderr() -> bool {
     let stderr = || File::from(io::stderr().as_fd().try_clone_to_owned().ok()?).metadata().ok();
     env::var("JOURNAL_STREAM")
         .is_ok_and(|stream| stderr().is_some_and(|of| stream == format!("{}:{}", of.dev(), of.ino())))
 }
 
-/// What a message of an error that is printed to standard error begins with.
+/// The prefix of an error message that is printed to standard error.
 #[must_use]
 pub fn error_prefix() -> &'static str {
     if reads_stderr() { "<3>" } else { "" }
 }
 
-/// The usual format, with a priority if the journal reads it.
+/// The usual format, with a priority if the systemd journal reads the lines.
 pub(super) struct Prioritized {
     on: bool,
     format: Format,
@@ -54,7 +54,7 @@ where
     }
 }
 
-/// The level of syslog. `debug` and `trace` are both its lowest.
+/// The syslog level. `debug` and `trace` both map to the lowest.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,

@@ -1,5 +1,5 @@
-//! A daemon's log: to standard error, where the service manager collects it, or to files bounded in
-//! number, size and age. Logging never blocks the work.
+//! A daemon's log: to standard error, where the service manager collects it, or to files bounded in number,
+//! size and age. Logging never blocks the work.
 //!
 //! Only the level can be changed at run time. Lines for the systemd journal have its priorities.
 
@@ -24,7 +24,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// Lines that can be buffered; further lines are dropped instead of blocking the work. The appender
+/// Number of lines that can be buffered. Further lines are dropped instead of blocking the work. The appender
 /// allocates 32 bytes per line at startup, which would be 4 MB for its default of 128,000 lines.
 const WAITING_LINES: usize = 8192;
 
@@ -35,26 +35,26 @@ pub struct LogConfig {
     /// `error`, `warn`, `info`, `debug` or `trace`, optionally per module, such as
     /// `info,swarm_drone=debug`. Default: `info`.
     pub level: String,
-    /// Log to files in this directory instead of standard error. Default: none.
+    /// The directory of log files. Default: none, log to standard error.
     pub dir: Option<PathBuf>,
-    /// How many files are kept, at most one per day. Default: 14.
+    /// The maximum number of files. A new file begins each day and when the current one is full. Default: 14.
     pub files_kept: usize,
-    /// Size after which a new file begins. Default: 16 MiB.
+    /// The size after which a new file begins, at least 4 KiB. Default: 16 MiB.
     pub file_size: Size,
-    /// Age after which a file is removed, rounded up to whole days. Default: 30 days.
+    /// The age after which a file is removed, at least 1 day and rounded up to whole days. Default: 30 days.
     pub max_age: Span,
 }
 
-/// Settings of `[log]` that had another name.
+/// Settings of `[log]` that used to have another name.
 pub const RENAMED: &[Renamed] = &[
     Renamed { section: "log", old: "file_bytes", unit: Unit::Bytes, new: "file_size" },
     Renamed { section: "log", old: "days_kept", unit: Unit::Days, new: "max_age" },
 ];
 
-/// The smallest size of a log file.
+/// The minimum size of a log file.
 const SMALLEST_FILE: Size = Size::from_bytes(4096);
 
-/// The shortest time to keep a log file.
+/// The minimum age at which a log file is removed.
 const SHORTEST_AGE: Span = Span::from_days(1);
 
 impl Default for LogConfig {
@@ -67,21 +67,17 @@ impl Default for LogConfig {
 /// Why logging cannot start or change.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The level is invalid.
     #[error("`level` of `[log]` is `{level}`: {source}; use error, warn, info, debug or trace")]
     Level {
-        /// The configured level.
         level: String,
-        /// The parse error.
         source: ParseError,
     },
-    /// A limit is too small.
+    /// A limit is too small: the name of the setting, and the minimum.
     #[error("`{0}` of `[log]` must be at least {1}")]
     Bound(&'static str, String),
     /// The directory is unusable.
     #[error("`dir` of `[log]`: cannot use {}: {source}", dir.display())]
     Dir {
-        /// The directory.
         dir: PathBuf,
         /// The I/O error.
         source: io::Error,
@@ -130,7 +126,7 @@ pub fn start(name: &str, log: &LogConfig) -> Result<Telemetry, TelemetryError> {
     };
     let format = journald::Prioritized::new(log.dir.is_none() && journald::reads_stderr());
     let layer = fmt::layer().event_format(format).with_writer(writer).with_ansi(colour);
-    // A second installation, as in tests, is refused and the first one remains.
+    // A second installation, as in tests, is refused, and the first one remains.
     let _already = tracing_subscriber::registry().with(level).with(layer).try_init();
     Ok(Telemetry { level: handle, _writer: guard })
 }
@@ -142,8 +138,8 @@ fn open(name: &str, dir: &Path, log: &LogConfig) -> Result<files::Files, Telemet
         .map_err(|source| TelemetryError::Dir { dir: dir.to_owned(), source })
 }
 
-/// The scheduler crate logs its internals at every start; a configured level for it takes
-/// precedence.
+/// The scheduler crate logs its internals at every start, so its level is lowered. A level configured for it
+/// takes precedence.
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{level}"))
         .map_err(|source| TelemetryError::Level { level: level.to_owned(), source })

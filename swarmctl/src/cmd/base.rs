@@ -19,7 +19,8 @@ use swarm_common::{
     wire::base::{BaseFollowing, BaseRequest, BaseView, FollowRequest},
 };
 
-/// The longest description of a base's source that the orchestrator accepts.
+/// The maximum length of the description of a base's source, in characters. The orchestrator refuses longer
+/// ones.
 const LONGEST_SOURCE: usize = 500;
 
 /// Where a base comes from.
@@ -180,7 +181,7 @@ async fn put(
     let bar = progress::packing(session.output.live);
     let moving = bar.clone();
     let source = path.display().to_string().chars().take(LONGEST_SOURCE).collect();
-    // Reading and compressing a whole root would block the client.
+    // Reading and compressing a whole root file system would block the client.
     let made = tokio::task::spawn_blocking(move || {
         let signer = from.key.as_ref().map(|key| image::signer(&path, from.signature.as_deref(), key));
         let signed_by = signer.transpose()?;
@@ -254,7 +255,7 @@ fn show(base: &BaseView, paint: Paint) -> String {
     )
 }
 
-/// Whether a base follows the tree, and how far it has got.
+/// Whether a base follows the ebuild tree, and the progress of the current update.
 fn follows(base: &BaseView) -> String {
     if !base.follow {
         return "no".to_owned();

@@ -1,5 +1,5 @@
-//! `channel`: shows what workstations install from, publishes what waits in staging, returns to an
-//! earlier generation, and follows the runs again.
+//! `channel`: shows what workstations install from, publishes staged generations, returns to an earlier
+//! generation, and lets a channel follow its runs again.
 
 use crate::{
     failure::Failure,
@@ -181,7 +181,7 @@ fn table(generations: &[GenerationView], paint: Paint) -> String {
     table.render(paint)
 }
 
-/// What waits in staging channels, one line for each profile.
+/// The staged generations that wait for promotion, one line for each profile.
 pub(super) fn waiting(staged: &[StagedStatus]) -> String {
     let line = |StagedStatus { profile, generation, run, packages }: &StagedStatus| {
         let promote = Action::Promote { profile: profile.clone() }.command();
@@ -193,7 +193,7 @@ pub(super) fn waiting(staged: &[StagedStatus]) -> String {
     staged.iter().map(line).collect()
 }
 
-/// The packages of a generation.
+/// The packages of a generation, as a table.
 fn packages(contents: &GenerationContents, paint: Paint) -> String {
     let GenerationContents { profile, generation, packages } = contents;
     let made = ago(now(), generation.made_at);
@@ -216,7 +216,7 @@ fn like(generation: &GenerationView) -> String {
     generation.like.map(|like| format!(", with the content of {like}")).unwrap_or_default()
 }
 
-/// What the stable channel follows.
+/// What the stable channel follows, as a sentence.
 fn follows(channel: &ChannelView) -> String {
     match (channel.held, channel.staged, channel.publish) {
         (true, Some(staged), _) => format!("no, held before {}", staged.run),
@@ -233,7 +233,7 @@ fn published(generation: u64) -> String {
     }
 }
 
-/// What a promotion or a rollback has led to.
+/// The result of a promotion or a rollback, as a sentence.
 fn outcome(channel: &ChannelView) -> String {
     let profile = &channel.profile;
     let Some(current) = channel.generations.first() else {

@@ -157,16 +157,15 @@ fn binhost(address: &Url, path: &str) -> String {
     format!("{}/{}", address.as_str().trim_end_matches('/'), path.trim_matches('/'))
 }
 
-/// The address from which a workstation fetches packages. Portage and Nix cannot pin a certificate,
-/// and need not, since every package is signed. So where swarmctl pins one, workstations use plain
-/// HTTP.
+/// The address from which a workstation fetches packages. Portage and Nix cannot pin a certificate, and need
+/// not, since every package is signed. If swarmctl pins a certificate, workstations therefore use plain HTTP.
 async fn reachable(session: &Session, address: &Url, key: &KeyView) -> Result<Url, Failure> {
     if session.connection.connection()?.trust == Trust::default() {
         return Ok(address.clone());
     }
     let plain = parse_address(&format!("http://{}:8100", address.host_str().unwrap_or_default()));
     let plain = plain.map_err(Failure::Failed)?;
-    // The same signing key shows that it is the same swarm.
+    // The same signing key proves that it is the same swarm.
     match Client::new(std::slice::from_ref(&plain), None)?.key().await {
         Ok(there) if there == *key => Ok(plain),
         _ => Err(Failure::Usage(format!(
@@ -190,7 +189,7 @@ fn setup(profile: &Name, sync_uri: &str, channel: ChannelName, key: &KeyView) ->
         return Err(Failure::Failed("the orchestrator's key is not an armored OpenPGP key".to_owned()));
     }
     let name = format!("swarm-{profile}");
-    // A machine that changes to the other channel must not go on with the index of this one.
+    // A machine that switches to the other channel must not reuse the index of this one.
     let cache = if channel.is_stable() { name.clone() } else { format!("{name}-{channel}") };
     if sync_uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(Failure::Failed("the binary package host's address contains white space".to_owned()));
@@ -209,7 +208,7 @@ fn setup(profile: &Name, sync_uri: &str, channel: ChannelName, key: &KeyView) ->
     })
 }
 
-/// Whether a text is exactly one armored public key, with nothing that could end a here-document.
+/// Whether the text is exactly one armored public key, with nothing that could end a here-document.
 fn is_armor(text: &str) -> bool {
     let text = text.trim();
     text.starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----")
@@ -283,7 +282,7 @@ cat >> /etc/portage/make.conf <<'END'
     )
 }
 
-/// Writes the setup below `root`: binrepos.conf entry, key, script and make.conf lines.
+/// Writes the setup below `root`: the binrepos.conf entry, the key, the script and the make.conf lines.
 fn write(setup: &Setup, root: &Path) -> Result<[PathBuf; 4], Failure> {
     let portage = root.join("etc/portage");
     let binrepos = portage.join("binrepos.conf");

@@ -1,5 +1,5 @@
-//! `diff`: what changed in the system of a NixOS machine between two generations, by the names of
-//! packages, as nvd shows it on the machine itself.
+//! `diff`: shows what changed in the system of a NixOS machine between two generations, by package names, as
+//! nvd shows it on the machine itself.
 
 use crate::{
     cache::{Cache, Closure},
@@ -18,7 +18,7 @@ use swarm_common::{
     wire::{nix::NixTarget, ready::Ready},
 };
 
-/// Outputs whose name is at the end of a store path's. A package's default output has no such end.
+/// Output names that can end the name of a store path. The default output has no such suffix.
 const OUTPUTS: [&str; 14] = [
     "bin", "data", "debug", "dev", "devdoc", "dist", "doc", "info", "lib", "man", "modules", "out", "static",
     "terminfo",
@@ -69,7 +69,7 @@ struct System {
     path: String,
     paths: usize,
     bytes: u64,
-    /// Paths that other caches have. What they need in turn is not compared.
+    /// Number of paths that other caches have. Their own references are not compared.
     from_other_caches: usize,
 }
 
@@ -116,7 +116,7 @@ async fn at(cache: &Cache, host: &str, generation: u64) -> Result<Ready, Failure
     })
 }
 
-/// The last system before this one.
+/// The newest earlier system that differs from `newer`.
 async fn before(cache: &Cache, newer: &Ready) -> Result<Ready, Failure> {
     // A system keeps the number of the generation in which it was first published.
     for number in cache.generations().await?.into_iter().filter(|number| *number < newer.generation) {
@@ -143,7 +143,7 @@ fn packages(closure: &Closure) -> Packages {
     all
 }
 
-/// Name and version of a package, without the name of an output.
+/// The name and version of a package. The suffix of an output is removed.
 fn split(name: &str) -> (String, String) {
     let stem = name.rsplit_once('-').filter(|(_, end)| OUTPUTS.contains(end)).map_or(name, |(stem, _)| stem);
     let target = NixTarget {

@@ -171,7 +171,7 @@ async fn token(session: &Session, valid_ms: u64, approved: bool) -> Result<(), F
     Ok(())
 }
 
-/// The lines for a drone's configuration that name the orchestrators, as swarmctl reaches them.
+/// The lines of a drone's configuration that name the orchestrators, with the addresses that swarmctl uses.
 fn drone_lines(connection: &Connection) -> Result<String, Failure> {
     let quoted = |text: &dyn std::fmt::Display| format!("\"{text}\"");
     let addresses: Vec<String> =
@@ -194,7 +194,7 @@ fn drone_lines(connection: &Connection) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Why a drone is in its state, and what healing does about it.
+/// The reason for a drone's state, and what healing does about it.
 fn why(drone: &DroneView) -> String {
     match &drone.healing {
         None => clean(&drone.reason),

@@ -1,5 +1,5 @@
-//! `events`: prints the journal's events, one per line. Stored answers to repeated requests are of
-//! no interest to people and are printed only with `--json`.
+//! `events`: prints the journal's events, one per line. Stored answers to repeated requests do not interest
+//! people and are printed only with `--json`.
 
 use crate::{
     failure::Failure,
@@ -25,7 +25,7 @@ pub struct Args {
     last: u64,
 }
 
-/// Delay before reopening a stream that ended.
+/// Delay before a stream that ended is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Prints events.
@@ -81,7 +81,7 @@ fn render(event: &EventView) -> String {
     format!("{:>6}  {}  {}\n", event.seq, moment(event.at), clean(&words(&event.event)))
 }
 
-/// An event in one line: its kind, what it is about, and the rest as `name=value`.
+/// An event in one line: its kind, its subject, and the rest as `name=value`.
 fn words(facts: &EventFacts) -> String {
     let mut line = facts.kind.to_string();
     let mut add = |name: &str, value: Option<String>| {
@@ -100,7 +100,7 @@ fn words(facts: &EventFacts) -> String {
     add("channel", text(&facts.channel));
     add("generation", text(&facts.generation));
     add("like", text(&facts.like));
-    // Enough to distinguish digests.
+    // The short form is enough to tell digests apart.
     add("snapshot", facts.snapshot.map(|snapshot| snapshot.short()));
     add("class", text(&facts.class));
     add("state", text(&facts.state));

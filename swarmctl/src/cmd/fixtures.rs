@@ -19,7 +19,6 @@ use swarm_common::{
 /// The orchestrator's time in the fixtures.
 pub const NOW: TimeMs = TimeMs(1_795_250_000_000);
 
-/// Parses a name.
 pub fn name(text: &str) -> Name {
     text.parse().unwrap()
 }

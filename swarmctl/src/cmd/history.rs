@@ -1,4 +1,4 @@
-//! `history`: prints the attempts at a package, also those of forgotten runs.
+//! `history`: prints the attempts at a package, including those of forgotten runs.
 
 use crate::{
     failure::Failure,

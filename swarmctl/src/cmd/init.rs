@@ -1,5 +1,5 @@
-//! `init`: logs in with the token that the orchestrator wrote on this machine. Its state directory
-//! also holds the certificate's fingerprint, so nobody has to compare it.
+//! `init`: logs in with the token that the orchestrator wrote on this machine. The state directory also
+//! contains the fingerprint of the certificate, so nobody has to compare it.
 
 use super::login::keep;
 use crate::{failure::Failure, session::Session};
@@ -8,7 +8,7 @@ use swarm_client::{Trust, Url, parse_address};
 use swarm_common::fingerprint::Pins;
 use swarm_daemon::config::secret::read_secret;
 
-/// Default address of an orchestrator on this machine.
+/// The default address of an orchestrator on this machine.
 const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8100";
 
 /// Arguments of `init`.

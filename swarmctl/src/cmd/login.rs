@@ -1,5 +1,5 @@
-//! `login`: logs in with a copied token. A token is tried before it is saved, and is sent only to a
-//! server whose certificate is trusted or was confirmed by the user.
+//! `login`: logs in with a copied token. The token is tried before it is saved, and is sent only to a server
+//! whose certificate is trusted or was confirmed by the user.
 
 use crate::{config::Connection, failure::Failure, session::Session};
 use serde_json::json;

@@ -33,10 +33,9 @@ pub struct Args {
     attempt: Option<AttemptId>,
 }
 
-/// Delay before the next request.
+/// Delay between requests while following a log.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// An object that has logs.
 #[derive(Debug, Clone, Copy)]
 enum Of {
     Package(PackageId),
@@ -65,7 +64,7 @@ struct Attempts {
     live: bool,
     /// Whether there may be further attempts.
     open: bool,
-    /// The state of the object in words, and the command that shows more.
+    /// The state of the object as a phrase.
     state: String,
     look: String,
 }
@@ -134,7 +133,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     }
 }
 
-/// The newest attempt. With `follow`, waits for the first one.
+/// The newest attempt. With `follow`, waits until there is one.
 async fn newest(session: &Session, client: &Client, of: Of, follow: bool) -> Result<AttemptId, Failure> {
     let mut told = false;
     let mut patience = Patience::default();
@@ -176,7 +175,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Prints everything after the bytes already printed, and with `follow` also new output.
+    /// Prints everything after the bytes already printed. With `follow`, also waits for new output.
     async fn read(&mut self, client: &Client, follow: bool) -> Result<(), Failure> {
         let mut log = match self.of {
             Of::Package(package) => client.package_log(package, Some(self.attempt), follow).await?,
@@ -205,7 +204,8 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// With `--json` each piece is one line of JSON, so that programs can follow a log too.
+    /// Prints a piece of the log. With `--json`, each piece is one line of JSON, so that programs can follow
+    /// a log too.
     fn print(&self, text: &str) -> Result<(), Failure> {
         let output = self.session.output;
         match output.json {

@@ -1,6 +1,6 @@
-//! `profile`: manages what is built. Adding a profile pins a configuration bundle and repositories,
-//! or a source for Nix, as a snapshot, uploads it if the orchestrator does not have it, and gives it
-//! a name.
+//! `profile`: manages what is built. Adding a profile makes a snapshot of a configuration bundle and
+//! repositories, or of a source for Nix, uploads it if the orchestrator does not have it, and pins the
+//! profile to it.
 
 mod candidate;
 mod nix;
@@ -203,7 +203,7 @@ async fn known(client: &Client, name: &Name) -> Result<Option<ProfileView>, Fail
     }
 }
 
-/// Pins a profile, or offers it a candidate. Settings not given keep their value in `present`.
+/// Pins a profile, or offers it a candidate. Settings that are not given keep their value in `present`.
 async fn pin(
     session: &Session,
     client: &Client,
@@ -307,7 +307,8 @@ async fn drones_of(client: &Client, name: &Name) -> Result<Vec<DroneView>, Failu
     Ok(client.drones().await?.into_iter().filter(may).collect())
 }
 
-/// Names the drones that are no Gentoo, for a profile that is built in the drones' own systems.
+/// A note that names the drones that do not run Gentoo, for a profile that is built in the drones' own
+/// systems.
 fn without_packages(drones: &[DroneView]) -> Option<String> {
     let foreign = drones.iter().filter(|drone| drone.facts.has_packages == Some(false));
     let names: Vec<&str> = foreign.map(|drone| drone.name.as_str()).collect();

@@ -67,8 +67,8 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     }
 }
 
-/// The quarantined packages of each profile's newest run, after the user has confirmed that all of them
-/// are to be retried. Those of earlier runs cannot be.
+/// The quarantined packages of each profile's newest run, after the user has confirmed that all of them are
+/// to be retried. Packages of earlier runs cannot be retried.
 async fn everything(session: &Session, client: &Client) -> Result<Vec<PackageId>, Failure> {
     let filter = PackageFilter { state: Some(PackageState::Quarantined), ..PackageFilter::default() };
     let mut newest = BTreeMap::new();
@@ -84,7 +84,7 @@ async fn everything(session: &Session, client: &Client) -> Result<Vec<PackageId>
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
-/// The states of packages after a change.
+/// The states of packages after a change, one line each.
 pub(super) fn told(packages: &[PackageView]) -> String {
     packages
         .iter()

@@ -35,7 +35,6 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     })
 }
 
-/// A table of packages.
 pub(super) fn render(rows: &[PackageRow], paint: Paint) -> String {
     let mut table = Table::new(&["ID", "RUN", "PACKAGE", "STATE", "TRIES", "WHY"]);
     for row in rows {

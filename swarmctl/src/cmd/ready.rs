@@ -1,5 +1,4 @@
-//! `ready`: the systems that the NixOS machines of a profile can switch to without building
-//! anything.
+//! `ready`: shows the systems that the NixOS machines of a profile can switch to without building anything.
 
 use crate::{
     cache::Cache,
@@ -45,7 +44,6 @@ pub struct Args {
     push_lock: Option<PathBuf>,
 }
 
-/// Shows what is ready.
 ///
 /// # Errors
 /// The host has no system yet, the profile is not one of Nix, or the orchestrator did not answer.
@@ -75,7 +73,6 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     })
 }
 
-/// Pushes a lock file.
 async fn push(session: &Session, to: PathBuf, ready: Ready, lock: String) -> Result<(), Failure> {
     let pushing = tokio::task::spawn_blocking(move || push_lock(&to, &ready, &lock));
     let pushed =
@@ -90,7 +87,7 @@ async fn push(session: &Session, to: PathBuf, ready: Ready, lock: String) -> Res
     })
 }
 
-/// The failure that a host has no system yet.
+/// The failure for a host that has no system yet.
 pub(super) fn none(cache: &Cache, host: &str) -> Failure {
     let (profile, within) = (&cache.profile.name, cache.within());
     Failure::Failed(format!(

@@ -3,7 +3,7 @@
 use crate::{failure::Failure, output::text::clean, session::Session};
 use swarm_common::wire::admin::{RebuildReply, RebuildRequest};
 
-/// Number of packages listed by name.
+/// The maximum number of packages that are listed by name.
 const LISTED: usize = 20;
 
 /// Arguments of `rebuild`.

@@ -15,7 +15,7 @@ use swarm_common::{
     wire::calendar::{DueView, ScheduleRequest, ScheduleView},
 };
 
-/// Delay after which the start of a due run is reported as late, in milliseconds.
+/// How late the start of a due run must be to be reported, in milliseconds.
 const LATE_MS: u64 = 60_000;
 
 /// Verbs of `schedule`.
@@ -84,7 +84,6 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     }
 }
 
-/// The name of this machine's time zone.
 fn local_zone() -> Result<String, Failure> {
     let zone = TimeZone::system();
     zone.iana_name().map(str::to_owned).ok_or_else(|| {
@@ -122,7 +121,7 @@ fn list(schedules: &[ScheduleView], now: TimeMs, paint: Paint) -> String {
     table.render(paint)
 }
 
-/// The outcome of a due time.
+/// The outcome of a due time, as a cell.
 fn became(last: &DueView, now: TimeMs) -> Cell {
     let late = last.at.since(last.due);
     let late = if late > LATE_MS { format!(", {} late", span(late)) } else { String::new() };

@@ -18,14 +18,13 @@ use swarm_common::{
     },
 };
 
-/// The most drones listed; the others are summarised, so that everything fits on one screen.
+/// The maximum number of drones listed. The others are summarised, so that everything fits on one screen.
 const MAX_DRONES: usize = 12;
-/// The most tasks listed per drone; the others are counted.
+/// The maximum number of tasks listed per drone. The others are counted.
 const MAX_WORKS: usize = 8;
-/// The most concerns listed; the others are counted.
+/// The maximum number of concerns listed. The others are counted.
 const MAX_CONCERNS: usize = 6;
-/// The longest normal interval between a drone's heartbeats, in milliseconds; `heartbeat` is at
-/// most 30 s.
+/// The maximum normal interval between a drone's heartbeats, in milliseconds: `heartbeat` is at most 30 s.
 const QUIET_MS: u64 = 35_000;
 
 /// Shows the status.
@@ -107,7 +106,7 @@ fn render(status: &StatusView, address: &str, paint: Paint) -> String {
     out
 }
 
-/// Connections rejected because a limit was reached, if any.
+/// A line about connections that were rejected because a limit was reached. Empty if there were none.
 fn turned_away(status: &StatusView) -> String {
     let rows = status.connections.iter().filter(|row| row.turned_away > 0);
     let parts: Vec<String> = rows.map(|row| format!("{} of {}s", row.turned_away, row.of)).collect();
@@ -155,7 +154,6 @@ fn drones(status: &StatusView, paint: Paint) -> String {
     out
 }
 
-/// The state of each base, one per line.
 /// The next scheduled run, and how many other schedules there are.
 fn upcoming(status: &StatusView) -> String {
     let Some(UpcomingRun { profile, due }) = status.upcoming.first() else { return String::new() };
@@ -180,8 +178,8 @@ fn bases(status: &StatusView) -> String {
     status.bases.iter().map(line).collect()
 }
 
-/// What a drone is working on, or why not; also that it has missed heartbeats, before it counts as
-/// offline.
+/// What a drone is working on, or why it is not working. Also notes missed heartbeats before the drone counts
+/// as offline.
 fn does(status: &StatusView, drone: &DroneView) -> String {
     let doing = doing(status, drone);
     let quiet = match drone.last_seen {
@@ -212,7 +210,7 @@ fn work(status: &StatusView, work: &WorkView) -> String {
     format!("{}: {} for {}", clean(&work.title), work.phase, span(status.now.since(work.since)))
 }
 
-/// The other tasks and the idle slots of a drone that is working.
+/// The other tasks and the idle slots of a working drone.
 fn other_slots(status: &StatusView, drone: &DroneView) -> Vec<String> {
     let Some((_, rest)) = drone.working_on.split_first() else { return Vec::new() };
     let most = if status.drones.len() > MAX_DRONES { 0 } else { MAX_WORKS - 1 };
@@ -266,7 +264,7 @@ fn passes(status: &StatusView, paint: Paint) -> String {
     table.render(paint)
 }
 
-/// `12 of 40, 3 quarantined`.
+/// The progress of a run, such as `12 of 40, 3 quarantined`.
 pub(super) fn progress(run: &RunView) -> String {
     let total: u64 = run.counts.values().sum();
     let of = |state| run.counts.get(&state).copied().unwrap_or(0);

@@ -79,7 +79,7 @@ fn render(why: &WhyView, paint: Paint) -> String {
     out
 }
 
-/// Who built it, when, from what and at what cost.
+/// Which drone built a package, when, from what and at what cost.
 fn built(build: &BuildView) -> String {
     let BuildView { drone_name, attempt, run, profile, .. } = build;
     let at = moment(build.received_at);
@@ -106,7 +106,7 @@ fn built(build: &BuildView) -> String {
     out
 }
 
-/// The lines that do not repeat the heading. An older orchestrator does not mark them.
+/// The lines that do not repeat the heading. Older orchestrators do not mark such lines.
 fn below_heading(why: &WhyView) -> impl Iterator<Item = &str> {
     let told = why.story.iter().filter(|line| line.about != WhyTopic::State);
     let old = why.lines.iter().filter(|_| why.story.is_empty());

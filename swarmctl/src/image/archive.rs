@@ -1,5 +1,5 @@
-//! The contents of an archived root file system. The archive is decompressed once into a temporary
-//! file, from which files are read in the order of the image; only paths are held in memory.
+//! The contents of an archived root file system. The archive is decompressed once into a temporary file, from
+//! which files are read in the order of the image. Only paths are held in memory.
 
 use crate::failure::Failure;
 use std::{
@@ -26,7 +26,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     (".tbz2", "bzip2"),
 ];
 
-/// Adds the contents of an archive. Returns notes for the user.
+/// Adds the contents of an archive to an image. Returns notes for the user.
 pub(super) fn add(contents: &mut ImageContents, from: &Path) -> Result<Vec<String>, Failure> {
     let failed = |what: &str| {
         let from = from.display().to_string();
@@ -49,7 +49,7 @@ pub(super) fn add(contents: &mut ImageContents, from: &Path) -> Result<Vec<Strin
         };
         let path = clean(&entry.path);
         let added = match entry.kind {
-            // The root directory itself.
+            // This is the root directory itself.
             EntryKind::Directory if path.is_empty() => Ok(()),
             EntryKind::Directory => contents.add_dir(path, attributes),
             EntryKind::File => {

@@ -18,20 +18,18 @@ use swarm_common::digest::Digest;
 use swarm_formats::image::{self, ImageContents, ImageError, ImageSummary};
 use tempfile::NamedTempFile;
 
-/// A new image.
 #[derive(Debug)]
 pub struct Made {
-    /// Digest of the image, which is its name.
+    /// Digest of the image, which serves as its name.
     pub digest: Digest,
-    /// Summary of its contents.
     pub summary: ImageSummary,
-    /// The compressed archive; removed when dropped.
+    /// The compressed archive. The file is removed when dropped.
     pub archive: NamedTempFile,
     /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// Makes an image. `progress` gets the total number of entries and the number done.
+/// Makes an image. `progress` is called with the total number of entries and the number done.
 ///
 /// # Errors
 /// The source cannot be read, or is not a root file system.

@@ -1,6 +1,5 @@
-//! Verifies the signature of a base's source. It covers the published file, which the orchestrator
-//! never sees, so it is verified here, by GnuPG with only the given key and none of this machine's
-//! keys.
+//! Verifies the signature of a base's source. The orchestrator never sees the signed file, so it is verified
+//! here, by GnuPG with only the given key and none of this machine's keys.
 
 use crate::failure::Failure;
 use std::{
@@ -58,7 +57,7 @@ pub fn signer(file: &Path, signature: Option<&Path>, key: &Path) -> Result<Strin
     }
 }
 
-/// Runs GnuPG with its own home directory. Returns its status lines, or its error messages.
+/// Runs GnuPG with a home directory of its own. Returns its status lines, or its error messages.
 fn gpg(home: &Path, args: &[&OsStr]) -> Result<String, String> {
     let run = Command::new("gpg")
         .arg("--homedir")

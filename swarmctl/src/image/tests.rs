@@ -1,4 +1,4 @@
-//! From an archive to an image, and the signature of the archive.
+//! Making an image from an archive, and verifying the archive's signature.
 
 use super::*;
 use std::{fs, os::unix::fs::symlink, process::Command};

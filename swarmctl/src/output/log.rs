@@ -7,10 +7,10 @@ use super::text::push_clean;
 /// Cleans a log chunk by chunk.
 #[derive(Debug, Default)]
 pub struct LogCleaner {
-    /// The beginning of an incomplete character.
+    /// The first bytes of an incomplete character.
     cut: Vec<u8>,
     escape: Escape,
-    /// The last character was a carriage return, which is dropped before a newline.
+    /// Whether the last character was a carriage return, which is dropped before a newline.
     returned: bool,
 }
 
@@ -23,7 +23,7 @@ enum Escape {
     Begun(String),
 }
 
-/// The longest colour sequence accepted.
+/// The maximum length of a colour sequence, in characters.
 const MAX_ESCAPE: usize = 32;
 
 impl LogCleaner {
@@ -47,7 +47,7 @@ impl LogCleaner {
         out
     }
 
-    /// Returns the rest at the end of the log.
+    /// Ends the log. Returns what was held back.
     pub fn finish(mut self) -> String {
         let mut out = String::new();
         self.give_up(&mut out);
@@ -73,7 +73,7 @@ impl LogCleaner {
             self.give_up(out);
         }
         if std::mem::take(&mut self.returned) && c != '\n' {
-            // Progress meters rewrite their line; here each state gets its own line.
+            // Progress meters rewrite their line. Here each state gets its own line.
             out.push('\n');
         }
         match c {
@@ -84,7 +84,7 @@ impl LogCleaner {
         }
     }
 
-    /// The sequence is not a colour: print it visibly.
+    /// Prints the sequence visibly, because it is not a colour.
     fn give_up(&mut self, out: &mut String) {
         if let Escape::Begun(sequence) = std::mem::take(&mut self.escape) {
             for c in sequence.chars() {
@@ -94,7 +94,7 @@ impl LogCleaner {
     }
 }
 
-/// Whether an incomplete character may be completed by more bytes.
+/// Whether more bytes could complete an incomplete character.
 fn could_go_on(bytes: &[u8]) -> bool {
     bytes.len() < 4 && std::str::from_utf8(bytes).is_err_and(|e| e.error_len().is_none())
 }

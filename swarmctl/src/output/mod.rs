@@ -30,7 +30,7 @@ pub enum ColorChoice {
 /// How output is formatted.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
-    /// Print JSON instead of text.
+    /// Whether to print JSON instead of text.
     pub json: bool,
     /// Colours for stdout.
     pub paint: Paint,
@@ -54,7 +54,7 @@ impl Output {
         Self { json, paint, live: io::stderr().is_terminal() && !dumb && !json }
     }
 
-    /// Prints text or, with `--json`, the value.
+    /// Prints text or, with `--json`, the value as JSON.
     ///
     /// # Errors
     /// Writing to stdout failed.
@@ -87,7 +87,7 @@ impl Output {
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| match e.kind() {
-            // `head` and `grep -q` have read enough, which is not a failure.
+            // `head` and `grep -q` have read enough. That is not a failure.
             io::ErrorKind::BrokenPipe => Failure::Silent(0),
             _ => Failure::Failed(format!("cannot write to stdout: {e}")),
         })
@@ -95,12 +95,12 @@ impl Output {
 
     /// Prints a message to stderr.
     pub fn say(&self, text: &str) {
-        // If stderr is closed there is no way to report it.
+        // There is no way to report that stderr is closed.
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 }
 
-/// The meaning of a piece of text, shown as a colour. The words alone convey it as well.
+/// The meaning of a piece of text, shown as a colour. The text alone conveys it as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tone {
     /// No special meaning.
@@ -120,11 +120,11 @@ pub enum Tone {
     Bad,
 }
 
-/// Fits text to where it is printed: colours it, if enabled, and knows the terminal's width.
+/// Adapts text to its destination: colours it, if enabled, and knows the terminal's width.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint {
     on: bool,
-    /// Columns of the terminal; `None` if stdout is none.
+    /// Columns of the terminal. `None` if stdout is not a terminal.
     width: Option<usize>,
 }
 
@@ -135,13 +135,13 @@ impl Paint {
         Self { on, width: None }
     }
 
-    /// Limits tables to a terminal's columns.
+    /// Limits tables to the columns of a terminal.
     #[must_use]
     pub fn within(self, width: Option<usize>) -> Self {
         Self { width, ..self }
     }
 
-    /// `text` in the colour of a tone.
+    /// Colours `text` with a tone.
     #[must_use]
     pub fn tone(self, tone: Tone, text: &str) -> String {
         let code = match tone {

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
-/// A bar with this indicatif template; a hidden one unless `live`.
+/// A bar with this indicatif template. It is hidden unless `live`.
 #[must_use]
 pub fn bar(live: bool, template: &str) -> ProgressBar {
     if !live {
@@ -16,7 +16,7 @@ pub fn bar(live: bool, template: &str) -> ProgressBar {
     bar
 }
 
-/// A bar for packing files. It moves even where a large file takes long.
+/// A bar for packing files. It keeps moving while a large file is packed.
 #[must_use]
 pub fn packing(live: bool) -> ProgressBar {
     let bar = bar(live, "packing {bar:30.cyan} {pos}/{len} done in {eta}");

@@ -1,17 +1,15 @@
-//! Tables: aligned columns without lines, easy to read on a terminal and to process with `awk`.
-//! Widths are computed without colours. On a terminal, a table is no wider than the terminal: the
-//! widest columns are cut with an ellipsis.
+//! Tables: aligned columns without lines, easy to read on a terminal and to process with `awk`. Widths are
+//! computed without colours. On a terminal, a table is not wider than the terminal: the widest columns are
+//! cut with an ellipsis.
 
 use super::{Paint, Tone};
 use std::borrow::Cow;
 
-/// Space between columns.
 const GAP: &str = "  ";
 
-/// No column is cut to less, however narrow the terminal is.
+/// The minimum width to which a column is cut, however narrow the terminal is.
 const LEAST: usize = 8;
 
-/// A table under construction.
 #[derive(Debug, Default)]
 pub struct Table {
     heads: Vec<&'static str>,
@@ -27,7 +25,6 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A cell with a tone.
     pub fn toned(tone: Tone, text: impl ToString) -> Self {
         Self { text: text.to_string(), tone }
     }
@@ -46,17 +43,14 @@ impl From<&str> for Cell {
 }
 
 impl Table {
-    /// A table with these headings.
     pub fn new(heads: &[&'static str]) -> Self {
         Self { heads: heads.to_vec(), ..Self::default() }
     }
 
-    /// Indents every row.
     pub fn indented(self, indent: &'static str) -> Self {
         Self { indent, ..self }
     }
 
-    /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         self.rows.push(cells.into_iter().collect());
     }
@@ -95,7 +89,7 @@ impl Table {
     }
 }
 
-/// Narrows the widest columns until all have `room` together, or none is wider than [`LEAST`].
+/// Narrows the widest columns until all together fit into `room`, or none is wider than [`LEAST`].
 fn fit(widths: &mut [usize], room: usize) {
     while widths.iter().sum::<usize>() > room {
         match widths.iter_mut().max().filter(|widest| **widest > LEAST) {

@@ -3,7 +3,7 @@
 use jiff::{Timestamp, tz::TimeZone};
 use swarm_common::time::TimeMs;
 
-/// Makes text from a drone, a build or a resolver safe for one line on a terminal: control
+/// Makes text from a drone, a build or a resolver safe to print as one line on a terminal: control
 /// characters, which could move the cursor or hide what follows, become visible.
 #[must_use]
 pub fn clean(text: &str) -> String {
@@ -14,14 +14,14 @@ pub fn clean(text: &str) -> String {
     out
 }
 
-/// The same for text of several lines.
+/// Like [`clean`], for text of several lines.
 #[must_use]
 pub fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n")
 }
 
-/// Escapes in JSON also the control characters that JSON permits (DEL and U+0080 to U+009F), since
-/// it may be printed to a terminal. They occur in strings only.
+/// Escapes the control characters that JSON permits (DEL and U+0080 to U+009F) in JSON too, since it may be
+/// printed to a terminal. They occur in strings only.
 #[must_use]
 pub fn clean_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
@@ -36,7 +36,7 @@ pub fn clean_json(json: &str) -> String {
 
 /// Appends `c`, escaped if it must not be printed as it is.
 pub fn push_clean(out: &mut String, c: char) {
-    // Also characters that change the direction of text or are invisible.
+    // Also hidden: characters that are invisible or change the direction of text.
     let hidden =
         matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     if c.is_control() || hidden {
@@ -84,8 +84,7 @@ pub fn moment(time: TimeMs) -> String {
     }
 }
 
-/// A time in a named time zone: `2026-11-22 03:30 CET`. Uses this machine's zone if that one is
-/// unknown.
+/// A time in a named time zone: `2026-11-22 03:30 CET`. If the zone is unknown, this machine's is used.
 #[must_use]
 pub fn moment_in(time: TimeMs, zone: &str) -> String {
     let stamp = i64::try_from(time.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -101,7 +100,7 @@ pub fn now() -> TimeMs {
     TimeMs(u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0))
 }
 
-/// `1 drone`, `2 drones`.
+/// A number with a noun in singular or plural: `1 drone`, `2 drones`.
 #[must_use]
 pub fn count(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }

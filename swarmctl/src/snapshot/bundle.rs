@@ -1,8 +1,7 @@
-//! Configuration bundles: the configuration shared by a set of workstations, as files.
+//! Configuration bundles: the configuration shared by a group of workstations, as files.
 //!
-//! Omitted from `etc/portage` are the files that a drone writes itself (`repos.conf`,
-//! `binrepos.conf`, and `make.profile` if it is a link) and `gnupg`, which contains private keys on
-//! a workstation.
+//! The snapshot omits the files of `etc/portage` that a drone writes itself (`repos.conf`, `binrepos.conf`,
+//! and `make.profile` if it is a link) and `gnupg`, which contains private keys on a workstation.
 
 use super::{profile::Profile, tree::walk};
 use crate::failure::Failure;
@@ -17,7 +16,6 @@ use swarm_formats::snapshot::{SnapshotContents, SnapshotError};
 /// Entries of `etc/portage` that are omitted.
 const LEFT_OUT: [&str; 4] = ["make.profile", "repos.conf", "binrepos.conf", "gnupg"];
 
-/// A bundle on disk.
 #[derive(Debug)]
 pub(super) struct Bundle {
     root: PathBuf,
@@ -40,7 +38,7 @@ struct ProfileFile {
 }
 
 impl Bundle {
-    /// Reads the bundle's own files; those in `etc/portage` are read when it is packed.
+    /// Reads the bundle's own files. Those in `etc/portage` are read when the bundle is packed.
     pub(super) fn read(root: &Path) -> Result<Self, Failure> {
         let portage = root.join("etc/portage");
         if !portage.is_dir() {
@@ -102,7 +100,7 @@ impl Bundle {
     }
 }
 
-/// Reads the world set, at its place in a bundle or in a copied root directory.
+/// Reads the world set from its place in a bundle or in a copied root directory.
 fn read_world(root: &Path) -> Result<Vec<u8>, Failure> {
     let places = [root.join("world"), root.join("var/lib/portage/world")];
     let Some(path) = places.iter().find(|path| path.is_file()) else {

@@ -1,8 +1,8 @@
 //! Reads Git checkouts, whoever owns them.
 //!
-//! On Gentoo a synced repository belongs to the user `portage`. Git refuses to read another user's
-//! checkout, because its configuration can name programs to run. Here the checkout is read with
-//! such programs disabled for each call; the user's own Git configuration is not changed.
+//! On Gentoo a synced repository belongs to the user `portage`. Git refuses to read another user's checkout,
+//! because its configuration can name programs to run. Here each call disables such programs and then reads
+//! the checkout. The user's own Git configuration is not changed.
 
 use crate::failure::Failure;
 use std::{
@@ -16,12 +16,12 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Checkout<'a> {
     root: &'a Path,
-    /// Git configuration for these calls only.
+    /// Git configuration that applies to these calls only.
     settings: Vec<(String, String)>,
 }
 
 impl<'a> Checkout<'a> {
-    /// The checkout that contains a directory, if any.
+    /// The checkout that contains a directory. `None` if there is none.
     pub(super) fn around(root: &'a Path) -> Result<Option<Self>, Failure> {
         let above = root.canonicalize().ok();
         let above = above.as_deref().into_iter().flat_map(Path::ancestors).map(|dir| dir.join(".git"));

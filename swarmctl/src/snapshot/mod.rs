@@ -1,6 +1,6 @@
-//! Makes a snapshot: a bundle and repositories, or a source for Nix, as they are on this machine, as
-//! one archive. The format is defined in `swarm_formats::snapshot`; this module decides the
-//! contents.
+//! Makes a snapshot: one archive of a bundle and repositories, or of a source for Nix, as they are on this
+//! machine. The format is defined in `swarm_formats::snapshot`. This module decides what the archive
+//! contains.
 
 mod bundle;
 mod git;
@@ -33,40 +33,38 @@ use swarm_formats::snapshot::{
 };
 use tempfile::NamedTempFile;
 
-/// The longest description of a profile's source that the orchestrator accepts.
+/// The maximum length of the description of a profile's source, in characters. The orchestrator refuses
+/// longer ones.
 pub const LONGEST_SOURCE: usize = 500;
 
 /// The sources of a snapshot.
 #[derive(Debug)]
 pub struct Sources {
-    /// The configuration bundle.
     pub bundle: PathBuf,
-    /// The package repositories; if empty, those named in the bundle's `repos.conf`.
+    /// The package repositories. If empty, those named in the bundle's `repos.conf` are used.
     pub repositories: Vec<PathBuf>,
-    /// Whether to include uncommitted changes of a Git checkout.
+    /// Whether to accept and include uncommitted changes of a Git checkout.
     pub allow_dirty: bool,
-    /// The drones that may build the profile.
     pub drones: Vec<Builder>,
 }
 
-/// A new snapshot.
 #[derive(Debug)]
 pub struct Made {
-    /// Digest of the snapshot, which is its name.
+    /// Digest of the snapshot, which serves as its name.
     pub digest: Digest,
-    /// The compressed archive; removed when dropped.
+    /// The compressed archive. The file is removed when dropped.
     pub archive: NamedTempFile,
-    /// Number of files and links in it.
+    /// Number of files and links in the snapshot.
     pub entries: usize,
-    /// Description of its sources.
+    /// Description of the sources, for people.
     pub source: String,
     /// Notes for the user.
     pub notes: Vec<String>,
-    /// What its settings need of a processor.
+    /// What the bundle's settings require of a processor.
     pub cpu: CpuNeeds,
 }
 
-/// Makes a snapshot. `progress` gets the total number of entries and the number done.
+/// Makes a snapshot. `progress` is called with the total number of entries and the number done.
 ///
 /// # Errors
 /// A source cannot be read or used; the message says what to do about it.
@@ -208,7 +206,7 @@ fn main_repository<'a>(
     if let Some(main) = said.or_else(|| find("gentoo")) {
         return Ok(main);
     }
-    // The only repository without masters.
+    // Use the only repository without masters.
     let mut alone = repositories.iter().filter(|r| repositories.len() == 1 || r.layout("masters").is_empty());
     match (alone.next(), alone.next()) {
         (Some(only), None) => Ok(only),

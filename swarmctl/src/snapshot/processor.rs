@@ -1,8 +1,8 @@
 //! Checks whether a bundle's compiler flags suit all drones that may build it.
 //!
-//! `native` means a different processor on every drone, so it is always rejected. Flags that name a
-//! processor are compared with the processors that the drones have reported, and become part of the profile,
-//! so that a later drone which lacks something gets no work of it.
+//! `native` means a different processor on every drone, so it is always rejected. Flags that name a processor
+//! are compared with the processors that the drones have reported. They also become part of the profile, so
+//! that a drone that is added later and lacks something gets no work for it.
 
 use super::settings::{Settings, Word};
 use crate::failure::Failure;
@@ -12,14 +12,13 @@ use swarm_common::wire::cpu::{Cpu, CpuNeeds};
 /// A drone that may build the profile.
 #[derive(Debug, Clone)]
 pub struct Builder {
-    /// Its name.
     pub name: String,
-    /// Its processor, if reported.
+    /// The drone's processor. `None` if it was not reported.
     pub cpu: Option<Cpu>,
 }
 
-/// Processor names of GCC and Clang, with x86-64 level, vendor, family and models. If there is no
-/// model, the name is used only for comparison.
+/// Processor names of GCC and Clang, with x86-64 level, vendor, family and models. A name without models is
+/// used only for comparison, never suggested.
 const NAMED: &[(&str, u8, &str, u32, &[u32])] = &[
     ("core2", 1, "GenuineIntel", 6, &[15, 22, 23, 29]),
     ("bonnell", 1, "GenuineIntel", 6, &[28, 38, 39, 53, 54]),
@@ -72,8 +71,8 @@ const NAMED: &[(&str, u8, &str, u32, &[u32])] = &[
     ("x86-64", 1, "", 0, &[]),
 ];
 
-/// Other names of GCC and Clang for processors of [`NAMED`]; for 32-bit processors the level that
-/// every drone has.
+/// Other names of GCC and Clang for processors in [`NAMED`]. Names of 32-bit processors are mapped to the level
+/// that every drone has.
 const ALIASES: &[(&str, &str)] = &[
     ("i386", "x86-64"),
     ("i486", "x86-64"),
@@ -101,11 +100,11 @@ const ALIASES: &[(&str, &str)] = &[
     ("x86-64-v1", "x86-64"),
 ];
 
-/// Features whose compiler option (`-mavx2`) has the name of Gentoo's flag.
+/// Features whose compiler option (such as `-mavx2`) has the name of Gentoo's flag.
 const FEATURES: &str = "3dnow aes avx avx2 avx512bw avx512cd avx512dq avx512er avx512f avx512ifma avx512pf avx512vbmi \
     avx512vl bmi1 bmi2 f16c fma3 fma4 gfni pclmul popcnt rdrand sha sse3 sse4_1 sse4_2 sse4a ssse3 vaes vpclmulqdq xop";
 
-/// Features for which the options of GCC, Clang or rustc have other names than Gentoo's flags.
+/// Features whose options in GCC, Clang or rustc have other names than Gentoo's flags.
 const RENAMED: &[(&str, &str)] = &[
     ("avx512bf16", "avx512_bf16"),
     ("avx512fp16", "avx512_fp16"),
@@ -190,7 +189,7 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
     Ok(notes.into_iter().collect())
 }
 
-/// What the settings need of a processor.
+/// What the settings require of a processor.
 pub(super) fn needs(settings: &Settings) -> CpuNeeds {
     let levels = flags(settings).filter_map(|word| level_of(&named(word)?.1));
     let flags = cpu_flags(settings).map(|(_, flag)| flag).filter(|flag| !BASELINE.contains(&flag.as_str()));
@@ -198,7 +197,7 @@ pub(super) fn needs(settings: &Settings) -> CpuNeeds {
     CpuNeeds { x86_64_level: levels.max(), flags: flags.into_iter().collect() }
 }
 
-/// The words of variables that reach compilers. COMMON_FLAGS does so only through references.
+/// The words of variables that reach compilers. COMMON_FLAGS reaches them only through references.
 fn flags(settings: &Settings) -> impl Iterator<Item = &Word> {
     let is_flags = |of: &str| {
         of == "GOAMD64" || of != "COMMON_FLAGS" && (of.ends_with("FLAGS") || of.contains("FLAGS_"))
@@ -206,7 +205,7 @@ fn flags(settings: &Settings) -> impl Iterator<Item = &Word> {
     settings.words.iter().filter(move |word| is_flags(&word.of))
 }
 
-/// The variable and its place.
+/// Names the variable and the place of a word, for messages.
 fn at(word: &Word) -> String {
     match word.of.as_str() {
         "" => word.place.to_string(),
@@ -224,7 +223,7 @@ fn native(word: &str) -> Option<&'static str> {
 fn named(word: &Word) -> Option<(&str, Cow<'_, str>)> {
     let name = match word.of.as_str() {
         "" => return None,
-        // Go's levels are those of the psABI.
+        // Go's levels are those of the x86-64 psABI.
         "GOAMD64" => Cow::Owned(format!("x86-64-{}", word.text)),
         _ => Cow::Borrowed(["-march=", "target-cpu="].iter().find_map(|flag| word.text.split_once(flag))?.1),
     };
@@ -245,14 +244,14 @@ fn features(word: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The x86-64 level that a named processor requires, if it is known.
+/// The x86-64 level that a named processor requires. `None` if the name is unknown.
 fn level_of(name: &str) -> Option<u8> {
     let name = ALIASES.iter().find(|alias| alias.0 == name).map_or(name, |alias| alias.1);
     let known = || NAMED.iter().find(|known| known.0 == name).map(|known| known.1);
     name.strip_prefix("x86-64-v").and_then(|level| level.parse().ok()).or_else(known)
 }
 
-/// Whether the profile is for x86, as far as its settings or its drones tell.
+/// Whether the profile is for x86, according to its settings or else to its drones.
 fn is_x86(settings: &Settings, drones: &[Builder]) -> bool {
     let chost = settings.words.iter().find(|word| word.of == "CHOST").map(|word| word.text.as_str());
     match chost {
@@ -263,7 +262,7 @@ fn is_x86(settings: &Settings, drones: &[Builder]) -> bool {
     }
 }
 
-/// The replacement to suggest for a flag.
+/// The replacement that a message suggests for a flag.
 fn instead(flag: &str, drones: &[Builder]) -> String {
     let cpus: Option<Vec<&Cpu>> = drones.iter().map(|drone| drone.cpu.as_ref()).collect();
     let cpus = cpus.filter(|cpus| !cpus.is_empty());
@@ -278,7 +277,7 @@ fn instead(flag: &str, drones: &[Builder]) -> String {
     let of = |known: &(&'static str, u8, &str, u32, &[u32])| {
         (known.2, known.3) == (first.vendor.as_str(), first.family) && known.4.contains(&first.model)
     };
-    // A virtual machine may report a processor but lack some of its instructions.
+    // A virtual machine may report a processor but lack some of its instructions, hence the level.
     let name =
         NAMED.iter().filter(|known| alike && known.1 <= level).find(|known| of(known)).map(|known| known.0);
     let name = match (name, level) {
@@ -303,14 +302,14 @@ fn instead(flag: &str, drones: &[Builder]) -> String {
     }
 }
 
-/// Names of the drones whose processor is known and `lacks` something.
+/// Names of the drones whose processor is known and for which `lacks` returns true.
 fn names(drones: &[Builder], lacks: impl Fn(&Cpu) -> bool) -> String {
     let lacking = drones.iter().filter(|drone| drone.cpu.as_ref().is_some_and(&lacks));
     lacking.map(|drone| drone.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Processor features that the settings enable. Of the flags that Gentoo's profiles set for other architectures than
-/// x86, drones do not report all.
+/// Processor features that the settings enable. For other architectures than x86, flags set by Gentoo's
+/// profiles are left out, because drones do not report all of them.
 fn cpu_flags(settings: &Settings) -> impl Iterator<Item = (&Word, String)> {
     let bare = |text: &str| {
         text.strip_prefix("cpu_flags_").and_then(|rest| Some(rest.split_once('_')?.1.to_owned()))

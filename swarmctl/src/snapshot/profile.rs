@@ -1,9 +1,9 @@
 //! The Portage profile of a bundle: a path below `profiles/` of one of the repositories, or a
 //! directory in the bundle that inherits from them.
 //!
-//! All profiles that it inherits from must be in the snapshot, whose location differs from drone to
-//! drone. So all parents are resolved here, and where a profile in the bundle names them by a path
-//! on this machine, the snapshot names them by repository.
+//! All profiles that it inherits from must be in the snapshot, whose location differs from drone to drone. So
+//! all parents are resolved here. Where a profile in the bundle names a parent by a path on this machine, the
+//! snapshot names it by repository.
 
 use super::{repos_conf::ReposConf, repository::Repository};
 use crate::failure::Failure;
@@ -13,15 +13,14 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// `parent` files: paths and texts.
+/// The paths and texts of `parent` files.
 type Parents = Vec<(String, String)>;
 
-/// The selected profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Profile {
     /// A path below `profiles/` of a repository.
     Of { repository: String, path: String },
-    /// `etc/portage/make.profile`, with the text of every `parent` file in it.
+    /// `etc/portage/make.profile` of the bundle, with the text of every `parent` file in it.
     Own { parents: Parents },
 }
 
@@ -34,8 +33,9 @@ pub(super) struct Repositories<'a> {
 }
 
 impl Profile {
-    /// Finds the profile that the bundle at `root` selects, by an explicit name `said` or by the bundle's own `make.profile`, and the
-    /// profiles in repositories that it inherits from, in the order in which Portage applies them.
+    /// Finds the profile that the bundle at `root` selects, by the name `said` or else by the bundle's own
+    /// `make.profile`. Also returns the profiles in repositories that it inherits from, in the order in which
+    /// Portage applies them.
     pub(super) fn find<'a>(
         root: &Path,
         said: Option<&str>,
@@ -92,7 +92,7 @@ impl Found<'_> {
         self.repository.root.join("profiles").join(&self.path)
     }
 
-    /// Its path below the repositories, for messages.
+    /// The path below the repositories, for messages.
     pub(super) fn label(&self) -> String {
         format!("{}/profiles/{}", self.repository.name, self.path)
     }
@@ -150,8 +150,8 @@ impl<'a> Repositories<'a> {
         )))
     }
 
-    /// The profile that a path on the bundle's machine refers to, given in a file or link
-    /// `make.profile`.
+    /// The profile that `target` refers to on the bundle's machine; `target` comes from a `parent` file or
+    /// the link `make.profile`.
     fn at(&self, from: &Path, target: &Path) -> Option<Found<'a>> {
         let text = target.to_str()?;
         let (before, path) = text.split_once("/profiles/")?;
@@ -178,8 +178,8 @@ impl<'a> Repositories<'a> {
         }
     }
 
-    /// All profiles that a profile inherits from and then itself, in the order in which Portage
-    /// applies them; each once, where it is applied last.
+    /// A profile's ancestors and then the profile itself, in the order in which Portage applies them. Each
+    /// occurs once, where it is applied last.
     fn inherited(&self, profile: &Found<'a>) -> Result<Vec<Found<'a>>, Failure> {
         let (mut all, mut next) = (Vec::new(), vec![profile.clone()]);
         let mut seen = BTreeSet::new();
@@ -224,8 +224,8 @@ impl<'a> Repositories<'a> {
         Ok(found)
     }
 
-    /// The `parent` files of a profile in the bundle, as rewritten for the snapshot, and all
-    /// profiles that it inherits from.
+    /// The `parent` files of a profile in the bundle, rewritten for the snapshot, and all profiles that it
+    /// inherits from.
     fn own(&self, dir: &Path) -> Result<(Parents, Vec<Found<'a>>), Failure> {
         let (mut texts, mut all) = (Vec::new(), Vec::new());
         let files = super::tree::walk(dir, &[]).map_err(super::told)?;
@@ -266,7 +266,7 @@ fn parents(file: &Path) -> Result<Vec<(String, String)>, Failure> {
     Ok(lines.map(|(i, line)| (format!("{}:{}", file.display(), i + 1), line.to_owned())).collect())
 }
 
-/// A relative path without `.` and `..`. `None` if it leads outside.
+/// A relative path without `.` and `..`. `None` if it leads outside its root.
 fn normal(path: &Path) -> Option<String> {
     let mut parts = Vec::new();
     for part in path.components() {
@@ -282,7 +282,7 @@ fn normal(path: &Path) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// A path reduced to its normal components, without `..` and `/`.
+/// The normal components of a path: without `..` and a leading `/`.
 fn strip(path: &Path) -> PathBuf {
     path.components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }

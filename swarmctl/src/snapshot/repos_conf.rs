@@ -1,6 +1,5 @@
-//! Reads the bundle's `repos.conf`: the repositories and their settings. Locations and sync
-//! settings are specific to a machine; the settings that determine which ebuild is built go into
-//! the snapshot.
+//! Reads the bundle's `repos.conf`: the repositories and their settings. Locations and sync settings are specific
+//! to a machine. Settings that determine which ebuild is built become part of the snapshot.
 
 use super::{shell::Place, tree::files_at};
 use crate::failure::Failure;
@@ -17,7 +16,7 @@ use swarm_formats::snapshot::{REPOSITORY_SETTINGS, is_repository_setting};
 pub(super) struct ReposConf {
     pub(super) main: Option<String>,
     pub(super) repositories: BTreeMap<String, Entry>,
-    /// Settings of `[DEFAULT]`, for every repository that has no value of its own.
+    /// The settings of `[DEFAULT]`, which apply to every repository without a value of its own.
     defaults: BTreeMap<String, String>,
 }
 
@@ -29,7 +28,7 @@ pub(super) struct Entry {
 }
 
 impl ReposConf {
-    /// Reads the file or directory of files, if it exists.
+    /// Reads the file, or all files of the directory, if it exists.
     pub(super) fn read(bundle: &Path) -> Result<Self, Failure> {
         let mut conf = Self::default();
         for file in files_at(&bundle.join("etc/portage/repos.conf"))? {
@@ -46,8 +45,8 @@ impl ReposConf {
         for (line, text) in text.lines().enumerate().map(|(i, line)| (i + 1, line)) {
             let at = Place { file: Rc::clone(file), line };
             let trimmed = text.trim();
-            // An indented line continues the previous value; none of the settings used here has
-            // one.
+            // An indented line continues the previous value. None of the settings used here has more than one
+            // line.
             if trimmed.is_empty() || trimmed.starts_with(['#', ';']) || text.starts_with([' ', '\t']) {
                 continue;
             }
@@ -89,12 +88,12 @@ impl ReposConf {
         self.repositories.entry(name.to_owned()).or_default()
     }
 
-    /// The locations of the repositories, used if the user names none.
+    /// The locations of the repositories, which are used if the user names none.
     pub(super) fn locations(&self) -> Vec<PathBuf> {
         self.repositories.values().filter_map(|entry| entry.location.clone()).collect()
     }
 
-    /// The settings of one repository.
+    /// The settings of one repository, including defaults.
     pub(super) fn settings(&self, name: &str) -> BTreeMap<String, String> {
         let mut settings = self.defaults.clone();
         settings.extend(self.repositories.get(name).map(|entry| entry.settings.clone()).unwrap_or_default());

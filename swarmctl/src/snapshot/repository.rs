@@ -14,17 +14,16 @@ use swarm_formats::{
 
 /// The metadata cache, without which Portage has to run every ebuild.
 const METADATA: &str = "metadata/md5-cache";
-/// With this many ebuilds without metadata the user gets a note; a plan reads some twenty a second.
+/// Number of ebuilds without metadata from which on the user gets a note. A plan reads some twenty per
+/// second.
 const MANY: usize = 500;
 /// Number of cache entries that are compared with their ebuilds.
 const SAMPLES: usize = 100;
 
-/// A package repository.
 #[derive(Debug)]
 pub(super) struct Repository {
     pub(super) root: PathBuf,
     pub(super) name: String,
-    /// Its files.
     pub(super) tree: Tree,
 }
 
@@ -68,19 +67,17 @@ impl Repository {
         values.next_back().unwrap_or_default()
     }
 
-    /// Number of ebuilds.
     pub(super) fn ebuilds(&self) -> usize {
         self.tree.files.iter().filter(|file| ebuild(file).is_some()).count()
     }
 
-    /// Why drones cannot use the repository's metadata cache, as a note for the user; `None` if
-    /// they can.
+    /// Why drones cannot use the repository's metadata cache, as a note for the user. `None` if they can.
     pub(super) fn metadata_note(&self) -> Option<String> {
         let entries: HashSet<&str> = self.tree.files.iter().map(String::as_str).collect();
         let ebuilds: Vec<(&String, String)> =
             self.tree.files.iter().filter_map(|file| Some((file, ebuild(file)?))).collect();
         let missing = ebuilds.iter().filter(|(_, entry)| !entries.contains(entry.as_str())).count();
-        // A sample is enough: a tree's cache is usually out of date or damaged as a whole.
+        // A sample is enough: a cache is usually out of date or damaged as a whole.
         let looked_at = ebuilds.iter().filter(|(_, entry)| entries.contains(entry.as_str()));
         let looked_at: Vec<_> = looked_at.step_by(ebuilds.len() / SAMPLES + 1).collect();
         let wrong = looked_at.iter().filter(|(file, entry)| !self.is_current(file, entry)).count();
@@ -113,13 +110,13 @@ impl Repository {
         text.lines().any(|line| line.strip_prefix("_md5_=") == Some(&digests.md5))
     }
 
-    /// Describes the repository and its commit.
+    /// Describes the repository and its commit, for people.
     pub(super) fn describe(&self) -> String {
         format!("{} from {}{}", self.name, self.root.display(), self.tree.at())
     }
 }
 
-/// The path of an ebuild's metadata entry, if the file is an ebuild.
+/// The path of an ebuild's entry in the metadata cache. `None` if the file is not an ebuild.
 fn ebuild(file: &str) -> Option<String> {
     let mut parts = file.split('/');
     let (category, _, name) = (parts.next()?, parts.next()?, parts.next()?.strip_suffix(".ebuild")?);

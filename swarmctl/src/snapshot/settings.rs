@@ -1,5 +1,5 @@
-//! Reads the settings of a bundle and of its Portage profile as Portage does, to find those
-//! unsuitable for a swarm before anything is built.
+//! Reads the settings of a bundle and of its Portage profile as Portage does, to find unsuitable ones before
+//! anything is built.
 
 use super::{
     profile::Found,
@@ -15,14 +15,14 @@ use std::{
 };
 use swarm_formats::portage::settings::{is_drones_own, is_feature_without_effect};
 
-/// Largest file that is searched for words, in bytes, if a shell would run it or it cannot be
-/// parsed as settings.
+/// The maximum size of a file that is searched for words, in bytes, if it is a script or cannot be parsed as
+/// settings.
 const LARGEST_SCRIPT: u64 = 1 << 20;
 
 /// A word of a setting, with its place.
 #[derive(Debug, Clone)]
 pub(super) struct Word {
-    /// The variable, or the file if it is not in a variable.
+    /// The variable, or empty if the word is in a script.
     pub(super) of: String,
     pub(super) text: String,
     pub(super) place: Place,
@@ -33,16 +33,16 @@ pub(super) struct Word {
 pub(super) struct Settings {
     /// Every word of every variable's final value.
     pub(super) words: Vec<Word>,
-    /// `cpu_flags_*` USE flags that `package.use` enables.
+    /// Processor flags (`cpu_flags_*`) that `package.use` enables.
     pub(super) cpu_flags: Vec<Word>,
-    /// Lines of scripts, which are not parsed.
+    /// The words of scripts, which are not parsed.
     pub(super) scripts: Vec<Word>,
     /// The variables that the bundle itself assigns.
     assigned: BTreeSet<String>,
 }
 
 impl Settings {
-    /// Reads the settings of the bundle at `root`, whose profile `inherited` from these.
+    /// Reads the settings of the bundle at `root`, whose profile inherits from `inherited`.
     pub(super) fn read(root: &Path, inherited: &[Found<'_>]) -> Result<Self, Failure> {
         let (reader, portage) = (Reader { root, label: "" }, root.join("etc/portage"));
         let (mut settings, mut variables) = (Self::default(), Variables::new());
@@ -51,11 +51,11 @@ impl Settings {
             let of_profile = Reader { root: &dir, label: &label };
             settings.layer(&of_profile, &files_at(&dir.join("make.defaults"))?, &mut variables)?;
         }
-        // Notes are about what the bundle itself assigns.
+        // Notes are only about what the bundle itself assigns.
         variables.values_mut().for_each(|value| value.at = None);
         let own = portage.join("make.profile");
         if !own.is_symlink() {
-            // Directories below it are parents of those above.
+            // Files in subdirectories are parents of those above them.
             for file in files_at(&own)?.iter().rev().filter(|file| file.ends_with("make.defaults")) {
                 settings.layer(&reader, slice::from_ref(file), &mut variables)?;
             }
@@ -72,8 +72,7 @@ impl Settings {
             }
         }
         for file in of_packages.iter().filter(|file| file.is_file()) {
-            // References resolve to variables of make.conf; only what this file assigns counts as
-            // its own.
+            // References resolve to variables of make.conf. Only what this file assigns counts as its own.
             let mut own = variables.clone();
             reader.read(file, &mut own).map_err(Failure::Failed)?;
             let name = reader.name(file);
@@ -92,8 +91,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Reads the files of a layer over `variables`. The last value counts, but the USE flags of all
-    /// layers add up.
+    /// Reads the files of a layer over `variables`. The last value of a variable counts, except for USE
+    /// flags, which add up over all layers.
     fn layer(
         &mut self,
         reader: &Reader<'_>,
@@ -141,7 +140,7 @@ impl Settings {
         }
     }
 
-    /// The settings that have no effect on drones, as a note for the user.
+    /// A note for the user about settings that have no effect on drones. `None` if there are none.
     pub(super) fn without_effect(&self) -> Option<String> {
         let mut names: Vec<String> =
             self.assigned.iter().filter(|name| is_drones_own(name)).cloned().collect();
@@ -169,8 +168,8 @@ fn by_line(mut lines: Vec<Vec<Word>>, word: Word) -> Vec<Vec<Word>> {
     lines
 }
 
-/// The lines that are not comments, numbered from 1. A file that cannot be read as text is reported
-/// when it is packed, or not at all if it does no harm.
+/// The lines that are not comments, numbered from 1. A file that cannot be read as text counts as empty:
+/// packing reports it, unless it does no harm.
 fn lines(file: &Path) -> Vec<(usize, String)> {
     let small = fs::metadata(file).is_ok_and(|meta| meta.len() <= LARGEST_SCRIPT);
     let text = if small { fs::read(file).unwrap_or_default() } else { Vec::new() };

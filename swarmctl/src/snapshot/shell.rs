@@ -1,8 +1,8 @@
-//! Parses the language of `make.conf` as Portage does: assignments, quotes, references to
-//! variables, line continuations, and `source`. It is not a shell; nothing is run.
+//! Parses the language of `make.conf` as Portage does: assignments, quotes, references to variables, line
+//! continuations, and `source`. It is not a shell, and nothing is run.
 //!
-//! Each character of a value records where it was written, so that messages can name the file and
-//! line, also through references and sourced files.
+//! Each character of a value records where it was written, so that messages can name the file and line even
+//! through references and sourced files.
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +12,10 @@ use std::{
     rc::Rc,
 };
 
-/// The longest value after its references are replaced.
+/// The maximum length of a value after its references are replaced.
 const LONGEST_VALUE: usize = 1 << 20;
 const DEEPEST_SOURCE: usize = 20;
 
-/// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) file: Rc<str>,
@@ -33,12 +32,12 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Value {
     chars: Vec<(char, Place)>,
-    /// Where it was assigned; none if it never was.
+    /// Where the value was assigned. `None` if it never was.
     pub(super) at: Option<Place>,
 }
 
 impl Value {
-    /// Its words, each with the place of its first character.
+    /// The words of the value, each with the place of its first character.
     pub(super) fn words(&self) -> Vec<(String, Place)> {
         let mut words: Vec<(String, Place)> = Vec::new();
         let mut inside = false;
@@ -57,14 +56,14 @@ impl Value {
     }
 }
 
-/// The last value assigned to each name.
+/// The last value assigned to each variable.
 pub(super) type Variables = BTreeMap<String, Value>;
 
 /// Reads files below `root`, a bundle or a profile of a repository.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     pub(super) root: &'a Path,
-    /// What messages put before paths relative to `root`; empty for a bundle.
+    /// The prefix of paths in messages; empty for a bundle.
     pub(super) label: &'a str,
 }
 
@@ -118,7 +117,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The bundle's own copy of a sourced file.
+    /// The bundle's own copy of a sourced file. `None` if it has none.
     fn sourced(&self, from: &Path, target: &str) -> Option<PathBuf> {
         let path = match target.strip_prefix('/') {
             Some(below) => self.root.join(below),
@@ -146,7 +145,7 @@ impl<I: Iterator<Item = char>> Lexer<'_, I> {
         Some(c)
     }
 
-    /// Skips space, comments and line ends. Returns the place of the next word.
+    /// Skips space, comments and line ends. Returns the place of the next word, or `None` at the end.
     fn skip_to_word(&mut self) -> Option<Place> {
         loop {
             match *self.chars.peek()? {
@@ -203,7 +202,7 @@ impl<I: Iterator<Item = char>> Lexer<'_, I> {
                         Some(c) => value.chars.extend([('\\', place.clone()), (c, place)]),
                     }
                 }
-                // Portage replaces references within single quotes as well.
+                // Like Portage, replace references within single quotes as well.
                 '$' => {
                     self.next();
                     self.reference(&mut value, place);

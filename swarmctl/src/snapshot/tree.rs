@@ -1,6 +1,5 @@
-//! A source on disk: a plain directory, or a Git checkout, of which exactly the commit is used. A
-//! checkout with uncommitted changes is refused, because the commit would not identify what was
-//! built.
+//! A source on disk: a plain directory, or a Git checkout, of which exactly the commit is used. A checkout
+//! with uncommitted changes is refused by default, because no commit would identify what was built.
 
 use super::git::Checkout;
 use crate::failure::Failure;
@@ -10,39 +9,39 @@ use std::{
 };
 use swarm_formats::snapshot::{SnapshotContents, SnapshotError};
 
-/// A directory with the files that belong to it.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) root: PathBuf,
-    /// The commit that has exactly this content.
+    /// The commit that has exactly this content. `None` without Git or with uncommitted changes.
     pub(super) commit: Option<String>,
-    /// The commit that uncommitted changes are based on.
+    /// The commit that the uncommitted changes are based on.
     dirty: Option<String>,
-    /// When that commit was made, in seconds since 1970.
+    /// When that commit was made, in seconds since the Unix epoch.
     pub(super) modified: Option<u64>,
-    /// Files and links below the root.
+    /// Files and links, as paths below the root.
     pub(super) files: Vec<String>,
 }
 
-/// What of a directory is read.
+/// Which part of a directory is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent<'a> {
-    /// A directory that lies in a checkout is part of it if this path is tracked.
+    /// A path whose being tracked shows that a directory within a checkout is part of that checkout.
     pub(super) marker: &'a str,
     /// A file or directory below the root that is derived from the rest. A directory is included even if Git
-    /// ignores it, and a difference there is not a change.
+    /// ignores it, and a difference there does not count as a change.
     pub(super) derived: Option<&'a str>,
-    /// Whether the commit is the checkout's, also if it changed nothing below the root: Nix tells it to a flake.
+    /// Whether to use the checkout's commit even if it changed nothing below the root, because Nix reports
+    /// that commit to a flake.
     pub(super) whole: bool,
-    /// Whether to include uncommitted changes.
+    /// Whether to accept and include uncommitted changes.
     pub(super) allow_dirty: bool,
 }
 
 impl Tree {
-    /// Reads the list of files of `root`.
+    /// Lists the files of `root`.
     pub(super) fn read(root: &Path, extent: Extent<'_>) -> Result<Self, Failure> {
         let checkout = Checkout::around(root)?;
-        // A directory that lies in a checkout but is not part of it is a plain directory.
+        // A directory that lies in a checkout but is not part of it counts as a plain directory.
         let tracked = match &checkout {
             Some(checkout) => !checkout.git(&["ls-files", "-z", "--", extent.marker])?.is_empty(),
             None => false,
@@ -53,7 +52,7 @@ impl Tree {
         }
     }
 
-    /// Everything below `root`, except for `left_out` at the top level.
+    /// Lists everything below `root`, except for `left_out` at the top level.
     pub(super) fn plain(root: &Path, left_out: &[&str]) -> Result<Self, Failure> {
         let files = walk(root, left_out).map_err(super::told)?;
         Ok(Self { root: root.to_owned(), commit: None, dirty: None, modified: None, files })
@@ -83,8 +82,8 @@ impl Tree {
                 first.join(", ")
             )));
         }
-        // Usually not HEAD: a checkout may contain more than this directory, and commits to other parts do
-        // not change it.
+        // This is usually not HEAD: a checkout may contain more than this directory, and commits to other
+        // parts do not change it.
         let mut newest = vec!["rev-list", "-1", "HEAD", "--"];
         newest.extend((!extent.whole).then_some("."));
         let head = checkout.git(&newest)?.trim().to_owned();
@@ -97,7 +96,7 @@ impl Tree {
         }
         files.sort();
         files.dedup();
-        // With uncommitted changes a tracked file may be missing.
+        // With uncommitted changes, a tracked file may be missing.
         files.retain(|file| fs::symlink_metadata(root.join(file)).is_ok());
         let (commit, dirty) = if changes.is_empty() { (Some(head), None) } else { (None, Some(head)) };
         Ok(Self { root: root.to_owned(), commit, dirty, modified: time.trim().parse().ok(), files })
@@ -108,7 +107,7 @@ impl Tree {
         self.files.iter().try_for_each(|file| contents.add_from(prefix, &self.root, file))
     }
 
-    /// The commit for people: ` at 0123456789ab with uncommitted changes`; empty without Git.
+    /// The commit for people, such as ` at 0123456789ab with uncommitted changes`. Empty without Git.
     pub(super) fn at(&self) -> String {
         match (&self.commit, &self.dirty) {
             (Some(commit), _) => format!(" at {}", short(commit)),
@@ -150,7 +149,7 @@ pub(super) fn walk(root: &Path, left_out: &[&str]) -> Result<Vec<String>, Snapsh
 }
 
 /// The configuration files at a path: the file itself, or all files below a directory, sorted as Portage
-/// does.
+/// sorts them.
 pub(super) fn files_at(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(if path.is_file() { vec![path.to_owned()] } else { vec![] });

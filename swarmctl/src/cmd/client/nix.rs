@@ -1,4 +1,4 @@
-//! The configuration of a machine with Nix: nix.conf lines, and the same as a NixOS module.
+//! The configuration of a machine with Nix: lines for nix.conf, and the same as a NixOS module.
 
 use crate::{
     failure::Failure,
@@ -12,17 +12,16 @@ use std::{
 use swarm_common::wire::{channel::ChannelName, nix::NixCache, view::KeyView};
 use swarm_formats::nix::keys::PublicKey;
 
-/// Settings of Nix that a machine needs besides the cache and its keys: name and value.
+/// Settings that a machine needs besides the cache and its keys: name and value.
 ///
-/// A cache that does not answer is given up soon, and what it lacks is built or taken from another
-/// one. A path that was not there is asked for again after a minute, not after an hour.
+/// The timeout is short, so that a missing cache delays little; what it lacks is built or taken from another
+/// one. A path that was missing is requested again after a minute rather than an hour.
 const SETTINGS: [(&str, &str); 3] =
     [("connect-timeout", "5"), ("fallback", "true"), ("narinfo-cache-negative-ttl", "60")];
 
-/// The setup of a machine.
 #[derive(Debug, Serialize)]
 pub(super) struct NixSetup {
-    /// Name of the files.
+    /// Name of the written files, without extension.
     name: String,
     url: String,
     /// The keys of this cache and of the upstream caches.
@@ -35,8 +34,8 @@ pub(super) struct NixSetup {
     nixos_module: String,
 }
 
-/// Makes the setup for a channel of the cache at `stable`, in files of this name. What the profile takes from
-/// `upstreams` is not in it. `hosts` are the machines whose systems the profile builds.
+/// The setup for a channel of the cache at `stable`, in files with this name. The cache does not have what
+/// the profile takes from `upstreams`. `hosts` are the machines whose systems the profile builds.
 pub(super) fn setup(
     name: &str,
     stable: &str,
@@ -66,7 +65,7 @@ pub(super) fn setup(
     }
     let upstreams: Vec<String> = upstreams.iter().map(|upstream| upstream.url.clone()).collect();
     let urls: Vec<&str> = [&url].into_iter().chain(&upstreams).map(String::as_str).collect();
-    // They are written into files that root reads.
+    // The addresses are written into files that root reads.
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:[]%+,=@".contains(c);
     if let Some(url) = urls.iter().find(|url| !url.chars().all(plain)) {
         return Err(Failure::Failed(format!(
@@ -101,7 +100,8 @@ fn nixos_module(urls: &[&str], keys: &[String]) -> String {
     text + "  };\n"
 }
 
-/// What the module says about the module `switch` of this project's flake.
+/// The part of the module that uses the module `switch` of this project's flake. Empty if the profile has no
+/// hosts.
 fn switch(stable: &str, channel: ChannelName, hosts: &[&str]) -> String {
     if hosts.is_empty() {
         return String::new();
@@ -114,7 +114,6 @@ fn switch(stable: &str, channel: ChannelName, hosts: &[&str]) -> String {
     )
 }
 
-/// The setup as text.
 pub(super) fn render(setup: &NixSetup, paint: Paint) -> String {
     let step = |text: &str| paint.tone(Tone::Bold, text);
     format!(
@@ -147,12 +146,12 @@ pub(super) fn write(setup: &NixSetup, root: &Path) -> Result<Vec<PathBuf>, Failu
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
-/// The line of nix.conf for the written lines.
+/// The line of nix.conf that includes the written lines.
 fn include(setup: &NixSetup) -> String {
     format!("!include {}.conf\n", setup.name)
 }
 
-/// What to do with the written files.
+/// Tells the user what to do with the written files.
 pub(super) fn next(setup: &NixSetup, written: &[PathBuf]) -> String {
     let module = format!("Next, with NixOS: add ./{}.nix to `imports` of configuration.nix\n", setup.name);
     match written.iter().any(|path| path.ends_with("nix.conf")) {

@@ -1,4 +1,4 @@
-//! `profile update --candidate`: offers content, which the profile takes only if a run can serve it.
+//! `profile update --candidate`: offers content that the profile adopts only if a run can serve it.
 
 use super::timer::{self, Every};
 use crate::{failure::Failure, session::Session, snapshot::LONGEST_SOURCE};
@@ -8,7 +8,7 @@ use swarm_common::{
     wire::admin::{CandidateFailure, CandidateRequest},
 };
 
-/// The longest reason that the orchestrator accepts.
+/// The maximum length of a reason, in characters. The orchestrator refuses longer ones.
 const LONGEST_REASON: usize = 200;
 
 /// Offers a candidate.
@@ -33,7 +33,8 @@ pub(super) async fn offer(
     })
 }
 
-/// Reports that no candidate could be made of a source, so that the swarm's status says so and does not miss the timer.
+/// Reports that no candidate could be made from a source. `status` then shows this, and does not report the
+/// timer as missing.
 pub(super) async fn report(
     session: &Session,
     client: &Client,

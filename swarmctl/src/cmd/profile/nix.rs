@@ -7,7 +7,7 @@ use std::{
 };
 use swarm_formats::snapshot::NixUpstream;
 
-/// The default store, in which inputs of a flake may be.
+/// The default Nix store, which may already contain the inputs of a flake.
 const STORE: &str = "/nix/store";
 
 /// What of a source is built by Nix.
@@ -47,7 +47,7 @@ pub struct NixArgs {
     allow_import_from_derivation: bool,
 }
 
-/// Splits at the first `=`.
+/// Splits the text at the first `=`.
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),

@@ -1,5 +1,5 @@
-//! `profile update --every`: tells the orchestrator that a timer runs the command, which it misses when it no longer
-//! does.
+//! `profile update --every`: tells the orchestrator that a timer runs the command, so that `status` warns
+//! when it no longer does.
 
 use crate::{cmd::drone::parse_span, failure::Failure, session::Session};
 use swarm_client::Client;
@@ -8,7 +8,7 @@ use swarm_common::{name::Name, wire::calendar::TimerRequest};
 /// How often a timer runs the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Every {
-    /// Once in so many milliseconds.
+    /// The interval in milliseconds.
     Ms(u64),
     /// No timer runs it any more.
     Never,
@@ -24,7 +24,7 @@ impl std::str::FromStr for Every {
     }
 }
 
-/// Tells that the timer of a profile has run, or that there is none any more.
+/// Tells the orchestrator that the timer of a profile has run, or that there is none any more.
 pub(super) async fn tell(
     session: &Session,
     client: &Client,
@@ -41,7 +41,7 @@ pub(super) async fn tell(
     }
 }
 
-/// This machine's name, without its domain.
+/// The name of this machine without its domain.
 fn host_name() -> Result<Name, Failure> {
     let full = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
     let host = full.split('.').next().unwrap_or_default();

@@ -1,4 +1,3 @@
-//! A run with all details.
 
 use super::super::status::progress;
 use crate::output::{
@@ -10,7 +9,7 @@ use swarm_common::{
     wire::{plan::ProblemKind, view::RunView},
 };
 
-/// Whether the problems of a run's plan are those of Nix and not of a resolver.
+/// Whether the plan's problems come from Nix rather than from Portage's resolver.
 pub(super) fn is_nix(run: &RunView) -> bool {
     run.problems.iter().all(|problem| problem.kind == ProblemKind::Evaluation)
 }

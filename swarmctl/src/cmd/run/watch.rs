@@ -1,5 +1,5 @@
-//! Watches a run: prints changes as lines, and on a terminal a progress bar with the predicted end
-//! below them. The orchestrator may restart meanwhile.
+//! Watches a run: prints changes as lines, and on a terminal also a progress bar with the predicted end. The
+//! orchestrator may restart meanwhile.
 
 use super::show::{is_nix, show};
 use crate::{
@@ -21,9 +21,9 @@ use swarm_common::{
     wire::view::{PackageRow, RunView},
 };
 
-/// Shortest delay between polls; longer for long lists.
+/// The minimum delay between polls. It is longer for long lists.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Delay between polls while no events arrive.
+/// The delay between polls while no events arrive.
 const LONG_PAUSE: Duration = Duration::from_secs(2);
 
 /// Watches a run until it ends.
@@ -39,7 +39,7 @@ pub async fn watch(session: &Session, client: &Client, run: RunId) -> Result<(),
     let mut patience = Patience::default();
     let say = |text: &str| bar.suspend(|| session.output.say(text));
     loop {
-        // The run is read first: if it is over, the packages read after it are final as well.
+        // Read the run first: if it is over, the packages read after it are final as well.
         let looked =
             async { Ok::<_, ClientError>((client.run(run).await?, client.packages(&filter).await?)) };
         let (view, rows) = match looked.await {
@@ -74,16 +74,16 @@ struct Changes {
 }
 
 impl Changes {
-    /// Waits for a change, for at least `least` and at most [`LONG_PAUSE`].
+    /// Waits for a change, at least for `least` and at most for [`LONG_PAUSE`].
     async fn wait(&mut self, client: &Client, least: Duration) {
         if self.events.is_none() {
-            // The next poll sees what happened before the stream began. Without a stream, polling
-            // continues at intervals and reports the reason if the orchestrator is unreachable.
+            // The next poll covers what happened before the stream began. Without a stream, polling continues
+            // at intervals and reports the reason if the orchestrator is unreachable.
             self.events = client.events(None).await.ok();
             return tokio::time::sleep(if self.events.is_some() { least } else { LONG_PAUSE }).await;
         }
         if tokio::time::timeout(LONG_PAUSE, self.next()).await.is_ok() {
-            // Changes that follow at once are seen by the same poll.
+            // The same poll covers changes that follow at once.
             let _ = tokio::time::timeout(least, async {
                 loop {
                     self.next().await
@@ -93,7 +93,7 @@ impl Changes {
         }
     }
 
-    /// Waits for the next event; for ever if the stream has ended.
+    /// Waits for the next event. Never returns if the stream has ended.
     async fn next(&mut self) {
         if let Some(events) = &mut self.events
             && !matches!(events.next().await, Ok(Some(_)))
@@ -136,7 +136,7 @@ impl Seen {
             let before = self.packages.insert(row.id, (row.state, drone.clone()));
             let (old, old_drone) = before.clone().unwrap_or((PackageState::Blocked, None));
             let unchanged = old == row.state && (row.state != PackageState::Delegated || old_drone == drone);
-            // The bar includes packages received before the first poll.
+            // The bar includes packages that were received before the first poll.
             if unchanged || (first_look && row.state == PackageState::Received) {
                 continue;
             }
@@ -144,7 +144,7 @@ impl Seen {
                 PackageState::Delegated => drone.unwrap_or_default(),
                 PackageState::Received => old_drone.unwrap_or_default(),
                 PackageState::Quarantined => clean(&row.reason),
-                // Returned after a failed attempt.
+                // The package was returned after a failed attempt.
                 PackageState::Needed if old == PackageState::Delegated => clean(&row.reason),
                 _ => continue,
             };

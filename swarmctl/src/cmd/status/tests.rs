@@ -1,4 +1,4 @@
-//! What the status says, and in which order.
+//! The contents of the status and their order.
 
 use super::*;
 use crate::cmd::fixtures;

@@ -14,14 +14,14 @@ use swarm_formats::snapshot::FLAKE;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-/// The longest time that fetching a repository takes.
+/// Time limit for fetching a repository.
 pub(super) const CLONING: Duration = Duration::from_secs(30 * 60);
-/// The longest time that fetching all inputs takes.
+/// Time limit for fetching all inputs.
 const ARCHIVING: Duration = Duration::from_secs(60 * 60);
-/// Bytes of what a program says that are read.
+/// How many bytes of a program's output are read.
 const MOST_SAID: u64 = 64 << 10;
 
-/// A commit of a repository. Dropping it removes the files.
+/// A fetched commit of a repository. Dropping it removes the files.
 #[derive(Debug)]
 pub(super) struct Fetched {
     /// The directory with the flake or the file.
@@ -37,7 +37,7 @@ pub(super) struct Repository {
     pub(super) dir: PathBuf,
 }
 
-/// Fetches what the sources name; `None` if that is a directory.
+/// Fetches the Git repository that the sources name. `None` if they name a directory.
 pub(super) fn fetch(sources: &NixSources) -> Result<Option<Fetched>, Failure> {
     let Some(repository) = Repository::parse(&sources.dir)? else {
         return match sources.update.is_empty() {
@@ -92,7 +92,7 @@ impl Repository {
         Ok(Some(repository))
     }
 
-    /// Fetches the newest commit. Returns the directory in it.
+    /// Fetches the newest commit. Returns the directory with the flake or the file.
     fn clone_to(&self, to: &Path) -> Result<PathBuf, Failure> {
         let mut git = git();
         git.args(["clone", "--quiet", "--depth=1", "--single-branch", "--no-tags"]);
@@ -103,7 +103,7 @@ impl Repository {
     }
 }
 
-/// Git. Nobody is there to be asked for a password.
+/// A Git command that never asks for a password, because nobody is there to answer.
 pub(super) fn git() -> Command {
     let mut git = Command::new("git");
     git.env("GIT_TERMINAL_PROMPT", "0").env("SSH_ASKPASS_REQUIRE", "never");
@@ -129,16 +129,16 @@ fn forget(lock: &Path, names: &[String]) -> Result<(), Failure> {
     fs::write(lock, file.to_string()).map_err(|e| wrong(e.to_string()))
 }
 
-/// Locks what is not locked, and brings all inputs into this machine's store.
+/// Locks the inputs that are not locked, and copies all inputs into this machine's store.
 fn archive(dir: &Path) -> Result<(), Failure> {
     let mut nix = Command::new("nix");
     nix.args(["--extra-experimental-features", "nix-command flakes", "flake", "archive"]);
-    // As a path: of a Git repository, Nix would want the whole history.
+    // Pass the directory as a path: for a Git repository, Nix would require the whole history.
     nix.arg(format!("path:{}", dir.display()));
     run(nix, "fetch the inputs of the flake", ARCHIVING).map(drop)
 }
 
-/// Runs a program that takes at most so long. Returns what it printed, without the end of the last line.
+/// Runs a program with a time limit. Returns its output without trailing whitespace.
 pub(super) fn run(mut command: Command, what: &str, limit: Duration) -> Result<String, Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |why: String| Failure::Failed(format!("cannot {what}: {why}"));
@@ -150,7 +150,7 @@ pub(super) fn run(mut command: Command, what: &str, limit: Duration) -> Result<S
         .stdout(printed.try_clone().map_err(io)?)
         .stderr(said.try_clone().map_err(io)?);
     let ended = Handle::current().block_on(async {
-        // Dropped, it is killed.
+        // Dropping the future kills the program.
         let mut command = tokio::process::Command::from(command);
         tokio::time::timeout(limit, command.kill_on_drop(true).status()).await
     });

@@ -1,6 +1,6 @@
-//! Finds the content of locked inputs on this machine: a directory that the user named, the
-//! directory that the lock file names, or a path in the Nix store. What is taken has the hash in the
-//! lock file, so drones evaluate exactly what was locked.
+//! Finds the content of locked inputs on this machine: in a directory that the user named, in the directory
+//! that the lock file names, or in the Nix store. Content is used only if it has the hash in the lock file,
+//! so drones evaluate exactly what was locked.
 
 use super::{
     super::tree::{Extent, Tree},
@@ -20,17 +20,16 @@ use swarm_formats::nix::{
     store_path::StoreDir,
 };
 
-/// Name of every source in the store.
+/// The store path name of every source.
 const NAME: &str = "source";
 
-/// An input whose content was found.
 pub(super) struct Input {
-    /// Its node in the lock file.
+    /// Name of the input's node in the lock file.
     pub(super) node: String,
     pub(super) tree: Tree,
 }
 
-/// Finds all inputs.
+/// Finds all inputs of a lock file.
 pub(super) fn find_inputs(lock: &Lock, sources: &NixSources) -> Result<Vec<Input>, Failure> {
     let known = || lock.inputs.values().map(|locked| locked.name.as_str()).collect::<Vec<_>>();
     if let Some(name) = sources.inputs.keys().find(|name| !known().contains(&name.as_str())) {
@@ -69,7 +68,7 @@ fn find(locked: &Locked, sources: &NixSources) -> Result<Option<Tree>, Failure> 
     Ok(None)
 }
 
-/// The content of a directory that the user named: the files that Git knows, or all of them.
+/// The content of a directory that the user named: the files that Git tracks, or all files.
 fn given(locked: &Locked, dir: &Path) -> Result<Tree, Failure> {
     if !dir.is_dir() {
         return Err(Failure::Failed(format!(
@@ -109,7 +108,7 @@ fn tell(missing: &[&Locked], dir: &Path) -> Failure {
     ))
 }
 
-/// The hash of the archive that Nix makes of a tree, as drones will see it.
+/// The hash of the archive (NAR) that Nix makes of a tree, computed as drones will see the tree.
 fn nar_hash(tree: &Tree) -> Result<Digest, Failure> {
     hash(tree).map_err(|e| Failure::Failed(format!("{}: {e}", tree.root.display())))
 }
@@ -147,6 +146,6 @@ fn add(writer: &mut NarWriter<io::Sink>, path: &Path, name: &[u8]) -> Result<(),
         return writer.symlink(name, fs::read_link(path).map_err(failed)?.as_os_str().as_bytes());
     }
     let file = File::open(path).map_err(failed)?;
-    // A snapshot keeps whether anybody may execute a file.
+    // A snapshot preserves only whether anybody may execute a file.
     writer.file(name, meta.permissions().mode() & 0o111 != 0, meta.len(), file)
 }

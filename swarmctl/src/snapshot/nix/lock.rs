@@ -6,28 +6,27 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use swarm_common::digest::Digest;
 use swarm_formats::{nix::hash, snapshot::is_input};
 
-/// The versions of the format that are known. They differ in what older Nix versions can read.
+/// The supported versions of the format. They differ in what older Nix versions can read.
 const VERSIONS: std::ops::RangeInclusive<u32> = 5..=7;
-/// Maximum size of a lock file in bytes.
+/// The maximum size of a lock file in bytes.
 const MAX_BYTES: usize = 4 << 20;
 
-/// A lock file.
 #[derive(Debug)]
 pub(super) struct Lock {
-    /// The inputs that have content of their own, by node.
+    /// The inputs that have content of their own, by the name of their node.
     pub(super) inputs: BTreeMap<String, Locked>,
 }
 
 /// A locked input.
 #[derive(Debug)]
 pub(super) struct Locked {
-    /// Its name as seen from the flake: `nixpkgs`, or `home-manager/nixpkgs` for an input of an input.
+    /// The name as seen from the flake: `nixpkgs`, or `home-manager/nixpkgs` for an input of an input.
     pub(super) name: String,
-    /// SHA-256 of its archive (NAR).
+    /// SHA-256 of the input's archive (NAR).
     pub(super) nar_hash: Digest,
-    /// The directory, of an input that is one on this machine.
+    /// The directory, if the input is one on this machine.
     pub(super) path: Option<String>,
-    /// Where it comes from, for people.
+    /// The origin, for people.
     pub(super) origin: String,
 }
 
@@ -45,7 +44,7 @@ struct Node {
     locked: Option<Source>,
 }
 
-/// An input of a node: another node, or a path of inputs from the root, which it follows.
+/// An input of a node: another node, or an input path from the root that it follows.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Reference {
@@ -84,7 +83,7 @@ impl Lock {
         }
         let mut inputs = BTreeMap::new();
         let mut seen = BTreeSet::from([file.root.as_str()]);
-        // Breadth first, so that an input has its shortest name.
+        // Search breadth first, so that an input gets its shortest name.
         let mut open = VecDeque::from([(file.root.as_str(), String::new())]);
         while let Some((key, name)) = open.pop_front() {
             let node = file.nodes.get(key).ok_or_else(|| wrong(format!("node `{key}` is missing")))?;
@@ -111,7 +110,7 @@ impl Lock {
 }
 
 impl Source {
-    /// The input; `None` if it is part of the source, which a relative path is.
+    /// The locked input. `None` if it is part of the source, as a relative path is.
     fn read(&self, name: &str) -> Result<Option<Locked>, String> {
         let path = self.path.clone().filter(|_| self.kind == "path");
         if path.as_ref().is_some_and(|path| !path.starts_with('/')) {

@@ -1,5 +1,5 @@
-//! Makes a snapshot for Nix: the files of a flake, with the inputs that its lock file names, or a
-//! directory with an expression, from this machine or a Git repository.
+//! Makes a snapshot for Nix from this machine or a Git repository: the files of a flake with the inputs that
+//! its lock file names, or a directory with an expression.
 
 mod fetch;
 mod inputs;
@@ -27,7 +27,6 @@ use swarm_formats::snapshot::{
     FLAKE, FORMAT, INPUTS, NixSource, NixUpstream, SOURCE, SnapshotContents, SnapshotManifest,
 };
 
-/// The lock file of a flake.
 const LOCK: &str = "flake.lock";
 
 /// The sources of a snapshot for Nix.
@@ -35,29 +34,29 @@ const LOCK: &str = "flake.lock";
 pub struct NixSources {
     /// The directory with the flake or the file, or a Git repository as `git+URL?ref=BRANCH&dir=FOLDER`.
     pub dir: PathBuf,
-    /// Inputs of a repository's flake of which the newest content is locked.
+    /// Inputs of a repository's flake whose newest content is to be locked.
     pub update: Vec<String>,
-    /// The file to evaluate [default: flake.nix if there is one, or default.nix].
+    /// The file to evaluate. Default: flake.nix if there is one, otherwise default.nix.
     pub file: Option<String>,
-    /// Attributes to build. One without a dot is a package of a flake.
+    /// Attributes to build. A name without a dot is a package of a flake.
     pub attributes: Vec<String>,
-    /// Hosts to build.
+    /// NixOS hosts to build.
     pub hosts: Vec<String>,
-    /// Arguments of the file.
+    /// Arguments of the file's function.
     pub arguments: BTreeMap<String, String>,
-    /// Caches that may be used.
+    /// Caches whose packages may be used instead of being built.
     pub upstreams: Vec<NixUpstream>,
-    /// Whether evaluation may build.
+    /// Whether evaluation may build derivations.
     pub import_from_derivation: bool,
-    /// Directories of inputs, by name.
+    /// Directories with the content of inputs, by input name.
     pub inputs: BTreeMap<String, PathBuf>,
-    /// Where the store is, in which inputs may be already.
+    /// The directory of the Nix store, which may already contain inputs.
     pub store: PathBuf,
-    /// Whether to include uncommitted changes of a Git checkout.
+    /// Whether to accept and include uncommitted changes of a Git checkout.
     pub allow_dirty: bool,
 }
 
-/// Makes a snapshot. `progress` gets the total number of entries and the number done.
+/// Makes a snapshot. `progress` is called with the total number of entries and the number done.
 ///
 /// # Errors
 /// The source or an input cannot be read or used; the message says what to do about it.
@@ -66,13 +65,13 @@ pub fn make(sources: &NixSources, progress: impl Fn(u64, u64)) -> Result<Made, F
     let dir = fetched.as_ref().map_or(&sources.dir, |fetched| &fetched.dir);
     let file = file(sources, dir)?;
     let flake = file == FLAKE;
-    // Of a repository, the lock file may be newer than the commit.
+    // In a fetched repository, the lock file may be newer than the commit.
     let derived = fetched.is_some().then_some(LOCK);
     let extent = Extent { marker: &file, derived, whole: flake, allow_dirty: sources.allow_dirty };
     let tree = Tree::read(dir, extent)?;
     known_to_git(&tree, &file)?;
     let lock = if flake { lock(&tree)? } else { None };
-    // Otherwise it is part of the changes that leave the tree without a commit.
+    // With other changes the tree has no commit, and the lock file is one of those changes.
     let relocked = flake && derived.is_some() && tree.commit.is_some() && tree.is_changed(LOCK)?;
     let mut notes = Vec::new();
     let manifest = SnapshotManifest {
@@ -117,7 +116,6 @@ pub fn make(sources: &NixSources, progress: impl Fn(u64, u64)) -> Result<Made, F
     pack(&contents, source, notes, progress)
 }
 
-/// The file to evaluate.
 fn file(sources: &NixSources, dir: &Path) -> Result<String, Failure> {
     let there = |file: &str| dir.join(file).is_file();
     let file = match &sources.file {
@@ -150,7 +148,7 @@ fn file(sources: &NixSources, dir: &Path) -> Result<String, Failure> {
     Ok(file)
 }
 
-/// The attributes to build. A single name is a package of the flake, as for `nix build .#NAME`.
+/// The attributes to build. A single name is a package of the flake, as in `nix build .#NAME`.
 fn attributes(sources: &NixSources, flake: bool, notes: &mut Vec<String>) -> Vec<String> {
     let system = format!("{}-linux", std::env::consts::ARCH);
     let complete = |name: &String| match flake && !name.contains('.') {
@@ -164,7 +162,6 @@ fn attributes(sources: &NixSources, flake: bool, notes: &mut Vec<String>) -> Vec
     sources.attributes.iter().map(complete).collect()
 }
 
-/// The lock file, if there is one.
 fn lock(tree: &Tree) -> Result<Option<Vec<u8>>, Failure> {
     let path = tree.root.join(LOCK);
     if !path.exists() {
@@ -174,7 +171,7 @@ fn lock(tree: &Tree) -> Result<Option<Vec<u8>>, Failure> {
     fs::read(&path).map(Some).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))
 }
 
-/// Checks that a file that exists is part of the snapshot.
+/// Checks that a file, if it exists, is part of the snapshot.
 fn known_to_git(tree: &Tree, file: &str) -> Result<(), Failure> {
     match tree.files.iter().any(|known| known == file) {
         true => Ok(()),

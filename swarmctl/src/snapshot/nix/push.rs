@@ -1,6 +1,6 @@
 //! Pushes the lock file that a system was evaluated with to a branch of a Git repository.
 //!
-//! Nothing there is overwritten: a new commit follows what the branch has, which is either the commit that was
+//! Nothing is overwritten: a new commit is added to the branch, whose head must be either the commit that was
 //! evaluated or a lock that was pushed before.
 
 use super::{
@@ -11,15 +11,15 @@ use crate::failure::Failure;
 use std::{fs, path::Path};
 use swarm_common::wire::ready::Ready;
 
-/// Names the profile in the message of a commit, by which it is known as one of these.
+/// The commit message trailer that names the profile and identifies a pushed lock.
 const TRAILER: &str = "Build-Swarm-Profile";
 
-/// What a push led to.
+/// The result of a push.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pushed {
     /// The branch has this new commit.
     Commit(String),
-    /// The branch, or the commit that was evaluated, has this lock already.
+    /// The branch, or the commit that was evaluated, already has this lock.
     Already,
 }
 
@@ -93,7 +93,7 @@ pub fn push_lock(to: &Path, ready: &Ready, lock: &str) -> Result<Pushed, Failure
     Ok(Pushed::Commit(made))
 }
 
-/// The first digits of a commit.
+/// The first 12 digits of a commit.
 fn short(commit: &str) -> String {
     commit.chars().take(12).collect()
 }
@@ -105,7 +105,7 @@ mod tests {
     use swarm_common::{id::RunId, time::TimeMs};
     use tempfile::TempDir;
 
-    /// A bare repository, and somebody who works on it.
+    /// A bare repository and a work tree of somebody who uses it.
     struct Lab {
         folder: TempDir,
         runtime: tokio::runtime::Runtime,
@@ -140,7 +140,7 @@ mod tests {
             String::from_utf8(done.stdout).unwrap().trim().to_owned()
         }
 
-        /// A commit on `main`.
+        /// Makes a commit on `main` and pushes it.
         fn commit(&self, text: &str) -> String {
             let dir = self.folder.path().join("work/hosts");
             fs::create_dir_all(&dir).unwrap();

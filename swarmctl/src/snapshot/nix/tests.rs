@@ -1,5 +1,5 @@
-//! Snapshots of flakes with locked inputs and of plain expressions, in Git and not. The hashes are
-//! those of the real Nix.
+//! Snapshots of flakes with locked inputs and of plain expressions, both in Git and in plain directories. The
+//! hashes were computed by the real Nix.
 
 use super::*;
 use std::{
@@ -50,7 +50,7 @@ fn unpacked(made: &Made, to: &Path) -> NixSource {
     unpack(fs::File::open(made.archive.path()).unwrap(), made.digest, to).unwrap().nix.unwrap()
 }
 
-/// A tree whose hash Nix computes; its entries are not in the order of their whole paths.
+/// A tree whose entries are not in the order of their whole paths. Returns the hash that Nix computes.
 fn input(root: &Path) -> String {
     put(root, "a/b", "1");
     put(root, "a-b", "2");
@@ -67,7 +67,7 @@ fn input(root: &Path) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// A flake with the inputs `lib`, `tools` and `tools/lib`, all of the same content.
+/// A flake with the inputs `lib`, `tools` and `tools/lib`, all with the same content.
 fn flake(root: &Path, hash: &str) {
     put(root, "flake.nix", "{ inputs.lib.url = \"x\"; outputs = inputs: { }; }");
     let lock = format!(
@@ -130,7 +130,7 @@ fn a_checkout_is_taken_as_committed_and_what_git_does_not_know_is_told() {
     assert!(made.notes.iter().any(|note| note.contains("nix flake lock")), "{:?}", made.notes);
     assert!(!to.path().join("to/source/result").exists() && !to.path().join("to/source/.git").exists());
 
-    // Nix tells a flake the newest commit, whatever that changed.
+    // Nix reports the newest commit to a flake, whatever that commit changed.
     git(dir.path(), &["commit", "-q", "--allow-empty", "-m", "y"]);
     assert_eq!(unpacked(&quiet(&sources).unwrap(), &to.path().join("to")).commit, Some(said("--format=%H")));
     let whole = Extent { marker: "flake.nix", derived: Some(LOCK), whole: true, allow_dirty: false };
@@ -184,7 +184,7 @@ fn inputs_come_from_the_lock_files_directory_the_store_or_the_user_and_have_the_
         assert_eq!(fs::read_to_string(to.join("inputs").join(node).join("a-b")).unwrap(), "2");
     }
 
-    // What is in the store may have been changed, and the user may name another directory.
+    // Content in the store may have been changed, and the user may name another directory.
     put(&stored, "a/b", "changed");
     for name in ["lib", "tools/lib", "tools"] {
         assert!(refused(&sources).contains(&format!("{name}:")));
@@ -256,7 +256,7 @@ fn what_is_missing_or_wrong_is_told_with_what_to_do() {
     }
 }
 
-/// A lock file with one input, `in`.
+/// A lock file with one input, named `in`.
 fn lock_of(key: &str, node: &str) -> String {
     format!(r#"{{"version":7,"root":"r","nodes":{{"r":{{"inputs":{{"in":"{key}"}}}},"{key}":{node}}}}}"#)
 }

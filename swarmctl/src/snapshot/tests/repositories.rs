@@ -1,4 +1,5 @@
-//! Several repositories, profiles from any of them, and checkouts as on Gentoo.
+//! Several repositories, profiles from any of them, and checkouts with the ownership that they have on
+//! Gentoo.
 
 use super::*;
 
@@ -89,7 +90,7 @@ fn a_parent_that_no_drone_would_have_is_told_with_its_line() {
         put(&sources.bundle, "profile.toml", "portage_profile = \"mine\"\n");
         spoil(dir.path());
         match (quiet(&sources), want) {
-            // The main repository's comes first.
+            // The main repository's profile comes first.
             (Ok(made), "") => assert_eq!(manifest(&made, dir.path()).0.profile_repository, None),
             (Err(said), want) => assert!(said.to_string().contains(want), "{want}: {said}"),
             (Ok(_), want) => panic!("{want}"),
@@ -142,7 +143,8 @@ fn a_checkout_of_another_user_is_read_and_nothing_that_it_configures_is_run() {
     for key in ["filter.theirs.clean", "filter.theirs.smudge", "core.fsmonitor"] {
         git(repository, &["config", key, &program]);
     }
-    // Only root can give files away; for others no checkout here is another user's.
+    // Only root can change the owner of a file. For other users, no checkout in this test belongs to somebody
+    // else.
     let given = Command::new("chown").args(["-R", "65534:65534"]).arg(repository).output().unwrap();
     assert!(given.status.success(), "needs root: {}", String::from_utf8_lossy(&given.stderr));
     // The changed mtime makes Git compare the content.

@@ -76,8 +76,8 @@ fn native_is_refused_with_its_place_and_the_best_that_all_drones_can_do() {
     }
 }
 
-/// A bundle whose profile is `overlay:desk`, which inherits from the example's. Returns the notes or
-/// the error for `make.defaults` of both and the bundle's `make.conf`.
+/// The notes or the error for a bundle whose profile is `overlay:desk`, which inherits from the example's,
+/// with the given `make.defaults` of both and the bundle's `make.conf`.
 fn inherited(base: &str, desk: &str, conf: &str) -> Result<Vec<String>, String> {
     let dir = tempfile::tempdir().unwrap();
     let mut sources = sources(dir.path());
