@@ -201,7 +201,7 @@ fn other_compressors_are_named_and_refused() {
 // fault: 29
 #[test]
 fn bombs_are_stopped_early() {
-    // 4 GiB of zeros in one file of the archive, a few hundred KiB compressed.
+    // 4 GiB of zeros in one file of the archive, which take a few hundred KiB when compressed.
     let mut header = raw(b"image/zeros", b'0', b"", b"");
     header[124..136].copy_from_slice(b"40000000000\0");
     seal(&mut header);

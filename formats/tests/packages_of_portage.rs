@@ -1,4 +1,4 @@
-//! The readers and the index writer against files written by the real Portage (`data/README.md`).
+//! Compares the readers and the index writer with files written by the real Portage (`data/README.md`).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -58,7 +58,7 @@ fn our_index_of_the_same_packages_is_byte_identical() {
     assert_eq!(String::from_utf8(ours.to_bytes()).unwrap(), portage_index());
 }
 
-/// Checks that the compressed index equals the plain one and one built from scratch from the same
+/// Checks that the compressed index equals both the plain one and one built from scratch from the same
 /// packages.
 #[track_caller]
 fn assert_not_stale(index: &mut PackagesIndex) {
@@ -180,14 +180,14 @@ fn an_xpak_tells_what_it_is_and_damage_never_panics() {
     assert_eq!(metadata.line("PF"), "marker-0.5_rc1-r2");
     assert_eq!(metadata.line("SLOT"), "2");
     for cut in 0..bytes.len() {
-        // A cut at the front removes only image data; a cut at the end removes the trailer.
+        // A cut at the front removes only image data. A cut at the end removes the trailer.
         assert!(xpak::read_metadata(std::io::Cursor::new(&bytes[..cut])).is_err(), "{cut}");
     }
     for at in 0..bytes.len() {
         for bit in [0x01, 0x80] {
             let mut damaged = bytes.clone();
             damaged[at] ^= bit;
-            // There are no digests, so damage can go unnoticed; it must only not cause a panic.
+            // There are no digests, so damage can go unnoticed. It must only not cause a panic.
             let _ = xpak::read_metadata(std::io::Cursor::new(&damaged));
         }
     }

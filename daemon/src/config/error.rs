@@ -16,10 +16,7 @@ use toml::de::{DeTable, DeValue};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("{}: cannot read the file: {source}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        source: io::Error,
-    },
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("{}: cannot write the file: {source}", path.display())]
     Unwritable {
         /// The file.
@@ -29,10 +26,7 @@ pub enum ConfigError {
     },
     /// The file is far too large for a configuration file.
     #[error("{}: {bytes} bytes are too many for a configuration file; check the path", path.display())]
-    TooLarge {
-        path: PathBuf,
-        bytes: u64,
-    },
+    TooLarge { path: PathBuf, bytes: u64 },
     #[error("{}:{line}: not valid UTF-8; save the file as UTF-8", path.display())]
     NotText {
         path: PathBuf,

@@ -68,10 +68,7 @@ impl Default for LogConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     #[error("`level` of `[log]` is `{level}`: {source}; use error, warn, info, debug or trace")]
-    Level {
-        level: String,
-        source: ParseError,
-    },
+    Level { level: String, source: ParseError },
     /// A limit is too small: the name of the setting, and the minimum.
     #[error("`{0}` of `[log]` must be at least {1}")]
     Bound(&'static str, String),

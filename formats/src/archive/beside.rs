@@ -1,8 +1,8 @@
-//! The digests of a whole file, computed in a thread parallel to its reader.
+//! The digests of a whole file, computed in a separate thread while the file is read.
 //!
-//! Verifying a package computes five digests, which is most of its cost. For a large file, the
-//! three whole-file digests move to a separate thread, which is fed with copies of the data
-//! (copying costs a thirtieth of hashing). A small file is not worth a thread.
+//! Verifying a package computes five digests, which is most of its cost. For a large file, the three
+//! whole-file digests move to a separate thread, which gets copies of the data (copying costs a thirtieth of
+//! hashing). A small file is not worth a thread.
 
 use super::digests::{FileDigests, FileHasher};
 use sha2::{Digest as _, Sha256};
@@ -13,9 +13,9 @@ use std::{
 };
 use swarm_common::digest::Digest;
 
-/// Minimum file size in bytes for a thread.
+/// The minimum size in bytes of a file that gets a thread.
 const LARGE: u64 = 1 << 20;
-/// Size of the buffers passed between the threads in bytes, and their number.
+/// The size in bytes of the buffers passed between the threads, and their number.
 const BUFFER: usize = 512 << 10;
 const BUFFERS: usize = 4;
 
@@ -27,13 +27,12 @@ enum Job {
     Replace(Vec<u8>),
 }
 
-/// The resulting digests.
 pub(crate) struct Hashed {
     /// SHA-256 of everything that was read.
     pub(crate) read: Digest,
-    /// The digests of the file with its replacements.
+    /// The digests of the file with its replacements applied.
     pub(crate) digests: FileDigests,
-    /// Their state at the last mark.
+    /// The state of the digests at the last mark.
     pub(crate) marked: Option<FileHasher>,
 }
 
@@ -42,7 +41,7 @@ pub(crate) struct Hashed {
 struct State {
     file: FileHasher,
     marked: Option<FileHasher>,
-    /// Hash of the data as read, once it differs from `file`.
+    /// The hash of the data as read, once that differs from `file`.
     read: Option<Sha256>,
     held: bool,
 }
@@ -91,7 +90,7 @@ impl Follower {
         let (full, jobs) = mpsc::sync_channel(BUFFERS);
         let (emptied, empty) = mpsc::channel();
         for _ in 1..BUFFERS {
-            // Cannot fail: this function owns the receiver.
+            // This cannot fail: this function owns the receiver.
             let _ = emptied.send(Vec::with_capacity(BUFFER));
         }
         let named = thread::Builder::new().name("digests".to_owned());
@@ -99,7 +98,8 @@ impl Follower {
         Ok(Self { filling: Vec::with_capacity(BUFFER), full, empty, thread })
     }
 
-    /// The thread ends early only by panicking, which [`Follower::end`] reports.
+    /// Sends a job. A failure is ignored: the thread ends early only by panicking, which [`Follower::end`]
+    /// reports.
     fn tell(&mut self, job: Job) {
         let _ = self.full.send(job);
     }
@@ -140,7 +140,7 @@ fn follow(mut state: State, jobs: &Receiver<Job>, emptied: &Sender<Vec<u8>>) -> 
             Job::Bytes(mut bytes) => {
                 state.update(&bytes);
                 bytes.clear();
-                // Fails at the end, when the buffers are no longer needed.
+                // This fails at the end, when the buffers are no longer needed.
                 let _ = emptied.send(bytes);
             }
             Job::Mark => state.mark(),
@@ -154,7 +154,7 @@ fn follow(mut state: State, jobs: &Receiver<Job>, emptied: &Sender<Vec<u8>>) -> 
 /// Hashes a whole file.
 #[derive(Default)]
 pub(crate) struct Beside {
-    /// The state without a thread; once there is a thread, its initial state.
+    /// The state without a thread. Once there is a thread, its initial state.
     here: State,
     follower: Option<Follower>,
     refused: bool,
@@ -168,7 +168,7 @@ impl Beside {
         }
         self.here.update(bytes);
         if self.here.file.size() >= LARGE && !self.refused {
-            // If no thread can be started, hashing continues here; it is only slower.
+            // If no thread can be started, hashing continues here and is only slower.
             self.follower = Follower::start(self.here.clone()).ok();
             self.refused = self.follower.is_none();
         }
@@ -198,7 +198,7 @@ impl Beside {
         }
     }
 
-    /// The digests of everything.
+    /// The digests of the whole file.
     ///
     /// # Errors
     /// The thread panicked.

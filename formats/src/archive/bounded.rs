@@ -1,8 +1,8 @@
 //! Readers that distinguish why reading stopped: the source failed, the data ended too early, or a
 //! decompressor produced more than allowed.
 //!
-//! The cause is wrapped as a [`Fault`] in an [`io::Error`], the only thing that a decompressor
-//! passes through; [`Fault::of`] unwraps it. An error without a fault is the decompressor's own.
+//! The cause is wrapped as a [`Fault`] in an [`io::Error`], the only thing that passes through a
+//! decompressor. [`Fault::of`] unwraps it. An error without a fault comes from the decompressor itself.
 
 use super::beside::{Beside, Hashed};
 use std::{
@@ -27,7 +27,7 @@ impl Fault {
         io::Error::other(self)
     }
 
-    /// Returns the fault inside `error`, or else the error itself.
+    /// Returns the fault inside `error`, or the error itself if there is none.
     pub(crate) fn of(error: io::Error) -> Result<Self, io::Error> {
         if error.get_ref().is_some_and(|inner| inner.is::<Self>()) {
             error.downcast::<Self>()
@@ -60,7 +60,7 @@ impl<R: Read> Source<R> {
         self.hasher.mark();
     }
 
-    /// Returns the digests to the last mark; they skip the data from here on.
+    /// Returns the digests to the last mark. They skip the data from here on.
     pub(crate) fn hold(&mut self) {
         self.hasher.hold();
     }
@@ -70,7 +70,7 @@ impl<R: Read> Source<R> {
         self.hasher.replace(bytes);
     }
 
-    /// The digests of everything, and their state at the last mark.
+    /// The digests of the whole file, and their state at the last mark.
     pub(crate) fn finish(self) -> io::Result<Hashed> {
         self.hasher.finish()
     }
@@ -99,14 +99,14 @@ pub(crate) struct Inflated<R> {
     inner: R,
     produced: u64,
     consumed: Rc<Cell<u64>>,
-    /// Bytes read from the source before this member.
+    /// Number of bytes read from the source before this member.
     start: u64,
     limit: u64,
     ratio: u64,
 }
 
-/// The ratio is not enforced below this size: small files can legitimately compress better, and so
-/// little output is harmless.
+/// The ratio is not enforced below this output size in bytes: small files can legitimately compress better,
+/// and so little output is harmless.
 const FREE_BYTES: u64 = 1 << 20;
 
 impl<R: Read> Inflated<R> {

@@ -1,4 +1,4 @@
-//! The digest of an archive's content, computed while writing or reading.
+//! Computes the digest of an archive's content while the archive is written or read.
 
 use sha2::Digest as _;
 use std::io::{self, Read, Write};
@@ -13,18 +13,16 @@ pub struct DigestWriter<W> {
 }
 
 impl<W: Write> DigestWriter<W> {
-    /// A writer to `out`.
     pub fn new(out: W) -> Self {
         Self { out, hash: sha2::Sha256::new(), bytes: 0 }
     }
 
-    /// Bytes written so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The inner writer and the digest of everything written.
+    /// Returns the inner writer and the digest of everything written.
     #[must_use]
     pub fn finish(self) -> (W, Digest) {
         (self.out, Digest(self.hash.finalize().into()))
@@ -44,7 +42,7 @@ impl<W: Write> Write for DigestWriter<W> {
     }
 }
 
-/// Forwards at most `limit` bytes, hashing and counting them. The limit ends an endless archive.
+/// Forwards at most `limit` bytes, hashing and counting them. The limit stops an endless archive.
 pub(crate) struct DigestReader<R> {
     from: R,
     limit: u64,
@@ -57,7 +55,7 @@ impl<R: Read> DigestReader<R> {
         Self { from, limit, hash: sha2::Sha256::new(), bytes: 0 }
     }
 
-    /// The number of bytes and their digest.
+    /// Returns the number of bytes and their digest.
     pub fn finish(self) -> (u64, Digest) {
         (self.bytes, Digest(self.hash.finalize().into()))
     }

@@ -1,8 +1,8 @@
-//! Digests computed while bytes stream through, so that no file is read twice.
+//! Digests that are computed while bytes stream through, so that no file is read twice.
 //!
-//! A package index contains MD5 and SHA1 of a file, the store uses SHA-256, and a GPKG Manifest has
-//! SHA512 and BLAKE2B of every member. MD5 and SHA1 are computed only because binary package host
-//! clients ask for them; nothing here relies on them.
+//! A package index contains MD5 and SHA1 of a file, the store uses SHA-256, and a GPKG Manifest has SHA512
+//! and BLAKE2B of every member. MD5 and SHA1 are computed only because clients of binary package hosts ask
+//! for them. Nothing here relies on them.
 
 use super::sha512::Sha512;
 use md5::Md5;
@@ -16,7 +16,7 @@ use swarm_common::digest::Digest;
 pub struct FileDigests {
     /// Size in bytes.
     pub size: u64,
-    /// SHA-256, the address in the store.
+    /// SHA-256, the address of the file in the store.
     pub sha256: Digest,
     /// MD5 as 32 lower-case hexadecimal digits, for the package index.
     pub md5: String,
@@ -53,18 +53,17 @@ impl FileHasher {
         self.sha1.update(bytes);
     }
 
-    /// The SHA-256 state so far, for hashing more.
+    /// The SHA-256 state so far, to which more can be added.
     pub(super) fn sha256(&self) -> Sha256 {
         self.sha256.clone()
     }
 
-    /// Bytes hashed so far.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The digests of everything hashed.
+    /// The digests of everything hashed so far.
     #[must_use]
     pub fn finish(self) -> FileDigests {
         FileDigests {
@@ -78,7 +77,7 @@ impl FileHasher {
     /// Hashes everything in `reader`.
     ///
     /// # Errors
-    /// Reading fails.
+    /// Reading `reader` failed.
     pub fn read_all(mut reader: impl Read) -> io::Result<FileDigests> {
         let mut hasher = Self::default();
         let mut buffer = vec![0; 64 * 1024];
@@ -110,8 +109,8 @@ impl MemberHasher {
         self.blake2b.update(bytes);
     }
 
-    /// The SHA512 state so far. An OpenPGP signature covers the bytes and a trailer, so its hash
-    /// continues from here.
+    /// The SHA512 state so far. An OpenPGP signature covers the bytes and a trailer, so its hash continues
+    /// from here.
     #[must_use]
     pub fn sha512(&self) -> Sha512 {
         self.sha512.clone()
@@ -135,12 +134,11 @@ pub struct MemberReader<R> {
 }
 
 impl<R: Read> MemberReader<R> {
-    /// A reader of one member.
     pub fn new(inner: R) -> Self {
         Self { inner, hasher: MemberHasher::default() }
     }
 
-    /// The hasher of everything that was read.
+    /// Returns the hasher, which has hashed everything that was read.
     #[must_use]
     pub fn into_hasher(self) -> MemberHasher {
         self.hasher
@@ -162,23 +160,21 @@ pub struct FileWriter<W> {
 }
 
 impl<W: Write> FileWriter<W> {
-    /// A writer of a new file.
     pub fn new(inner: W) -> Self {
         Self::resume(inner, FileHasher::default())
     }
 
-    /// Continues a file of which `hasher` has hashed the bytes that `inner` already has.
+    /// Continues a file. `hasher` must have hashed the bytes that `inner` already has.
     pub fn resume(inner: W, hasher: FileHasher) -> Self {
         Self { inner, hasher }
     }
 
-    /// Bytes written so far.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.hasher.size
     }
 
-    /// The inner writer and the digests of everything written.
+    /// Returns the inner writer and the digests of everything written.
     #[must_use]
     pub fn finish(self) -> (W, FileDigests) {
         (self.inner, self.hasher.finish())

@@ -1,4 +1,4 @@
-//! Reading archives that may be hostile: tar, limits on what a reader takes, and digests on the way.
+//! Reads archives that may be hostile: tar, limits on what a reader consumes, and digests on the way.
 //!
 //! Every reader works in one pass over any [`std::io::Read`].
 
@@ -11,6 +11,6 @@ pub mod tar_reader;
 
 pub use digesting::DigestWriter;
 
-/// Base-2 logarithm of the largest zstd window: the 8 MiB of RFC 8878, section 3.1.1.1.2, which all
-/// levels except `--ultra` keep to. A decoder needs as much memory.
+/// Base-2 logarithm of the largest zstd window: the 8 MiB of RFC 8878, section 3.1.1.1.2, which all levels
+/// except `--ultra` observe. A decoder needs as much memory.
 pub const WINDOW_LOG_MAX: u32 = 23;

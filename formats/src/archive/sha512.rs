@@ -1,7 +1,7 @@
-//! SHA-512 (FIPS 180-4), the most expensive digest of a package. `ring`, which TLS already depends
-//! on, computes it in assembly and takes three quarters of the time of the crate `sha2` (on a
-//! processor with AVX2). SHA-256 stays with `sha2` because the core needs it, too, and `ring` does
-//! I/O for its random numbers.
+//! SHA-512 (FIPS 180-4), the most expensive digest of a package. `ring`, which TLS already depends on,
+//! computes it in assembly and takes three quarters of the time of the crate `sha2` (on a processor with
+//! AVX2). SHA-256 stays with `sha2`, because the core needs it too, and `ring` does I/O to get random
+//! numbers.
 
 use ring::digest::{Context, SHA512};
 use std::fmt;

@@ -1,10 +1,9 @@
 //! A tar reader for untrusted archives.
 //!
-//! The `tar` crate reads a GNU long name or PAX header into memory at whatever size the archive
-//! claims. Also, two readers that interpret an archive differently allow smuggling a file past one
-//! of them. So everything that other readers interpret differently is refused here: bad checksums,
-//! unusual number formats, sparse files, global PAX headers, names that continue in the padding,
-//! anything after the end-of-archive marker.
+//! The `tar` crate reads a GNU long name or PAX header into memory at whatever size the archive claims. Also,
+//! if two readers interpret an archive differently, a file can be smuggled past one of them. So everything
+//! that readers interpret differently is refused here: bad checksums, unusual number formats, sparse files,
+//! global PAX headers, names that continue in the padding, and anything after the end-of-archive marker.
 //!
 //! Formats: POSIX.1-2017 `pax` (ustar with extended headers) and the GNU variant (`L`, `K`,
 //! base-256 numbers).
@@ -19,34 +18,30 @@ use header::{BLOCK, is_plain, number, plain_path, text, time};
 use pax::Pax;
 use std::io::{self, Read};
 
-/// Longest accepted path or extended header in bytes.
+/// The maximum length of a path or extended header, in bytes.
 const MAX_NAME: u64 = 64 * 1024;
 
 /// The type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A regular file.
     File,
-    /// A directory.
     Directory,
-    /// A symbolic link.
     Symlink,
-    /// Another name of an earlier file.
+    /// A hard link: another name of an earlier file.
     Hardlink,
-    /// A device, FIFO or anything else, with its type byte.
+    /// A device, a FIFO or anything else, with its type byte.
     Special(u8),
 }
 
-/// One entry's header.
+/// The header of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TarEntry {
     /// The path as written in the archive, not validated.
     pub path: Vec<u8>,
-    /// Its type.
     pub kind: EntryKind,
-    /// Size of its data in bytes.
+    /// Size of the entry's data in bytes.
     pub size: u64,
-    /// The target of a link; empty for others.
+    /// The target of a link; empty for other entries.
     pub link: Vec<u8>,
 }
 
@@ -55,13 +50,11 @@ pub struct TarEntry {
 pub struct TarAttributes {
     /// Permission bits, including set-user-id, set-group-id and sticky.
     pub mode: u32,
-    /// Numeric user id.
     pub uid: u32,
-    /// Numeric group id.
     pub gid: u32,
-    /// Modification time in whole seconds since the Unix epoch; earlier times are 0.
+    /// Modification time in whole seconds since the Unix epoch. Earlier times are 0.
     pub mtime: u64,
-    /// Extended attributes in archive order.
+    /// Names and values of extended attributes, in the order of the archive.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -71,44 +64,39 @@ pub enum TarError {
     /// The source failed, or a decompressor refused its input.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The archive is malformed.
     #[error("{0}")]
     Malformed(&'static str),
 }
 
-/// Reads an archive entry by entry. [`Read`] returns the data of the current entry;
-/// [`TarReader::next_entry`] skips the rest of it.
+/// Reads an archive entry by entry. [`Read`] returns the data of the current entry. [`TarReader::next_entry`]
+/// skips the rest of that data.
 pub struct TarReader<R> {
     inner: R,
     remaining: u64,
     padding: u64,
     ended: bool,
     plain: bool,
-    /// Header of the current entry, and its extended header.
+    /// The header of the current entry, and its extended header.
     header: [u8; BLOCK],
     pax: Pax,
 }
 
 impl<R: Read> TarReader<R> {
-    /// Starts reading an archive.
     pub fn new(inner: R) -> Self {
         let (header, pax) = ([0; BLOCK], Pax::default());
         Self { inner, remaining: 0, padding: 0, ended: false, plain: true, header, pax }
     }
 
-    /// The underlying reader.
     pub fn into_inner(self) -> R {
         self.inner
     }
 
-    /// The underlying reader, while the archive is being read.
     pub fn inner_mut(&mut self) -> &mut R {
         &mut self.inner
     }
 
-    /// Whether everything read so far is in a canonical form that all readers interpret alike and
-    /// that hides no data: ustar headers of regular files, each field in its only form, zero
-    /// padding.
+    /// Whether everything read so far is in a canonical form that all readers interpret alike and that hides
+    /// no data: ustar headers of regular files, each field in its only possible form, with zero padding.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.plain
@@ -117,7 +105,7 @@ impl<R: Read> TarReader<R> {
     /// The attributes of the current entry.
     ///
     /// # Errors
-    /// One of them is malformed.
+    /// An attribute is malformed.
     pub fn attributes(&mut self) -> Result<TarAttributes, TarError> {
         let id = |told: Option<u64>, field: &[u8]| {
             let id = told.map_or_else(|| number(field), Ok)?;
@@ -136,8 +124,8 @@ impl<R: Read> TarReader<R> {
         })
     }
 
-    /// The next entry. `None` after the last one, once the rest of the source has been verified to
-    /// be padding.
+    /// The next entry. `None` after the last one, once the rest of the source has been verified to be
+    /// padding.
     ///
     /// # Errors
     /// The source fails or ends too early, or the archive is malformed.
@@ -176,8 +164,8 @@ impl<R: Read> TarReader<R> {
                         return Err(TarError::Malformed("an entry with data that may have none"));
                     }
                     self.set_padding();
-                    // Readers disagree on which of two names applies, and on a prefix in a header
-                    // of another format.
+                    // Readers disagree about which of two names applies, and about a prefix in a header of
+                    // another format.
                     let contested = (pax.path.is_some() && long_path.is_some())
                         || (pax.link.is_some() && long_link.is_some())
                         || (header[345] != 0 && &header[257..263] != b"ustar\0");
@@ -186,7 +174,7 @@ impl<R: Read> TarReader<R> {
                     }
                     let path = pax.path.take().or(long_path).unwrap_or_else(|| plain_path(&header));
                     let link = pax.link.take().or(long_link).unwrap_or_else(|| text(&header[157..257]));
-                    // Old archives mark a directory only by the slash; readers disagree on those.
+                    // Old archives mark a directory only by the slash. Readers disagree about those.
                     if kind != EntryKind::Directory && path.last() == Some(&b'/') {
                         return Err(TarError::Malformed("a file whose name ends in a slash"));
                     }
@@ -221,7 +209,7 @@ impl<R: Read> TarReader<R> {
         Ok(())
     }
 
-    /// Fills `buffer`; an earlier end of the source is a truncation.
+    /// Fills `buffer`. If the source ends before that, it is truncated.
     fn read_whole(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         self.inner.read_exact(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => Fault::Truncated.into_io(),
@@ -229,7 +217,7 @@ impl<R: Read> TarReader<R> {
         })
     }
 
-    /// The next header with its checksum verified, or `None` at the end-of-archive marker.
+    /// The next header, with its checksum verified. `None` at the end-of-archive marker.
     fn next_header(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
         if self.ended {
             return Ok(None);
@@ -258,7 +246,7 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    /// The data of an extended header. Its padding must be empty, because other readers look at it.
+    /// The data of an extended header. Its padding must be zero, because some readers interpret it.
     fn read_extension(&mut self) -> Result<Vec<u8>, TarError> {
         if self.remaining > MAX_NAME {
             return Err(TarError::Malformed("an extended header that is too long"));

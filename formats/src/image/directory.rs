@@ -1,4 +1,4 @@
-//! Reading a local directory tree as the content of an image.
+//! Reads a local directory tree as the content of an image.
 
 use super::{ImageContents, ImageError, Place};
 use crate::archive::tar_reader::TarAttributes;
@@ -14,7 +14,7 @@ use std::{
     path::Path,
 };
 
-/// The kernel's limit for a list of attribute names and for a value.
+/// The kernel's limit for the list of attribute names and for each value, in bytes.
 const MAX_XATTR: usize = 64 * 1024;
 
 impl ImageContents {
@@ -39,7 +39,7 @@ impl ImageContents {
         Ok(found.notes)
     }
 
-    /// Adds the entry at `path`. Returns whether to descend into it.
+    /// Adds the entry at `path`. Returns whether it is a directory to descend into.
     fn add_from(&mut self, root: &Path, path: &Path, found: &mut Found) -> Result<bool, ImageError> {
         let reading = || ImageError::io(path.display().to_string());
         let relative = path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes();
@@ -91,11 +91,11 @@ struct Found {
     /// The first path of each file with several hard links.
     names: HashMap<u64, Vec<u8>>,
     notes: Vec<String>,
-    /// Devices and other special files below /dev.
+    /// Names of devices and other special files below /dev.
     devices: Vec<String>,
 }
 
-/// A note about what was left out of /dev.
+/// A note that names what was left out of /dev. `None` if nothing was.
 #[must_use]
 pub fn devices_note(devices: &mut [String]) -> Option<String> {
     devices.sort();
@@ -113,7 +113,7 @@ pub fn is_in_dev(path: &[u8]) -> bool {
     path.starts_with(b"dev/")
 }
 
-/// The error for a device or pipe outside /dev.
+/// The error for a device or pipe outside of /dev.
 #[must_use]
 pub fn special(path: &[u8], kind: &str) -> ImageError {
     ImageError::entry(path, format!("is a {kind}; outside of /dev an image has none"))
@@ -138,7 +138,7 @@ fn attributes(path: &Path, meta: &Metadata) -> io::Result<TarAttributes> {
     })
 }
 
-/// The extended attributes of a file; empty if the file system does not support them.
+/// The extended attributes of a file. Empty if the file system does not support them.
 fn xattrs(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut names = vec![0_u8; MAX_XATTR];
     let length = match llistxattr(path, &mut names[..]) {
@@ -150,7 +150,7 @@ fn xattrs(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let mut value = vec![0_u8; MAX_XATTR];
         match lgetxattr(path, name, &mut value[..]) {
             Ok(length) => value.truncate(length),
-            // It disappeared or may not be read.
+            // The attribute has disappeared or may not be read.
             Err(Errno::NODATA | Errno::PERM) => continue,
             Err(error) => return Err(error.into()),
         }

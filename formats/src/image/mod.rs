@@ -1,13 +1,13 @@
 //! Images: the root file system of a base as one archive.
 //!
 //! The archive is a tar with PAX headers, compressed with zstd and identified by the SHA-256 of the
-//! *uncompressed* tar. It is reproducible: entries are sorted by path, each directory precedes its
-//! content, owners and groups are numeric, times are whole seconds, and of several hard links the
-//! first is the file and the others link to it. Devices, pipes and sockets are left out, as are
-//! extended attributes other than capabilities and user attributes (`user.*`).
+//! *uncompressed* tar. It is reproducible: entries are sorted by path, each directory precedes its content,
+//! owners and groups are numeric, times are whole seconds, and of several hard links the first is the file
+//! and the others link to it. Devices, pipes and sockets are left out, as are extended attributes other than
+//! capabilities and user attributes (`user.*`).
 //!
-//! [`ImageContents`] writes an image; [`unpack()`] and [`verify`] read one. Readers treat their input
-//! as untrusted, because images come over the network.
+//! [`ImageContents`] writes an image; [`unpack()`] and [`verify`] read one. Readers treat their input as
+//! untrusted, because images come over the network.
 
 mod directory;
 mod outline;
@@ -24,72 +24,58 @@ use crate::archive::tar_reader::TarError;
 use std::io;
 use swarm_common::{digest::Digest, wire::base::UsrMerge};
 
-/// Maximum size in bytes of the uncompressed tar. A stage3 has about 1.5 GB.
+/// The maximum size of the uncompressed tar in bytes. A stage3 has about 1.5 GB.
 pub const MAX_BYTES: u64 = 32 << 30;
-/// Maximum number of entries. A stage3 has about 80,000.
+/// The maximum number of entries. A stage3 has about 80,000.
 pub const MAX_ENTRIES: u64 = 2_000_000;
-/// Maximum size in bytes of all paths and link targets together, which readers keep in memory. A stage3
+/// The maximum size of all paths and link targets together in bytes. Readers keep them in memory. A stage3
 /// has about 6 MB.
 pub const MAX_PATH_BYTES: u64 = 256 << 20;
-/// The longest path in bytes, as in Linux.
+/// The maximum length of a path in bytes, as in Linux.
 const MAX_PATH: usize = 4095;
 
-/// A summary of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSummary {
-    /// Files, directories and links.
+    /// Number of files, directories and links.
     pub entries: u64,
-    /// Size in bytes of the uncompressed tar, about the space needed on disk.
+    /// Size of the uncompressed tar in bytes, about the space needed on disk.
     pub bytes: u64,
-    /// The architecture of its shell, as in [`std::env::consts::ARCH`].
+    /// The architecture of the image's shell, as in [`std::env::consts::ARCH`].
     pub machine: String,
     /// Whether it has `/usr/bin/emerge`.
     pub has_portage: bool,
-    /// Which of its directories are links below `/usr`.
+    /// Which directories of the image are links below `/usr`.
     pub usr: UsrMerge,
 }
 
 /// Why an image cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// Reading or writing failed.
     #[error("{what}: {source}")]
     Io {
         /// What was being done.
         what: String,
-        /// Why it failed.
         source: io::Error,
     },
     /// The archive is malformed.
     #[error("the archive cannot be read: {0}")]
     Archive(#[from] TarError),
-    /// An entry that is not allowed in an image.
+    /// An entry is not allowed in an image.
     #[error("`{path}`: {why}")]
     Entry {
         /// The entry's path, with non-printable characters escaped.
         path: String,
-        /// What is wrong with it.
         why: String,
     },
     /// A size limit was exceeded.
     #[error("more than {limit} {what}; is something in it that does not belong there?")]
-    TooLarge {
-        /// The quantity that is limited.
-        what: &'static str,
-        /// The limit.
-        limit: u64,
-    },
+    TooLarge { what: &'static str, limit: u64 },
     /// The content is not a usable root file system.
     #[error("it is no root file system: {0}")]
     NoRoot(String),
     /// The content does not match its digest.
     #[error("the content has the digest {got}, not {expected}; it was damaged or replaced on its way")]
-    WrongDigest {
-        /// The expected digest.
-        expected: Digest,
-        /// The actual digest.
-        got: Digest,
-    },
+    WrongDigest { expected: Digest, got: Digest },
 }
 
 impl ImageError {

@@ -4,10 +4,10 @@ use super::ImageError;
 use std::collections::{HashMap, HashSet};
 use swarm_common::wire::base::UsrMerge;
 
-/// Maximum number of symbolic links on a path, as in Linux.
+/// The maximum number of symbolic links that resolving a path may follow, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// The paths in a root, by kind.
+/// The paths in a root file system, by kind.
 #[derive(Debug, Default)]
 pub(super) struct Outline {
     pub(super) dirs: HashSet<Vec<u8>>,
@@ -19,7 +19,7 @@ impl Outline {
     /// The file that `/bin/sh` resolves to.
     ///
     /// # Errors
-    /// There is none, or another required part of a root is missing.
+    /// There is no such file, or another required part of a root file system is missing.
     pub(super) fn shell(&self) -> Result<Vec<u8>, ImageError> {
         for dir in ["etc", "usr", "var"] {
             if !self.resolve(dir.as_bytes()).is_some_and(|path| self.dirs.contains(&path)) {
@@ -30,7 +30,6 @@ impl Outline {
         shell.ok_or_else(|| ImageError::NoRoot("it has no shell /bin/sh".into()))
     }
 
-    /// Whether there is a file at `path`.
     pub(super) fn has_file(&self, path: &[u8]) -> bool {
         self.resolve(path).is_some_and(|path| self.files.contains(&path))
     }
@@ -40,7 +39,8 @@ impl Outline {
         UsrMerge::of(|path, to| self.resolve(path.as_bytes()).is_some_and(|end| end == to.as_bytes()))
     }
 
-    /// Resolves `path` within the root, following symbolic links.
+    /// Resolves `path` within the root, following symbolic links. `None` if it leads through too many of
+    /// them.
     fn resolve(&self, path: &[u8]) -> Option<Vec<u8>> {
         let mut ahead: Vec<Vec<u8>> = parts(path).rev().collect();
         let mut at: Vec<Vec<u8>> = Vec::new();
@@ -74,7 +74,7 @@ fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
     path.split(|&b| b == b'/').filter(|part| !part.is_empty()).map(<[u8]>::to_vec)
 }
 
-/// The architecture in the first 20 bytes of an ELF file.
+/// The architecture in the first 20 bytes of an ELF file. `None` if it is unknown.
 pub(super) fn machine(head: &[u8]) -> Option<&'static str> {
     let number: [u8; 2] = head.get(18..20)?.try_into().ok()?;
     if !head.starts_with(b"\x7fELF") {

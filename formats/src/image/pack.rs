@@ -1,4 +1,4 @@
-//! Writing an image. Entries are collected first and then written sorted in one pass. File contents
+//! Writes an image. Entries are collected first and then written in sorted order in one pass. File contents
 //! are read only while writing, so memory holds little more than the paths.
 
 use super::{ImageError, MAX_BYTES, MAX_ENTRIES, check_path, keeps, outline::Outline, parent};
@@ -17,17 +17,16 @@ use std::{
 use swarm_common::digest::Digest;
 use tar::{EntryType, Header};
 
-/// Size in bytes of a tar header's fields for the name and the link target.
+/// Size in bytes of the name field and of the link target field of a tar header.
 const FIELD: usize = 100;
 
-/// Where a file's content is.
+/// Where the content of a file is.
 #[derive(Debug, Clone)]
 pub enum Place {
-    /// In a file of its own.
+    /// A separate file.
     File(PathBuf),
-    /// In a larger file, from this byte offset on.
+    /// A part of a larger file, from this byte offset on.
     Within(Arc<File>, u64),
-    /// In memory.
     Bytes(Vec<u8>),
 }
 
@@ -49,7 +48,7 @@ struct Node {
     attributes: TarAttributes,
 }
 
-/// The content of an image.
+/// The entries of an image that is being made.
 #[derive(Debug, Default)]
 pub struct ImageContents {
     nodes: BTreeMap<Vec<u8>, Node>,
@@ -131,28 +130,27 @@ impl ImageContents {
         }
     }
 
-    /// The number of files, directories and links.
+    /// Number of files, directories and links.
     #[must_use]
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether the image has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// The number of extended attributes that were left out because an image does not keep them.
+    /// Number of extended attributes that were left out because an image does not keep them.
     #[must_use]
     pub fn dropped_xattrs(&self) -> u64 {
         self.dropped_xattrs
     }
 
-    /// Checks that this is a usable root file system, as far as possible without reading files.
+    /// Checks that this is a usable root file system, as far as that is possible without reading files.
     ///
     /// # Errors
-    /// It is not a root file system, or has something below a path that is not a directory.
+    /// It is not a root file system, or an entry is below a path that is not a directory.
     pub fn check(&self) -> Result<(), ImageError> {
         let mut outline = Outline::default();
         for (path, node) in &self.nodes {
@@ -190,7 +188,7 @@ impl ImageContents {
         Ok(digest)
     }
 
-    /// Makes the first of several hard links the file itself.
+    /// Turns the first of several hard links, in sorted order, into the file itself.
     fn name_files_first(&mut self) {
         let mut first: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         for (path, node) in &self.nodes {
@@ -289,7 +287,7 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, path: &[u8], node: &Node) -> Resu
     }
 }
 
-/// Reads a file from an offset with a position of its own.
+/// Reads a file from an offset, with a position of its own.
 struct At<'f> {
     file: &'f File,
     offset: u64,

@@ -18,7 +18,7 @@ fn program() -> Vec<u8> {
     bytes
 }
 
-/// A minimal tree that counts as a root.
+/// A minimal tree that counts as a root file system.
 fn root(at: &Path) {
     for dir in ["etc", "usr/bin", "var/tmp", "dev"] {
         fs::create_dir_all(at.join(dir)).unwrap();
@@ -107,7 +107,7 @@ fn devices_are_left_out_of_dev_and_refused_elsewhere() {
     assert!(said.contains("var/tmp/pipe") && said.contains("named pipe"), "{said}");
 }
 
-/// Kind, path and target.
+/// The type, path and target of an entry.
 type Forged = (EntryType, &'static str, &'static str);
 
 /// A compressed tar of these entries, as an attacker would write it, and its digest.

@@ -1,8 +1,8 @@
-//! Reading an untrusted image.
+//! Reads an untrusted image.
 //!
-//! Everything is validated: order, types, paths, sizes and counts during reading, the digest over
-//! every byte at the end. Because each directory precedes its content and nothing is below a
-//! symbolic link, all writes stay within the given directory.
+//! Everything is validated: order, types, paths, sizes and counts while reading, and at the end the digest
+//! over every byte. Because each directory precedes its content and nothing is below a symbolic link, all
+//! writes stay within the given directory.
 
 use super::{
     ImageError, ImageSummary, MAX_BYTES, MAX_ENTRIES, MAX_PATH_BYTES, check_path,
@@ -35,8 +35,8 @@ use swarm_common::digest::Digest;
 /// returns a summary. After an error the directory may contain part of the image.
 ///
 /// # Errors
-/// It is not a valid image, has another digest than `expected`, or cannot be written. Setting
-/// owners requires root.
+/// `archive` is not a valid image, has another digest than `expected`, or cannot be written. Setting owners
+/// requires root.
 pub fn unpack(archive: impl Read, expected: Digest, dir: &Path) -> Result<ImageSummary, ImageError> {
     let root = |what: &'static str| ImageError::io(format!("{}: {what}", dir.display()));
     fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(root("its mode cannot be set"))?;
@@ -46,7 +46,7 @@ pub fn unpack(archive: impl Read, expected: Digest, dir: &Path) -> Result<ImageS
 /// Verifies the compressed image `archive` without writing anything, and returns a summary.
 ///
 /// # Errors
-/// It is not a valid image or has another digest than `expected`.
+/// `archive` is not a valid image, or has another digest than `expected`.
 pub fn verify(archive: impl Read, expected: Digest) -> Result<ImageSummary, ImageError> {
     read(archive, expected, None)
 }
@@ -83,9 +83,9 @@ struct Content<'a> {
     path_bytes: u64,
     last: Vec<u8>,
     outline: Outline,
-    /// The architecture of each program.
+    /// The architecture of each program, by path.
     machines: HashMap<Vec<u8>, &'static str>,
-    /// Directory times are set at the end, because adding entries changes them.
+    /// The times of directories, which are set at the end, because adding entries changes them.
     times: Vec<(Vec<u8>, u64)>,
 }
 
@@ -188,11 +188,11 @@ impl Content<'_> {
     }
 }
 
-/// Sets owner, mode, extended attributes and time.
+/// Sets owner, mode, extended attributes and time of an entry.
 fn dress(at: &Path, attributes: &TarAttributes, kind: EntryKind) -> io::Result<()> {
     lchown(at, Some(attributes.uid), Some(attributes.gid))?;
     if kind != EntryKind::Symlink {
-        // After the owner, because changing it clears the set-user-id bit.
+        // Set the mode after the owner, because changing the owner clears the set-user-id bit.
         fs::set_permissions(at, Permissions::from_mode(attributes.mode))?;
     }
     for (name, value) in &attributes.xattrs {

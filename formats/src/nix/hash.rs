@@ -1,25 +1,26 @@
-//! SHA-256 as a narinfo writes it (`sha256:` and base 32), and as `flake.lock` does (`sha256-` and
-//! base 64).
+//! SHA-256 in the form of a narinfo (`sha256:` and base 32), and in that of `flake.lock` (`sha256-` and base
+//! 64).
 
 use super::nix32;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use swarm_common::digest::Digest;
 
-/// The text is not a SHA-256 hash.
+/// The error for text that is not a SHA-256 hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not `sha256:` with 52 digits of Nix's base 32, or 64 hexadecimal ones")]
 pub struct ParseHashError;
 
-/// Formats a digest as Nix does.
+/// Formats a digest as in a narinfo.
 #[must_use]
 pub fn to_text(digest: &Digest) -> String {
     format!("sha256:{}", nix32::encode(&digest.0))
 }
 
-/// Parses Nix's form, or hexadecimal digits, which some caches write instead.
+/// Parses the form of a narinfo, with digits of base 32, or hexadecimal digits, which some caches write
+/// instead.
 ///
 /// # Errors
-/// The text is neither.
+/// The text has neither form.
 pub fn from_text(text: &str) -> Result<Digest, ParseHashError> {
     let digits = text.strip_prefix("sha256:").ok_or(ParseHashError)?;
     match nix32::decode(digits.as_bytes()) {
@@ -28,12 +29,12 @@ pub fn from_text(text: &str) -> Result<Digest, ParseHashError> {
     }
 }
 
-/// The text is not a SHA-256 hash of a lock file.
+/// The error for text that is not a SHA-256 hash in the form of a lock file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not `sha256-` with 44 digits of base 64")]
 pub struct ParseSriError;
 
-/// Formats a digest as a lock file does.
+/// Formats a digest as in a lock file.
 #[must_use]
 pub fn to_sri(digest: &Digest) -> String {
     format!("sha256-{}", STANDARD.encode(digest.0))

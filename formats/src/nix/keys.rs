@@ -1,8 +1,7 @@
 //! Keys in Nix's text form, `NAME:BASE64`, and Ed25519 signatures by them.
 //!
-//! A secret key is a 32-byte seed followed by the 32-byte public key. A signature is 64 bytes
-//! and carries the name of its key, which selects the key to verify with and is itself not
-//! signed.
+//! A secret key is a 32-byte seed followed by the 32-byte public key. A signature is 64 bytes and contains
+//! the name of its key. The name selects the key to verify with, and is itself not signed.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::{
@@ -12,10 +11,10 @@ use ring::{
 use std::{fmt, str::FromStr};
 use swarm_common::secret::Secret;
 
-/// The longest name of a key, in bytes.
+/// The maximum length of the name of a key, in bytes.
 const MAX_NAME: usize = 128;
 
-/// Why a text is not a key or a signature. Never includes the text, which may be secret.
+/// The error for text that is not a key or a signature. It never contains the text, which may be secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The name is missing or invalid.
@@ -24,18 +23,17 @@ pub enum KeyError {
     /// The part after the colon is invalid or has the wrong size.
     #[error("not `NAME:BASE64`: the part after the colon is not {expected} bytes in base64")]
     Base64 {
-        /// How many bytes there must be.
+        /// The required number of bytes.
         expected: usize,
     },
-    /// The two halves of a secret key do not belong together.
+    /// The two halves of a secret key do not match.
     #[error("the public key in the secret key does not match its seed")]
     Mismatch,
-    /// The system's random number generator failed.
     #[error("the system's random number generator failed")]
     Random,
 }
 
-/// A signing key.
+/// A key that makes signatures.
 pub struct SecretKey {
     name: String,
     pair: Ed25519KeyPair,
@@ -66,7 +64,7 @@ impl SecretKey {
         Ok(Self { name: name.to_owned(), pair })
     }
 
-    /// The public half, which clients are configured to trust.
+    /// The public half of the key, which clients are configured to trust.
     #[must_use]
     pub fn public(&self) -> PublicKey {
         let mut bytes = [0; 32];
@@ -96,7 +94,6 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -136,7 +133,7 @@ impl fmt::Debug for PublicKey {
 pub struct Signature(String);
 
 impl Signature {
-    /// The name of the key that it claims to be made with.
+    /// The name of the key that the signature claims to be made with.
     #[must_use]
     pub fn key_name(&self) -> &str {
         self.0.split(':').next().unwrap_or_default()
@@ -168,7 +165,7 @@ fn split<const N: usize>(text: &str) -> Result<(&str, [u8; N]), KeyError> {
     let (name, base64) = text.split_once(':').ok_or(KeyError::Name)?;
     check_name(name)?;
     let error = KeyError::Base64 { expected: N };
-    // Checked first, so that a long text is not decoded.
+    // Check the length first, so that a long text is not decoded.
     if base64.len() != N.div_ceil(3) * 4 {
         return Err(error);
     }
@@ -186,7 +183,7 @@ fn check_name(name: &str) -> Result<(), KeyError> {
 mod tests {
     use super::*;
 
-    /// Made by `nix-store --generate-binary-cache-key`; signs nothing but this.
+    /// A key made by `nix-store --generate-binary-cache-key`. It is used only in this test.
     const SECRET: &str =
         "k-1:DQNItjYY/FUwtMC4FqZiItNdBB4bAACdM/HWGJ1BRM58zaL2oaKhwDC1HipSvow6p6jJBosQryDaOjzgMK70xQ==";
     const PUBLIC: &str = "k-1:fM2i9qGiocAwtR4qUr6MOqeoyQaLEK8g2jo84DCu9MU=";

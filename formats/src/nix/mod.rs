@@ -1,6 +1,6 @@
 //! Nix's formats, byte for byte as Nix writes them.
 //!
-//! | what | where |
+//! | format | module |
 //! |---|---|
 //! | base 32 and hashes in text | [`nix32`], [`hash`] |
 //! | `/nix/store/HASH-NAME` and how it is computed | [`store_path`] |

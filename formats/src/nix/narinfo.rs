@@ -23,35 +23,34 @@ use std::{
 };
 use swarm_common::digest::Digest;
 
-/// The largest file that is accepted, in bytes; room for more than ten thousand references.
+/// The maximum size of a narinfo in bytes, with room for more than ten thousand references.
 pub const MAX_BYTES: usize = 1 << 20;
-/// The most signatures that are accepted.
+/// The maximum number of signatures.
 const MAX_SIGNATURES: usize = 32;
-/// The longest URL.
+/// The maximum length of a URL, in bytes.
 const MAX_URL: usize = 1024;
 
 /// The metadata of a store path in a binary cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NarInfo {
-    /// The store path.
     pub path: StorePath,
-    /// Where the NAR is.
+    /// The URL of the NAR.
     pub url: NarUrl,
     /// How the file at `url` is compressed.
     pub compression: Compression,
-    /// The SHA-256 of that file.
+    /// SHA-256 of the file at `url`.
     pub file_hash: Option<Digest>,
-    /// The size of that file in bytes.
+    /// Size of the file at `url` in bytes.
     pub file_size: Option<u64>,
-    /// The uncompressed NAR.
+    /// Hash and size of the uncompressed NAR.
     pub nar: NarSum,
-    /// The paths that it refers to, perhaps itself.
+    /// The paths that the path refers to, possibly including itself.
     pub references: BTreeSet<StorePath>,
-    /// The derivation that built it.
+    /// The derivation that built the path.
     pub deriver: Option<StorePath>,
-    /// Signatures of the fingerprint, unverified.
+    /// Signatures of the fingerprint. They have not been verified.
     pub signatures: BTreeSet<Signature>,
-    /// The content address, if the path is computed from the content.
+    /// The content address, if the path is computed from its content.
     pub content_address: Option<ContentAddress>,
 }
 
@@ -61,33 +60,26 @@ pub enum NarInfoError {
     /// A limit was exceeded.
     #[error("the narinfo is too large: {what} exceeds the limit of {limit}")]
     TooLarge {
-        /// What was counted.
+        /// The quantity that is limited.
         what: &'static str,
-        /// The bound.
         limit: usize,
     },
-    /// A malformed line.
+    /// A line is malformed.
     #[error("not a sound narinfo: line {line} {reason}")]
     Line {
-        /// The line, from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What is wrong.
         reason: &'static str,
     },
-    /// A mandatory key is missing.
+    /// This mandatory key is missing.
     #[error("not a sound narinfo: `{0}` is missing")]
     Missing(&'static str),
-    /// An invalid value.
+    /// A value is invalid.
     #[error("not a sound narinfo: {key}: {reason}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
+    Value { key: &'static str, reason: String },
 }
 
-/// The known keys. Like Nix, we ignore lines with other keys.
+/// The known keys. Like in Nix, lines with other keys are ignored.
 const KEYS: [&str; 11] = [
     "StorePath",
     "URL",
@@ -106,7 +98,7 @@ impl NarInfo {
     /// Parses a narinfo.
     ///
     /// # Errors
-    /// It is malformed, incomplete, too large, or of another store directory.
+    /// The narinfo is malformed, incomplete or too large, or belongs to another store directory.
     pub fn parse(text: &[u8], dir: &StoreDir) -> Result<Self, NarInfoError> {
         let (fields, signatures) = fields(text)?;
         let path = |text: &str| dir.parse(text).map_err(|error| error.to_string());
@@ -161,7 +153,7 @@ impl NarInfo {
         text
     }
 
-    /// The text that signatures sign.
+    /// The text that signatures cover.
     #[must_use]
     pub fn fingerprint(&self, dir: &StoreDir) -> String {
         let references: Vec<_> = self.references.iter().map(|path| dir.absolute(path)).collect();
@@ -169,12 +161,12 @@ impl NarInfo {
         format!("1;{path};{hash};{};{}", self.nar.size, references.join(","))
     }
 
-    /// Adds a signature.
+    /// Signs the narinfo and adds the signature.
     pub fn sign(&mut self, key: &SecretKey, dir: &StoreDir) {
         self.signatures.insert(key.sign(&self.fingerprint(dir)));
     }
 
-    /// Whether there is a valid signature of one of these keys.
+    /// Whether there is a valid signature by one of these keys.
     #[must_use]
     pub fn is_signed_by(&self, keys: &[PublicKey], dir: &StoreDir) -> bool {
         let fingerprint = self.fingerprint(dir);
@@ -183,7 +175,7 @@ impl NarInfo {
     }
 }
 
-/// The values of the known keys except `Sig`, the only one that may be repeated.
+/// The values of the known keys except `Sig`, the only key that may be repeated.
 struct Fields<'a>(BTreeMap<&'static str, &'a str>);
 
 impl<'a> Fields<'a> {
@@ -214,7 +206,7 @@ fn fields(text: &[u8]) -> Result<(Fields<'_>, BTreeSet<Signature>), NarInfoError
     while let Some((n, line)) = lines.next() {
         let wrong = |reason| NarInfoError::Line { line: n + 1, reason };
         if lines.peek().is_none() {
-            // After the last line break.
+            // This is the text after the last line break.
             return if line.is_empty() {
                 Ok((Fields(fields), signatures))
             } else {
@@ -266,17 +258,12 @@ fn number(text: &str) -> Result<u64, String> {
 pub enum Compression {
     /// Uncompressed.
     None,
-    /// bzip2, the default of the format.
+    /// bzip2, which applies if a narinfo does not name a compression.
     Bzip2,
-    /// Brotli.
     Brotli,
-    /// gzip.
     Gzip,
-    /// lzip.
     Lzip,
-    /// xz.
     Xz,
-    /// Zstandard.
     Zstd,
 }
 
@@ -284,7 +271,7 @@ impl Compression {
     const ALL: [Self; 7] =
         [Self::None, Self::Bzip2, Self::Brotli, Self::Gzip, Self::Lzip, Self::Xz, Self::Zstd];
 
-    /// The name in a narinfo.
+    /// The name of the compression in a narinfo.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -307,8 +294,7 @@ impl Compression {
     }
 }
 
-/// The URL of a NAR, relative to the root of the cache: `nar/HASH.nar.zst`, perhaps with a
-/// query.
+/// The URL of a NAR, relative to the root of the cache: `nar/HASH.nar.zst`, possibly with a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NarUrl(String);
 
@@ -336,12 +322,12 @@ impl fmt::Display for NarUrl {
     }
 }
 
-/// A content address: `text:sha256:…`, `fixed:r:sha256:…`.
+/// A content address, such as `text:sha256:…` or `fixed:r:sha256:…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentAddress(String);
 
 impl ContentAddress {
-    /// The address of a path that the hash of its NAR determines.
+    /// The content address of a path that is determined by the hash of its NAR.
     #[must_use]
     pub fn of_nar(hash: &Digest) -> Self {
         Self(format!("fixed:r:sha256:{}", nix32::encode(&hash.0)))

@@ -1,9 +1,9 @@
-//! Base 32 as Nix writes hashes: the digits and the lower-case letters except `e`, `o`, `t`
-//! and `u`. The bits are counted from the first byte's lowest and written highest first.
+//! Base 32 as Nix writes hashes. The digits are `0` to `9` and the lower-case letters except `e`, `o`, `t`
+//! and `u`. The bits are counted from the lowest bit of the first byte, and the highest are written first.
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
-/// Marks a byte that is not a digit.
+/// The value that marks a byte that is not a digit.
 const NONE: u8 = 0xff;
 
 /// The value of each byte as a digit.
@@ -17,16 +17,15 @@ const VALUES: [u8; 256] = {
     values
 };
 
-/// Why a text does not encode the expected number of bytes.
+/// The error for text that does not encode the expected number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Nix32Error {
-    /// Wrong length.
     #[error("not {expected} digits of Nix's base 32")]
     Length {
-        /// How many digits there must be.
+        /// The required number of digits.
         expected: usize,
     },
-    /// A character that is not a digit.
+    /// This byte is not a digit.
     #[error("`{}` is not a digit of Nix's base 32", .0.escape_ascii())]
     Digit(u8),
     /// The first digit has bits beyond the last byte.
@@ -55,7 +54,6 @@ pub fn encodes(text: &[u8], bytes: usize) -> bool {
         && text.first().is_none_or(|&byte| VALUES[usize::from(byte)] >> (5 - excess) == 0)
 }
 
-/// Encodes bytes.
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {
     let byte = |at| bytes.get(at).copied().map_or(0, u16::from);

@@ -1,7 +1,7 @@
 //! Store paths, `/nix/store/HASH-NAME`, and how Nix computes the hash part.
 //!
-//! The hash part is not a hash of the content alone. What goes into it depends on the kind of
-//! path: see [`StoreDir::text_path`], [`StoreDir::output_path`] and [`StoreDir::source_path`].
+//! The hash part is not just a hash of the content. What it is computed from depends on the kind of path: see
+//! [`StoreDir::text_path`], [`StoreDir::output_path`] and [`StoreDir::source_path`].
 
 use super::nix32;
 use sha2::{Digest as _, Sha256};
@@ -11,34 +11,28 @@ use swarm_common::{
     wire::nix::{self, MAX_NAME, is_name_byte},
 };
 
-/// Digits of a hash part.
+/// Number of digits of a hash part.
 pub(super) const HASH_PART: usize = nix32::digits(HASH_BYTES);
-/// Bytes that a hash part encodes.
+/// Number of bytes that a hash part encodes.
 const HASH_BYTES: usize = 20;
 
-/// Why a text is not a store path, a name or a store directory.
+/// The error for text that is not a store path, a name or a store directory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StorePathError {
-    /// The path is somewhere else, or inside a store path.
+    /// The path is elsewhere, or inside a store path.
     #[error("`{}` is not directly in `{dir}`", .path.escape_debug())]
-    Outside {
-        /// The path.
-        path: String,
-        /// The store directory.
-        dir: String,
-    },
+    Outside { path: String, dir: String },
     /// The hash part is missing or malformed.
     #[error("`{}` does not start with {HASH_PART} digits of Nix's base 32 and `-`", .0.escape_debug())]
     HashPart(String),
     /// Nix does not allow the name.
     #[error("`{}` is not a valid name: {reason}", .name.escape_debug())]
     Name {
-        /// The name.
         name: String,
-        /// Which rule it breaks.
+        /// The rule that the name breaks.
         reason: &'static str,
     },
-    /// Not usable as a store directory.
+    /// The path cannot be a store directory.
     #[error("`{}` cannot be a store directory", .0.escape_debug())]
     Dir(String),
 }
@@ -65,26 +59,25 @@ impl StorePath {
         Ok(Self(format!("{}-{name}", nix32::encode(&hash))))
     }
 
-    /// The 32 digits that identify the path: a cache serves `HASH.narinfo`, and a file that
-    /// contains them refers to the path.
+    /// The 32 digits that identify the path. A cache serves `HASH.narinfo`, and a file that contains these
+    /// digits refers to the path.
     #[must_use]
     pub fn hash_part(&self) -> &str {
         &self.0[..HASH_PART]
     }
 
-    /// The name, without the hash part.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0[HASH_PART + 1..]
     }
 
-    /// The derivation's name, if this is the path of a `.drv` file.
+    /// The derivation's name. `None` unless this is the path of a `.drv` file.
     #[must_use]
     pub fn derivation_name(&self) -> Option<&str> {
         self.name().strip_suffix(".drv")
     }
 
-    /// `HASH-NAME`.
+    /// The text `HASH-NAME`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -118,8 +111,8 @@ impl fmt::Debug for StorePath {
     }
 }
 
-/// The store directory. It is hashed into every store path, so machines that share packages
-/// have the same one: `/nix/store`.
+/// The store directory. It is part of what every store path is computed from, so machines that share packages
+/// must have the same one: `/nix/store`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreDir(String);
 
@@ -133,7 +126,7 @@ impl StoreDir {
     /// A store directory other than `/nix/store`.
     ///
     /// # Errors
-    /// The path is not absolute, not normalised, or has characters that names may not have.
+    /// The path is not absolute, is not normalised, or contains characters that Nix does not allow.
     pub fn new(path: &str) -> Result<Self, StorePathError> {
         let is_part = |part: &str| {
             !matches!(part, "" | "." | "..") && part.len() <= 255 && part.bytes().all(is_name_byte)
@@ -159,7 +152,7 @@ impl StoreDir {
     /// Parses an absolute path.
     ///
     /// # Errors
-    /// It is not a store path in this directory.
+    /// The path is not a store path in this directory.
     pub fn parse(&self, path: &str) -> Result<StorePath, StorePathError> {
         let below = path.strip_prefix(self.as_str()).and_then(|rest| rest.strip_prefix('/'));
         match below {
@@ -189,7 +182,7 @@ impl StoreDir {
         self.path(&kind, text, name)
     }
 
-    /// The path of an output whose derivation has this hash.
+    /// The path of an output of a derivation with this hash.
     ///
     /// # Errors
     /// Nix does not allow the name.
@@ -206,7 +199,7 @@ impl StoreDir {
         }
     }
 
-    /// The path of a source, or of an output with a fixed NAR hash; neither has references.
+    /// The path of a source, or of an output with a fixed NAR hash. Neither has references.
     ///
     /// # Errors
     /// Nix does not allow the name.
@@ -214,8 +207,8 @@ impl StoreDir {
         self.path("source", nar_hash, name)
     }
 
-    /// The path of a single file that is known by the hash of its content, such as a source that
-    /// was fetched without unpacking it.
+    /// The path of a single file that is identified by the hash of its content, such as a source that was
+    /// fetched without being unpacked.
     ///
     /// # Errors
     /// Nix does not allow the name.

@@ -69,7 +69,7 @@ fn compare(a: &str, b: &str) -> Ordering {
         .then_with(|| integer(a.revision, b.revision))
 }
 
-/// Where a version without a further suffix sorts among the suffixes.
+/// Where a version without a further suffix is sorted among the suffixes.
 const END: u8 = 4;
 
 struct Version<'v> {
@@ -106,8 +106,8 @@ impl<'v> Version<'v> {
     }
 }
 
-/// Compares two components. After the first, a component with a leading zero compares as a decimal
-/// fraction.
+/// Compares two components of versions. After the first one, a component with a leading zero is compared as a
+/// decimal fraction.
 fn component(n: usize, a: &str, b: &str) -> Ordering {
     if n > 0 && (a.starts_with('0') || b.starts_with('0')) {
         return a.trim_end_matches('0').cmp(b.trim_end_matches('0'));
@@ -115,7 +115,7 @@ fn component(n: usize, a: &str, b: &str) -> Ordering {
     integer(a, b)
 }
 
-/// Compares numbers of any length. An empty string is 0.
+/// Compares numbers of any length. An empty string counts as 0.
 fn integer(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))

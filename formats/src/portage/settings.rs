@@ -1,9 +1,8 @@
-//! Which Portage settings belong to the drone. A bundle determines the content of packages; how and
-//! where a drone builds them is up to the drone, whatever the bundle says. The drone applies this
-//! rule and `swarmctl` explains it.
+//! Which Portage settings belong to the drone. A bundle determines the content of packages. How and where a
+//! drone builds them is up to the drone, whatever the bundle says. The drone applies this rule, and
+//! `swarmctl` explains it.
 
-/// Variables that belong to the drone: jobs and priority, directories, logs, packaging, signing,
-/// prompts.
+/// Variables that belong to the drone: jobs and priority, directories, logs, packaging, signing and prompts.
 const VARIABLES: [&str; 17] = [
     "AUTOCLEAN",
     "CLEAN_DELAY",
@@ -41,7 +40,7 @@ const PREFIXES: [&str; 14] = [
     "SCCACHE_",
 ];
 
-/// FEATURES that are always off on a drone, because they affect the machine, prompt, or produce
+/// FEATURES that are always off on a drone, because they affect the machine, ask questions, or produce
 /// another kind of package file.
 pub const FEATURES_OFF: [&str; 34] = [
     "binpkg-logs",

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-/// Sonames, each with its multilib category, such as `x86_64`.
+/// Pairs of a multilib category, such as `x86_64`, and a soname.
 pub type Sonames = BTreeSet<(String, String)>;
 
 /// Parses a REQUIRES or PROVIDES value: `x86_32: libc.so.6 x86_64: libc.so.6 libm.so.6`.

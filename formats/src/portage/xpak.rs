@@ -1,9 +1,8 @@
 //! XPAK, the older package format: a compressed tar followed by a metadata segment.
 //!
-//! It has neither digests nor signatures, so its metadata can be read and indexed, but its image
-//! cannot be verified. Layout, with all numbers 32-bit big-endian: `image XPAKPACK index_len
-//! data_len index data XPAKSTOP segment_len STOP`, where the index has
-//! `name_len name offset length` for each value.
+//! An XPAK has neither digests nor signatures, so its metadata can be read and indexed, but its image cannot
+//! be verified. Layout, with all numbers 32-bit big-endian: `image XPAKPACK index_len data_len index data
+//! XPAKSTOP segment_len STOP`, where the index has `name_len name offset length` for each value.
 
 use super::gpkg::Metadata;
 use std::{
@@ -11,12 +10,12 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
 };
 
-/// The largest metadata segment that is read, in bytes.
+/// The maximum size of a metadata segment in bytes.
 pub const MAX_SEGMENT: u32 = 64 << 20;
-/// `XPAKSTOP`, the length and `STOP`.
+/// Size in bytes of `XPAKSTOP`, the length and `STOP`.
 const TRAILER: usize = 16;
 
-/// Why a file is not an XPAK.
+/// Why the metadata of a file cannot be read as XPAK.
 #[derive(Debug, thiserror::Error)]
 pub enum XpakError {
     /// The file could not be read.
@@ -25,7 +24,7 @@ pub enum XpakError {
     /// The file has another format or is damaged.
     #[error("not a sound XPAK: {0}")]
     Malformed(&'static str),
-    /// The segment exceeds [`MAX_SEGMENT`].
+    /// The size of the segment, in bytes, exceeds [`MAX_SEGMENT`].
     #[error("the XPAK metadata of {0} bytes exceeds the limit of {MAX_SEGMENT} bytes")]
     TooLarge(u32),
 }
@@ -56,7 +55,7 @@ pub fn read_metadata(mut file: impl Read + Seek) -> Result<Metadata, XpakError> 
     parse_segment(&segment)
 }
 
-/// Parses `XPAKPACK ... XPAKSTOP`.
+/// Parses a segment from `XPAKPACK` through `XPAKSTOP`.
 ///
 /// # Errors
 /// [`XpakError::Malformed`] if the segment is anything else.
@@ -85,7 +84,7 @@ pub fn parse_segment(segment: &[u8]) -> Result<Metadata, XpakError> {
             .checked_add(length as usize)
             .and_then(|end| data.get(offset as usize..end))
             .ok_or(malformed("a value lies outside the data"))?;
-        // Overlapping values would allow a small file to fill the memory.
+        // If values could overlap, a small file could fill the memory.
         total += value.len();
         if total > data.len() {
             return Err(malformed("its values overlap"));

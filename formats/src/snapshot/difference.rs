@@ -1,9 +1,9 @@
 //! The difference between two snapshots: what a drone that has the older one lacks of the newer.
 //!
-//! It is an archive like a snapshot: the entries that are new or changed in the newer snapshot,
-//! byte for byte, and a removal entry (type `R`) for each path that is gone, all sorted by path.
-//! Merging an older snapshot with its differences by path yields the newer one's tar, and the
-//! digest verifies the result, whoever made the difference.
+//! A difference is an archive like a snapshot. It has the entries that are new or changed in the newer
+//! snapshot, byte for byte, and a removal entry (type `R`) for each path that is gone, all sorted by path.
+//! Merging an older snapshot with its differences by path yields the tar of the newer one. The digest
+//! verifies the result, whoever made the difference.
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,7 @@ use std::{
 use swarm_common::digest::Digest;
 use tar::EntryType;
 
-/// Read size for tars in bytes.
+/// Number of bytes that are read from a tar at a time.
 const READ_BYTES: usize = 256 << 10;
 
 /// Writes the difference from the compressed snapshot `old` to the compressed snapshot `new`, which
@@ -66,7 +66,7 @@ fn mark(out: &mut tar::Builder<impl Write>, gone: &str) -> io::Result<()> {
     out.append_data(&mut plain_header(EntryType::new(REMOVED), 0), gone, io::empty())
 }
 
-/// The paths of a compressed snapshot in order, each with a digest of its whole entry.
+/// The paths of a compressed snapshot in order, each with the digest of its whole entry.
 fn outline(archive: impl Read) -> Result<Vec<(String, Digest)>, SnapshotError> {
     let mut entries = open(archive)?;
     let (mut found, mut path_bytes) = (Vec::new(), 0);
@@ -97,13 +97,13 @@ fn reading() -> impl FnOnce(io::Error) -> SnapshotError {
 
 /// The tar of a snapshot, merged from an older one and the differences since then.
 pub(super) struct Merged<R> {
-    /// The oldest first.
+    /// The tars to merge, the oldest first.
     layers: Vec<Entries<R>>,
-    /// The next entry of each layer; `None` at its end.
+    /// The next entry of each layer. `None` at the end of a layer.
     heads: Vec<Option<Head>>,
     /// The layer whose content is being read.
     current: Option<usize>,
-    /// Headers to output; `given` bytes of them have been read.
+    /// Headers to output. The first `given` bytes of them have been read.
     blocks: Vec<u8>,
     given: usize,
     ended: bool,
@@ -117,8 +117,8 @@ impl<R: Read> Merged<R> {
         Ok(Self { layers, heads, current: None, blocks: Vec::new(), given: 0, ended: false })
     }
 
-    /// Moves to the next entry that is not removed. Of several entries with the same path, the
-    /// newest layer wins.
+    /// Moves to the next entry that is not removed. Of several entries with the same path, that of the newest
+    /// layer wins.
     fn advance(&mut self) -> io::Result<()> {
         if let Some(last) = self.current.take() {
             self.heads[last] = self.layers[last].next_entry()?;
@@ -129,7 +129,7 @@ impl<R: Read> Merged<R> {
             let Some((newest, head)) = there.rev().min_by(|(_, a), (_, b)| key(&a.path).cmp(&key(&b.path)))
             else {
                 self.ended = true;
-                // The end-of-archive marker of tar.
+                // This is the end-of-archive marker of tar.
                 self.blocks = vec![0; 2 * BLOCK];
                 return Ok(());
             };

@@ -1,29 +1,26 @@
 //! Raw entries of a snapshot's tar, for code that must preserve every byte.
 //!
-//! A snapshot has its manifest first and the rest sorted by path. Merging relies on that, so an
-//! entry out of order is an error. The entries are not otherwise validated, because the merged
-//! result is read by [`super::unpack()`] afterwards.
+//! A snapshot has its manifest first and the rest sorted by path. Merging relies on that order, so an entry
+//! out of order is an error. Entries are not validated otherwise, because [`super::unpack()`] reads the
+//! merged result afterwards.
 
 use super::{MANIFEST, MAX_ENTRIES, path::MAX_PATH};
 use std::io::{self, Read};
 use tar::{EntryType, Header};
 
-/// The block size of tar in bytes.
 pub(super) const BLOCK: usize = 512;
-/// Type of a difference entry for a path that the newer snapshot no longer has.
+/// The type of a removal entry in a difference, for a path that the newer snapshot no longer has.
 pub(super) const REMOVED: u8 = b'R';
 
 /// An entry without its content.
 pub(super) struct Head {
-    /// Its path.
     pub path: String,
-    /// Its header, preceded by the long-name entries if it has any.
+    /// The entry's header, preceded by its long-name entries, if it has any.
     pub blocks: Vec<u8>,
-    /// Whether it marks a removed path.
     pub is_removal: bool,
 }
 
-/// Sort key of a path: the manifest comes first.
+/// The sort key of a path. The manifest comes first.
 pub(super) fn key(path: &str) -> (bool, &str) {
     (path != MANIFEST, path)
 }
@@ -33,7 +30,7 @@ pub(super) struct Entries<R> {
     from: R,
     last: Option<String>,
     count: u64,
-    /// Bytes of the content not yet read, including padding to a whole block.
+    /// Number of bytes of the content not yet read, including padding to a whole block.
     left: u64,
 }
 
@@ -42,7 +39,7 @@ impl<R: Read> Entries<R> {
         Self { from, last: None, count: 0, left: 0 }
     }
 
-    /// The next entry, skipping the rest of the current one.
+    /// Returns the next entry, and skips the rest of the current one.
     pub fn next_entry(&mut self) -> io::Result<Option<Head>> {
         io::copy(self, &mut io::sink())?;
         let (mut blocks, mut name) = (Vec::new(), None);

@@ -1,9 +1,9 @@
 //! Snapshots: the pinned content that every drone of a run builds from, as one archive.
 //!
-//! The archive is a GNU tar, compressed with zstd and identified by the SHA-256 of the
-//! *uncompressed* tar, so that the compression level does not change its identity. It is
-//! reproducible: `snapshot.json` comes first, then files and symbolic links sorted by path; there
-//! are no directory entries, owner and time are 0, and the mode is 0644 or 0755.
+//! The archive is a GNU tar, compressed with zstd and identified by the SHA-256 of the *uncompressed* tar, so
+//! that the compression level does not change its identity. It is reproducible: `snapshot.json` comes first,
+//! then files and symbolic links sorted by path. There are no directory entries, owner and time are 0, and
+//! the mode is 0644 or 0755.
 //!
 //! | path | content |
 //! |---|---|
@@ -13,12 +13,13 @@
 //! | `repos/NAME/**` | each package repository |
 //! | `distfiles/**` | sources that cannot be fetched, if any |
 //!
-//! A snapshot for Nix has instead:
+//! A snapshot for Nix has these instead of the configuration and repositories:
 //!
 //! | path | content |
 //! |---|---|
 //! | `source/**` | the source: a flake, or files with an expression |
-//! | `inputs/NODE/**` | each input of a flake, by its node in `flake.lock`; relative paths are in the source |
+//! | `inputs/NODE/**` | each input of a flake, by its node in `flake.lock`; inputs with relative paths are in
+//! the source |
 //!
 //! [`SnapshotContents`] writes a snapshot; [`unpack()`] and [`verify`] read one. Readers treat their
 //! input as untrusted, because snapshots come over the network. [`difference()`] computes the
@@ -41,67 +42,64 @@ pub use unpack::{LAYER, OWN, unpack, unpack_difference, verify};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io};
 
-/// The only format so far.
+/// The format version, the only one so far.
 pub const FORMAT: u32 = 1;
 /// Name of the manifest in the archive.
 pub const MANIFEST: &str = "snapshot.json";
 
-/// Maximum size in bytes of the uncompressed tar. A full Gentoo repository has about 0.6 GB.
+/// The maximum size of the uncompressed tar in bytes. A full Gentoo repository has about 0.6 GB.
 pub const MAX_BYTES: u64 = 8 << 30;
-/// Maximum number of entries. A full Gentoo repository has about 150,000.
+/// The maximum number of entries. A full Gentoo repository has about 150,000.
 pub const MAX_ENTRIES: u64 = 1_000_000;
-/// Maximum size in bytes of all paths together, which readers keep in memory. A full Gentoo repository
-/// has about 10 MB.
+/// The maximum size of all paths together in bytes. Readers keep them in memory. A full Gentoo repository has
+/// about 10 MB.
 pub const MAX_PATH_BYTES: u64 = 64 << 20;
-/// Maximum size of the manifest in bytes.
+/// The maximum size of the manifest in bytes.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
-/// The manifest of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotManifest {
-    /// [`FORMAT`].
+    /// Always [`FORMAT`].
     pub format: u32,
-    /// The Portage profile: a path below `profiles/` of a repository, or `None` if it is the
-    /// directory `etc/portage/make.profile`.
+    /// The Portage profile: a path below `profiles/` of a repository. `None` if it is the directory
+    /// `etc/portage/make.profile`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub portage_profile: Option<String>,
-    /// The repository with the Portage profile, if it is not the main one.
+    /// The repository with the Portage profile. `None` if it is the main repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile_repository: Option<String>,
-    /// The main repository's name; empty for Nix.
+    /// The name of the main repository. Empty for Nix.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub main_repository: String,
-    /// Every repository; none for Nix.
+    /// All repositories. Empty for Nix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<SnapshotRepository>,
-    /// What Nix builds, instead of repositories for Portage.
+    /// What Nix builds. `None` for Portage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nix: Option<NixSource>,
 }
 
-/// A repository in a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotRepository {
-    /// Its name, as in `profiles/repo_name`.
+    /// The name in `profiles/repo_name`.
     pub name: String,
-    /// The Git commit with exactly this content, if there is one.
+    /// The Git commit with exactly this content. `None` if there is none.
     pub commit: Option<String>,
-    /// Its settings from the bundle's `repos.conf`, limited to [`REPOSITORY_SETTINGS`].
+    /// The repository's settings from the bundle's `repos.conf`, limited to [`REPOSITORY_SETTINGS`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
 }
 
-/// The settings of `repos.conf` that affect what Portage builds. All others are specific to the
-/// machine.
+/// The settings of `repos.conf` that affect what Portage builds. All others are specific to a machine.
 pub const REPOSITORY_SETTINGS: [&str; 4] = ["aliases", "eclass-overrides", "masters", "priority"];
 
 impl SnapshotManifest {
     /// Checks that the manifest is usable.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of what is wrong.
     pub fn check(&self) -> Result<(), SnapshotError> {
         let wrong = |what: String| Err(SnapshotError::Manifest(what));
         if self.format != FORMAT {
@@ -151,7 +149,7 @@ impl SnapshotManifest {
             .or_else(|why| wrong(format!("the Portage profile's path is not usable: {why}")))
     }
 
-    /// Checks that what the manifest promises is among the snapshot's paths, and for Nix that nothing
+    /// Checks that everything the manifest promises is among the snapshot's paths and, for Nix, that nothing
     /// else is.
     pub(super) fn check_paths<'p>(
         &self,
@@ -178,7 +176,7 @@ impl SnapshotManifest {
         }
     }
 
-    /// The Portage profile's directory, relative to the snapshot's.
+    /// The directory of the Portage profile, relative to the snapshot's directory.
     #[must_use]
     pub fn profile_path(&self) -> String {
         let Some(profile) = &self.portage_profile else { return OWN_PROFILE.to_owned() };
@@ -187,7 +185,7 @@ impl SnapshotManifest {
     }
 }
 
-/// The bundle's own Portage profile, relative to the snapshot's directory.
+/// The directory of the bundle's own Portage profile, relative to the snapshot's directory.
 const OWN_PROFILE: &str = "etc/portage/make.profile";
 
 /// Whether a setting can be written to a `repos.conf` without escaping.
@@ -201,7 +199,7 @@ pub fn is_repository_setting(key: &str, value: &str) -> bool {
         && (key != "priority" || number())
 }
 
-/// Whether a text is a valid repository name (Package Manager Specification, section 3.1.5).
+/// Whether the text is a valid repository name (Package Manager Specification, section 3.1.5).
 #[must_use]
 pub fn is_repository_name(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
@@ -211,41 +209,28 @@ pub fn is_repository_name(text: &str) -> bool {
 /// Why a snapshot cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// Reading or writing failed.
     #[error("{what}: {source}")]
     Io {
         /// What was being done.
         what: String,
-        /// Why it failed.
         source: io::Error,
     },
-    /// An entry that is not allowed in a snapshot.
+    /// An entry is not allowed in a snapshot.
     #[error("`{path}`: {why}")]
     Entry {
         /// The entry's path, with non-printable characters escaped.
         path: String,
-        /// What is wrong with it.
         why: String,
     },
     /// A size limit was exceeded.
     #[error("more than {limit} {what}; is something in it that does not belong there?")]
-    TooLarge {
-        /// The quantity that is limited.
-        what: &'static str,
-        /// The limit.
-        limit: u64,
-    },
+    TooLarge { what: &'static str, limit: u64 },
     /// The manifest is missing or invalid.
     #[error("the manifest is not usable: {0}")]
     Manifest(String),
     /// The content does not match its digest.
     #[error("the content has the digest {got}, not {expected}; it was damaged or replaced on its way")]
-    WrongDigest {
-        /// The expected digest.
-        expected: swarm_common::digest::Digest,
-        /// The actual digest.
-        got: swarm_common::digest::Digest,
-    },
+    WrongDigest { expected: swarm_common::digest::Digest, got: swarm_common::digest::Digest },
 }
 
 impl SnapshotError {

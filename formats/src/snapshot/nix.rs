@@ -1,86 +1,85 @@
-//! The Nix part of a manifest: what of the source is built, and what may be fetched.
+//! The Nix part of a manifest: which part of the source is built, and which caches may be used.
 //!
-//! Attributes, hosts, arguments and caches become arguments of Nix on every drone, and a host is part
-//! of a URL. The checks accept only characters that mean nothing else in these places.
+//! Attributes, hosts, arguments and caches become arguments of Nix on every drone, and a host is part of a
+//! URL. The checks accept only characters without a special meaning in these places.
 
 use super::path::check_path;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::digest::Digest;
 
-/// Directory of the source in a snapshot.
+/// The directory of the source in a snapshot.
 pub const SOURCE: &str = "source";
-/// Directory of the locked inputs in a snapshot, each named like its node in `flake.lock`.
+/// The directory of the locked inputs in a snapshot. Each has the name of its node in `flake.lock`.
 pub const INPUTS: &str = "inputs";
 /// The file that makes a source a flake.
 pub const FLAKE: &str = "flake.nix";
 
-/// Maximum number of attributes and hosts together.
+/// The maximum number of attributes and hosts together.
 const MAX_ROOTS: usize = 10_000;
-/// Maximum number of arguments, of caches, and of keys of a cache.
+/// The maximum number of arguments, of caches, and of keys of a cache.
 const MAX_FEW: usize = 100;
-/// Maximum length of an attribute, of an argument and of a URL in bytes.
+/// The maximum length of an attribute, an argument or a URL, in bytes.
 const MAX_TEXT: usize = 1000;
-/// Maximum length of a name in bytes.
+/// The maximum length of a name, in bytes.
 const MAX_NAME: usize = 100;
-/// Digits of a Git commit with SHA-1.
+/// Number of digits of a Git commit with SHA-1.
 const SHA1: usize = 40;
 /// Length of an ed25519 public key in base64, including its padding.
 const KEY_LENGTH: usize = 44;
 
-/// What of a source is built by Nix.
+/// Which part of a source is built by Nix, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NixSource {
-    /// Whether the source is a flake.
     pub flake: bool,
-    /// The file to evaluate, below the source: `default.nix`; of a flake `flake.nix`.
+    /// The file to evaluate, as a path below the source: `default.nix`, or `flake.nix` for a flake.
     pub file: String,
-    /// The attributes to build: `hello`, `tools.x`; of a flake `packages.x86_64-linux.hello`.
+    /// The attributes to build, such as `hello` or `tools.x`; for a flake, such as
+    /// `packages.x86_64-linux.hello`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<String>,
     /// The hosts to build, by their names in `nixosConfigurations`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
-    /// Strings that are passed to the file's function; not of a flake.
+    /// Strings that are passed to the file's function. Empty for a flake.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub arguments: BTreeMap<String, String>,
-    /// Binary caches whose packages are used instead of building them.
+    /// Binary caches whose packages are used instead of being built.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<NixUpstream>,
     /// Whether evaluation may build derivations and read their outputs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub import_from_derivation: bool,
-    /// The Git commit with exactly this source, if there is one.
+    /// The Git commit with exactly this source. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// When that commit was made, or the one that uncommitted changes are based on, in seconds since 1970: a
-    /// flake's `lastModified`. Old snapshots do not say it.
+    /// When that commit was made, or the one that uncommitted changes are based on, in seconds since the Unix
+    /// epoch. It becomes the `lastModified` of a flake. `None` in old snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<u64>,
     /// Whether the lock file is newer than the commit, so that the flake has no `rev`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub relocked: bool,
-    /// Digest of the flake's lock file, if it has one.
+    /// Digest of the flake's lock file. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<Digest>,
 }
 
-/// A binary cache that may be used.
+/// A binary cache whose packages may be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NixUpstream {
-    /// Its address.
     pub url: String,
-    /// The public keys that it signs with, as `NAME:BASE64`.
+    /// The public keys that the cache signs with, as `NAME:BASE64`.
     pub keys: Vec<String>,
 }
 
 impl NixSource {
-    /// Checks that every text can be handed to Nix.
+    /// Checks that every text can be passed to Nix.
     ///
     /// # Errors
-    /// What is wrong.
+    /// A description of what is wrong.
     pub(super) fn check(&self) -> Result<(), String> {
         check_path(&self.file).map_err(|why| format!("the file to evaluate is not usable: {why}"))?;
         if self.flake != (self.file == FLAKE) {
@@ -126,8 +125,8 @@ impl NixSource {
         Ok(())
     }
 
-    /// The commit that Nix tells a flake as its own (`self.rev`): only that with exactly the flake's files. Nix 2.8
-    /// knows no longer ones than SHA-1's.
+    /// The commit that Nix reports to a flake as its own (`self.rev`). `None` unless the flake's files are
+    /// exactly those of the commit. Nix 2.8 does not accept commits longer than those of SHA-1.
     #[must_use]
     pub fn rev(&self) -> Option<&str> {
         let is_own = self.flake && !self.relocked && self.modified.is_some();
@@ -141,7 +140,7 @@ impl NixSource {
     }
 }
 
-/// Whether a path has its place in a Nix snapshot, next to the manifest.
+/// Whether a path is allowed in a Nix snapshot besides the manifest.
 pub(super) fn is_nix_path(path: &str) -> bool {
     match path.split_once('/') {
         Some((SOURCE, below)) => !below.is_empty(),
@@ -152,21 +151,21 @@ pub(super) fn is_nix_path(path: &str) -> bool {
     }
 }
 
-/// Whether a text can be the name of an input, as a node of `flake.lock` and as a directory.
+/// Whether the text can be the name of an input, both as a node of `flake.lock` and as a directory.
 #[must_use]
 pub fn is_input(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-+.".contains(&b);
     text.len() <= MAX_NAME && text.bytes().all(plain) && !text.is_empty() && !text.starts_with(['-', '.'])
 }
 
-/// Whether a text can be the name of a host, in an attribute path and in a URL.
+/// Whether the text can be the name of a host, both in an attribute path and in a URL.
 #[must_use]
 pub fn is_host(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     text.len() <= MAX_NAME && text.bytes().all(plain) && !text.is_empty() && !text.starts_with('-')
 }
 
-/// Whether a text is an attribute path: names separated by dots, which may be in quotes.
+/// Whether the text is an attribute path: names separated by dots, which may be quoted.
 #[must_use]
 pub fn is_attribute(text: &str) -> bool {
     if text.len() > MAX_TEXT {
@@ -174,7 +173,7 @@ pub fn is_attribute(text: &str) -> bool {
     }
     let mut rest = text;
     loop {
-        // No `$`, which would begin an antiquotation, and no backslash.
+        // No `$`, which could begin an interpolation, and no backslash.
         let quoted = rest.strip_prefix('"').and_then(|inner| inner.split_once('"'));
         let (name, after) = match quoted {
             Some((name, after)) => (is_attribute_name(name, b"_-'+./@: "), after),
@@ -205,7 +204,7 @@ fn is_identifier(text: &str) -> bool {
     is_attribute_name(text, b"_-'") && !text.starts_with(|c: char| c.is_ascii_digit() || c == '\'')
 }
 
-/// Whether a text has the form of a public key.
+/// Whether the text has the form of a public key, `NAME:BASE64`.
 fn is_public_key(text: &str) -> bool {
     let Some((name, key)) = text.split_once(':') else { return false };
     let digits = key.strip_suffix('=').unwrap_or_default();
@@ -214,10 +213,11 @@ fn is_public_key(text: &str) -> bool {
         && digits.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
-/// The orchestrator asks an upstream for references, so it must be reachable from everywhere.
+/// The error for other schemes. The orchestrator asks an upstream cache for references, so the cache must be
+/// reachable from every machine.
 const NO_SCHEME: &str = "it does not begin with https:// or http://";
 
-/// Nix separates addresses by white space and reads settings of a store after a question mark.
+/// Checks a URL. Nix separates addresses by white space, and reads settings of a store after a question mark.
 fn check_url(url: &str) -> Result<(), &'static str> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(NO_SCHEME);
@@ -228,7 +228,7 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     }
     let authority = rest.split('/').next().unwrap_or_default();
     match scheme {
-        // Every drone can read a snapshot.
+        // Every drone can read a snapshot, so it must not contain a password.
         "http" | "https" if authority.contains('@') => {
             Err("it has a password; use `netrc-file` on the drones")
         }

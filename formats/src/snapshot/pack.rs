@@ -1,5 +1,5 @@
-//! Writing a snapshot. Entries are collected first and then written sorted in one pass. File
-//! contents are read only while writing, so memory holds little more than the paths.
+//! Writes a snapshot. Entries are collected first and then written in sorted order in one pass. File contents
+//! are read only while writing, so memory holds little more than the paths.
 
 use super::{
     MANIFEST, MAX_BYTES, MAX_ENTRIES, SnapshotError, SnapshotManifest,
@@ -16,14 +16,14 @@ use std::{
 use swarm_common::digest::Digest;
 use tar::{EntryType, Header};
 
-/// The content of a snapshot.
+/// The entries of a snapshot that is being made.
 #[derive(Debug)]
 pub struct SnapshotContents {
     manifest: SnapshotManifest,
     entries: BTreeMap<String, Source>,
 }
 
-/// Where an entry's content comes from.
+/// The source of an entry's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
     File { path: PathBuf, executable: bool },
@@ -32,7 +32,7 @@ enum Source {
 }
 
 impl SnapshotContents {
-    /// A snapshot with only a manifest so far.
+    /// A snapshot with only a manifest.
     ///
     /// # Errors
     /// The manifest is invalid.
@@ -49,11 +49,11 @@ impl SnapshotContents {
         self.add(path, Source::Bytes(bytes))
     }
 
-    /// Adds the file or symbolic link `root/relative` as `prefix/relative`. A link must stay within
+    /// Adds the file or symbolic link `root/relative` as `prefix/relative`. A link must not lead out of
     /// `root`.
     ///
     /// # Errors
-    /// It is neither a file nor a link, its path is invalid, or the link leads outside.
+    /// The entry is neither a file nor a link, its path is invalid, or the link leads out of `root`.
     pub fn add_from(&mut self, prefix: &str, root: &Path, relative: &str) -> Result<(), SnapshotError> {
         let path = format!("{prefix}/{relative}");
         let on_disk = root.join(relative);
@@ -65,7 +65,7 @@ impl SnapshotContents {
             let target = fs::read_link(&on_disk).map_err(SnapshotError::io(shown.as_str()))?;
             let target =
                 target.to_str().ok_or_else(|| SnapshotError::entry(&shown, "its target is not UTF-8"))?;
-            // Checked against the path below `root`: a link that leaves its tree would resolve
+            // Check the link against the path below `root`: a link that leaves its tree would resolve
             // differently on every machine.
             check_link(relative, target).map_err(|why| SnapshotError::entry(&shown, why))?;
             Source::Link(target.to_owned())
@@ -86,7 +86,7 @@ impl SnapshotContents {
         Ok(())
     }
 
-    /// The number of files and links, without the manifest.
+    /// Number of files and links, without the manifest.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -1,11 +1,11 @@
 //! Valid paths and link targets of a snapshot.
 //!
-//! A path is relative, normalised and UTF-8. A link's target may begin with `..` components, at
-//! most as many as the link is deep, and has `..` nowhere else. So a target never climbs out of a
-//! link that it passes through, and no chain of links leads outside, provided that no entry lies
-//! *below* a link (which the reader ensures).
+//! A path is relative, normalised and UTF-8. The target of a link may begin with `..` components, at most as
+//! many as the link is deep, and must not have `..` elsewhere. So a target never climbs out of a link that it
+//! passes through, and no chain of links leads outside, provided that no entry is *below* a link (which the
+//! reader ensures).
 
-/// The longest path in bytes.
+/// The maximum length of a path, in bytes.
 pub(super) const MAX_PATH: usize = 1024;
 
 /// Checks that `path` is a clean relative path.
@@ -27,7 +27,7 @@ pub(super) fn check_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that the link at `path` may point to `target`, both within the root of `path`.
+/// Checks that the link at `path` may point to `target`. Both must stay within the root of `path`.
 pub(super) fn check_link(path: &str, target: &str) -> Result<(), String> {
     if target.starts_with('/') {
         return Err(format!("the link's target `{}` is absolute", target.escape_debug()));

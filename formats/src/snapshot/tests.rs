@@ -24,7 +24,7 @@ fn repository(name: &str) -> SnapshotRepository {
     SnapshotRepository { name: name.into(), commit: None, settings: BTreeMap::new() }
 }
 
-/// A small repository on disk.
+/// Makes a small repository on disk and returns the paths of its files.
 fn tree(root: &Path) -> Vec<String> {
     let long = format!("app-misc/{}/files/{}", "n".repeat(80), "f".repeat(90));
     for (path, text) in [("profiles/example/amd64/eapi", "8\n"), ("a/run.sh", "#!/bin/sh\n"), (&long, "long")]
@@ -97,10 +97,11 @@ fn a_link_out_of_its_repository_and_a_socket_are_not_packed() {
     assert!(contents.is_empty());
 }
 
-/// One entry of a hand-made tar; the path is written as is, bypassing the tar crate's checks.
+/// One entry of a handmade tar: type, path, target and content. The path is written unchanged, bypassing the
+/// checks of the tar crate.
 pub(super) struct Raw<'a>(pub(super) EntryType, pub(super) &'a str, pub(super) &'a str, pub(super) &'a [u8]);
 
-/// An archive of these entries; each path is written as is.
+/// An archive of these entries, whose paths are written unchanged.
 pub(super) fn raw<'a>(entries: impl IntoIterator<Item = &'a Raw<'a>>) -> Vec<u8> {
     let mut tar = Vec::new();
     for Raw(kind, path, target, bytes) in entries {
@@ -173,7 +174,7 @@ fn an_archive_made_to_do_harm_is_refused_and_leaves_nothing() {
 
 #[test]
 fn paths_that_would_fill_the_memory_are_refused() {
-    // Each has five hundred directories of its own, which take 250 KB.
+    // Each path has five hundred directories of its own, which take 250 KB.
     let names: Vec<String> = (0..280).map(|n| format!("{n:04}{}", "/a".repeat(500))).collect();
     let name = |n: &String| [n.as_bytes(), b"\0"].concat();
     let long: Vec<Vec<u8>> = names.iter().map(name).collect();

@@ -1,10 +1,10 @@
-//! Reading an untrusted snapshot.
+//! Reads an untrusted snapshot.
 //!
-//! Everything is validated: entry types, paths, link targets, sizes and counts during reading, the
-//! digest over every byte at the end. Long names are read here and not by the tar crate, which
-//! would read a name of any length into memory. Content is written to a temporary directory next to
-//! the target and renamed, so a directory that exists is complete. A difference is unpacked as an
-//! overlayfs layer, which the caller puts in place.
+//! Everything is validated: entry types, paths, link targets, sizes and counts while reading, and at the end
+//! the digest over every byte. Long names are read here rather than by the tar crate, which would read a name
+//! of any length into memory. Content is written to a temporary directory next to the target, which is then
+//! renamed, so a directory that exists is complete. A difference is unpacked as an overlayfs layer, which the
+//! caller puts in place.
 
 use super::{
     MANIFEST, MAX_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES, MAX_PATH_BYTES, SnapshotError, SnapshotManifest,
@@ -25,20 +25,20 @@ use std::{
 use swarm_common::digest::Digest;
 use tar::{Entry, EntryType};
 
-/// Read size in bytes.
+/// Number of bytes that are read at a time.
 const READ_BYTES: usize = 256 << 10;
 
-/// Where [`unpack_difference`] puts the files that differ from the older snapshot.
+/// The directory in which [`unpack_difference`] puts the files that differ from the older snapshot.
 pub const LAYER: &str = "files";
-/// Where it puts what the drone itself reads: the manifest and all of `etc`; for Nix, which reads
-/// plain directories, the complete snapshot.
+/// The directory in which [`unpack_difference`] puts what the drone itself reads: the manifest and all of
+/// `etc`. For Nix, which reads plain directories, this is the complete snapshot.
 pub const OWN: &str = "own";
 
 /// Unpacks the compressed snapshot `archive` to `dir`, which must not exist, and returns its
 /// manifest. After an error nothing is left behind.
 ///
 /// # Errors
-/// It is not a valid snapshot, has another digest than `expected`, or cannot be written.
+/// `archive` is not a valid snapshot, has another digest than `expected`, or cannot be written.
 pub fn unpack(archive: impl Read, expected: Digest, dir: &Path) -> Result<SnapshotManifest, SnapshotError> {
     let mut partial = OsString::from(dir);
     partial.push(format!(".partial-{}", std::process::id()));
@@ -55,7 +55,7 @@ pub fn unpack(archive: impl Read, expected: Digest, dir: &Path) -> Result<Snapsh
         Ok(manifest)
     });
     if result.is_err() {
-        // Report the first error; leftovers are removed next time.
+        // Report the first error. Leftovers are removed by the next attempt.
         let _ = fs::remove_dir_all(partial);
     }
     result
@@ -64,18 +64,17 @@ pub fn unpack(archive: impl Read, expected: Digest, dir: &Path) -> Result<Snapsh
 /// Verifies the compressed snapshot `archive` without writing anything, and returns its manifest.
 ///
 /// # Errors
-/// It is not a valid snapshot or has another digest than `expected`.
+/// `archive` is not a valid snapshot, or has another digest than `expected`.
 pub fn verify(archive: impl Read, expected: Digest) -> Result<SnapshotManifest, SnapshotError> {
     Ok(read(decoded(archive)?, expected, None, |_| true)?.0)
 }
 
-/// Unpacks the files in which the snapshot `expected` differs from another one. The first of
-/// `archives` is a whole snapshot, each other one the difference from its predecessor, and the last
-/// is unpacked.
+/// Unpacks the files in which the snapshot `expected` differs from another one. The first of `archives` is a
+/// whole snapshot, and each other one is the difference from its predecessor. The last one is unpacked.
 ///
-/// In the empty directory `dir`, [`LAYER`] is the overlayfs layer that turns the other snapshot's
-/// directories into this one, and [`OWN`] has the files that are read without overlayfs. Returns the
-/// manifest. After an error, `dir` may contain part of the result.
+/// In the empty directory `dir`, [`LAYER`] becomes the overlayfs layer that turns the other snapshot's
+/// directories into those of this one, and [`OWN`] contains the files that are read without overlayfs.
+/// Returns the manifest. After an error, `dir` may contain part of the result.
 ///
 /// # Errors
 /// The archives cannot be read, do not merge into the snapshot `expected`, or cannot be written.
@@ -117,7 +116,7 @@ fn decoded<R: Read>(archive: R) -> Result<impl Read + use<R>, SnapshotError> {
     Ok(decoder)
 }
 
-/// Reads a whole snapshot. `wanted` selects what is written to `dir`.
+/// Reads a whole snapshot. `wanted` selects the paths that are written to `dir`.
 fn read<'a>(
     tar: impl Read,
     expected: Digest,
@@ -138,7 +137,7 @@ fn read<'a>(
     Ok((manifest, content))
 }
 
-/// Names of the next entry that exceed the fields of its header.
+/// The long names of the next entry, which do not fit into the fields of its header.
 #[derive(Default)]
 struct LongNames {
     name: Option<String>,
@@ -147,7 +146,7 @@ struct LongNames {
 
 fn long_text(entry: &mut Entry<'_, impl Read>) -> Result<String, SnapshotError> {
     let mut bytes = Vec::new();
-    // One more for the trailing NUL, and one more to detect a name that is too long.
+    // One byte more for the trailing NUL, and another to detect a name that is too long.
     entry
         .take(MAX_PATH as u64 + 2)
         .read_to_end(&mut bytes)
@@ -164,15 +163,15 @@ fn text(bytes: &[u8]) -> Result<String, SnapshotError> {
         .map_err(|_| SnapshotError::entry(&String::from_utf8_lossy(bytes), "the name is not UTF-8"))
 }
 
-/// State of the reader.
+/// The state of the reader.
 struct Content<'a> {
     dir: Option<&'a Path>,
-    /// Which paths are written.
+    /// Selects the paths that are written.
     wanted: fn(&str) -> bool,
     manifest: Option<SnapshotManifest>,
-    /// Files and links; nothing may be below one.
+    /// Files and links. Nothing may be below one.
     entries: HashSet<String>,
-    /// The directories above them.
+    /// The directories above the entries.
     dirs: HashSet<String>,
     /// Paths that a difference removes.
     removed: Vec<String>,
@@ -185,7 +184,7 @@ impl<'a> Content<'a> {
         Self { dir, wanted, manifest: None, entries, dirs, removed: Vec::new(), path_bytes: 0 }
     }
 
-    /// Reads every entry and returns the digest of everything read.
+    /// Reads every entry, and returns the digest of everything read.
     fn take_all(&mut self, tar: impl Read) -> Result<Digest, SnapshotError> {
         let reading = || SnapshotError::io("reading the snapshot");
         let mut tar = tar::Archive::new(DigestReader::new(tar, MAX_BYTES));
@@ -194,7 +193,7 @@ impl<'a> Content<'a> {
         for entry in tar.entries().map_err(reading())?.raw(true) {
             let mut entry = entry.map_err(reading())?;
             count += 1;
-            // A long name and a long target are separate entries.
+            // A long name and a long target are entries of their own.
             if count > 3 * MAX_ENTRIES {
                 return Err(SnapshotError::TooLarge { what: "entries", limit: MAX_ENTRIES });
             }
@@ -205,13 +204,13 @@ impl<'a> Content<'a> {
             }
         }
         let mut rest = tar.into_inner();
-        // The digest includes what follows the end-of-archive marker.
+        // The digest covers what follows the end-of-archive marker, too.
         io::copy(&mut rest, &mut io::sink()).map_err(reading())?;
         Ok(rest.finish().1)
     }
 
-    /// Makes overlayfs hide what the snapshot `whole` no longer has. A directory with nothing left
-    /// below it is hidden as well, because it would otherwise show up empty.
+    /// Makes overlayfs hide what the snapshot `whole` no longer has. A directory with nothing left below it
+    /// is hidden as well, because it would otherwise appear as an empty directory.
     fn hide(&self, whole: &Content<'_>) -> Result<(), SnapshotError> {
         let mut hidden = HashSet::new();
         for path in &self.removed {
@@ -219,7 +218,7 @@ impl<'a> Content<'a> {
             let Some(gone) = ends.map(|end| &path[..end]).find(|part| !whole.dirs.contains(*part)) else {
                 continue; // There is a directory in its place.
             };
-            // Where a file replaced a directory, nothing below it shows.
+            // Where a file replaced a directory, nothing below it is visible.
             if whole.entries.contains(gone) || !hidden.insert(gone) {
                 continue;
             }
@@ -227,7 +226,7 @@ impl<'a> Content<'a> {
                 let above = &gone[..end];
                 self.in_dir(above, |at| if at.is_dir() { Ok(()) } else { make_dir(at) })?;
             }
-            // A whiteout, in overlayfs terms.
+            // In overlayfs, this is a whiteout.
             let kind = FileType::CharacterDevice;
             self.in_dir(gone, |at| Ok(mknodat(CWD, at, kind, Mode::empty(), 0)?))?;
         }
@@ -318,7 +317,7 @@ impl<'a> Content<'a> {
         Ok(())
     }
 
-    /// Bounds the memory that paths take. Each directory of a deep path is another one.
+    /// Limits the memory for paths. Each directory of a deep path counts.
     fn count_path(&mut self, path: &str) -> Result<(), SnapshotError> {
         self.path_bytes += path.len() as u64;
         match self.path_bytes > MAX_PATH_BYTES {

@@ -1,5 +1,5 @@
-//! Builds packages byte by byte, with a setting for each thing that can be wrong. The only code
-//! shared with the readers is the Manifest's text, so that both cannot make the same mistake.
+//! Builds packages byte by byte, with a setting for each thing that can be wrong. The only code shared with
+//! the readers renders the Manifest's text, so that both sides cannot contain the same mistake.
 
 use swarm_formats::{
     archive::digests::MemberHasher,

@@ -1,4 +1,4 @@
-//! Archives beside those that the real Nix writes and reads.
+//! Compares archives with those that the real Nix writes and reads.
 
 use crate::lab::{Lab, fed};
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ use swarm_formats::nix::{
     nar::{NarError, NarEvent, NarKind, NarLimits, NarReader, NarSum, NarWriter, dump},
 };
 
-/// A tree with everything that an archive can tell apart.
+/// A tree with everything that an archive can represent.
 fn plant(root: &Path) {
     fs::create_dir_all(root.join("d/e/f")).unwrap();
     for size in 0..18 {
@@ -40,7 +40,7 @@ fn plant(root: &Path) {
     }
 }
 
-/// Reads an archive and writes what was read.
+/// Reads an archive and writes what was read to another.
 fn copied(nar: &[u8]) -> Result<(Vec<u8>, NarSum), NarError> {
     let mut reader = NarReader::new(nar, NarLimits::default());
     let mut writer = NarWriter::new(Vec::new());
@@ -99,12 +99,12 @@ fn unread_contents_are_skipped_and_nothing_is_told_after_the_end() {
     let mut reader = NarReader::new(nar.as_slice(), NarLimits::default());
     let mut events = 0;
     while reader.next_event().unwrap().is_some() {
-        // One byte of each file, so that some contents are cut in the middle.
+        // Read one byte of each file, so that some contents are left unread.
         let _ = reader.read(&mut [0]).unwrap();
         events += 1;
     }
     assert_eq!(reader.next_event().unwrap(), None);
-    // Nodes, and the ends of the 4 directories.
+    // These are the nodes, and the ends of the 4 directories.
     assert_eq!(events, 4 + 18 + 1 + 9 + 1 + 4 + 4);
     assert_eq!(reader.finish().unwrap().sum, sum);
 }
@@ -118,7 +118,7 @@ fn what_no_archive_can_hold_is_not_packed() {
     assert!(error.contains("tree/socket`: not a file, link or directory"), "{error}");
 }
 
-/// A change to an archive; places are counted in words of eight bytes, as its strings are.
+/// A change to an archive. Positions are counted in words of eight bytes, to which its strings are aligned.
 #[derive(Debug, Clone)]
 enum Change {
     Set { word: usize, byte: usize, value: u8 },
@@ -156,10 +156,10 @@ fn changed(nar: &[u8], change: &Change) -> Vec<u8> {
     words.concat()
 }
 
-/// Whether Nix unpacks an archive to a tree of which this is the archive.
+/// Whether Nix unpacks an archive to a tree from which it makes the same archive.
 fn nix_reads(lab: &Lab, nar: &[u8]) -> bool {
     let target = lab.path("unpacked");
-    // Nix 2.8 believes a string's length and takes as much memory.
+    // Nix 2.8 trusts the length of a string and allocates as much memory.
     let limited = "ulimit -v 2000000; exec nix-store --restore \"$0\"";
     let restored = fed(lab.command("sh").args(["-c", limited]).arg(&target), nar);
     let same =

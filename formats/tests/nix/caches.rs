@@ -1,5 +1,5 @@
-//! Binary caches: what the real Nix writes into one is read and signed alike, and what we
-//! write the real Nix fetches.
+//! Binary caches: what the real Nix writes is read and signed identically here, and what is written here can
+//! be fetched by the real Nix.
 
 use crate::lab::{Lab, fed, files, lines};
 use std::{
@@ -17,7 +17,7 @@ use swarm_formats::nix::{
     store_path::{StoreDir, StorePath},
 };
 
-/// Paths that refer to nothing, to others and to themselves, in a file, a link and a name.
+/// Paths that refer to nothing, to others and to themselves: in a file, a link and a name.
 const EXPRESSIONS: &str = r#"
 let
   mk = name: script: extra: derivation ({
@@ -35,7 +35,7 @@ in mk "prog-2.0" ''
 '' { inherit linked named lib; outputs = [ "out" "doc" ]; }
 "#;
 
-/// A key of Nix, as text and ours.
+/// A key made by Nix, as text and parsed.
 fn key_of_nix(lab: &Lab, name: &str) -> (String, SecretKey) {
     let text = String::from_utf8(lab.run("nix", ["key", "generate-secret", "--key-name", name])).unwrap();
     let key = SecretKey::parse(&Secret::new(&text)).unwrap();
@@ -86,21 +86,20 @@ fn what_nix_writes_into_a_cache_is_read_and_would_be_signed_alike() {
         let nar = NarReader::scanning(File::open(&file).unwrap(), NarLimits::default(), References::to(&all));
         let summary = nar.finish().unwrap();
         assert_eq!(summary.sum, info.nar, "{}", info.path);
-        // A derivation's file is said to refer to all that it names, but not to its outputs,
-        // which are named in it as well.
+        // According to Nix, the file of a derivation refers to all paths that it names except its outputs.
         if info.path.derivation_name().is_none() {
             assert_eq!(summary.references, info.references, "{}", info.path);
         }
     }
     let count = |has: fn(&NarInfo) -> bool| read.iter().filter(|info| has(info)).count();
-    // text, lib, linked, named, prog, its doc; and the derivations of four of these.
+    // These are text, lib, linked, named, prog, the doc of prog, and the derivations of four of them.
     assert_eq!(read.len(), 10);
     assert_eq!(count(|info| info.deriver.is_some()), 5);
     assert_eq!(count(|info| info.references.contains(&info.path)), 1);
     assert_eq!(count(|info| info.content_address.is_some()), 5);
 }
 
-/// A cache that we write, of a path `lib` and a path `app` that refers to it and to itself.
+/// A cache written here, with a path `lib` and a path `app` that refers to `lib` and to itself.
 struct Cache {
     folder: PathBuf,
     key: SecretKey,
@@ -155,7 +154,7 @@ impl Cache {
         self.folder.join(format!("{}.narinfo", path.hash_part()))
     }
 
-    /// Has a new client that trusts `key` fetch the app.
+    /// Makes a new client that trusts `key` fetch the app.
     fn fetch(&self, lab: &Lab, client: &str, key: &PublicKey) -> Output {
         let mut command = lab.command_in_nix_store("nix-store");
         command.env("XDG_CACHE_HOME", lab.path(&format!("{client}-cache")));

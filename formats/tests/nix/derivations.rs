@@ -1,4 +1,4 @@
-//! Derivations that the real Nix instantiates: read, written, and every path in them computed.
+//! Derivations that the real Nix instantiates are read and written, and every path in them is computed.
 
 use crate::lab::{Lab, files};
 use std::{
@@ -43,7 +43,7 @@ in top
 
 type Derivations = BTreeMap<StorePath, Vec<u8>>;
 
-/// The derivations of the expressions, as they lie in the store of a lab.
+/// The derivations of the expressions, as stored in the store of a lab.
 fn instantiated(lab: &Lab, dir: &StoreDir) -> Derivations {
     fs::create_dir(lab.path("src")).unwrap();
     fs::write(lab.path("src/x"), "x").unwrap();
@@ -152,7 +152,7 @@ fn a_derivation_with_a_path_that_does_not_follow_from_it_is_not_believed() {
     let good = Derivation::parse(text, &dir).unwrap();
     let inputs = |input: &StorePath| digests.get(input).copied();
     let other = files.keys().next().unwrap();
-    // Each lie is told by a file that lies where its text says it must.
+    // The path is computed from the changed text, so that only the change itself is wrong.
     let told = |lie: &dyn Fn(&mut Derivation)| {
         let mut derivation = good.clone();
         lie(&mut derivation);

@@ -1,4 +1,4 @@
-//! Hostile archives: each is refused, with its reason.
+//! Hostile archives: each is refused, and for the right reason.
 
 use std::io::{self, Read};
 use swarm_formats::nix::nar::{NarError, NarEvent, NarKind, NarLimits, NarReader, NarWriter};
@@ -12,7 +12,7 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     string
 }
 
-/// The strings of a text, without quotes around them: `( type regular contents hello )`.
+/// The strings of an archive, which `text` contains separated by blanks: `( type regular contents hello )`.
 fn strings(text: &str) -> Vec<u8> {
     text.split(' ').filter(|word| !word.is_empty()).flat_map(|word| string(word.as_bytes())).collect()
 }
@@ -37,7 +37,7 @@ fn symlink(target: &[u8]) -> Vec<u8> {
     [strings("( type symlink target"), string(target), strings(")")].concat()
 }
 
-/// A file that says it has so many bytes, and some of them.
+/// A node for a file that claims to have `size` bytes, with 100 bytes of contents.
 fn announcing(size: u64) -> Vec<u8> {
     [strings("( type regular contents"), size.to_le_bytes().to_vec(), vec![b'x'; 100]].concat()
 }
@@ -73,7 +73,7 @@ fn every_hostile_archive_is_refused_with_its_reason() {
         ("no name", in_root(b"", &file()), "a name must have 1 to 255 bytes"),
         ("long name", in_root(&[b'a'; 256], &file()), "a name must have 1 to 255 bytes"),
         ("up as a directory", in_root(b"..", &nested(2)), "an entry is named `.` or `..`"),
-        // A second entry in the place of a link would be written through it.
+        // A second entry in the place of a link would be written through the link.
         ("twice", pair(b"a", b"a"), "two entries of a directory have the same name"),
         (
             "below a link",
@@ -90,7 +90,7 @@ fn every_hostile_archive_is_refused_with_its_reason() {
             "the target of a link must have 1 to 4095 bytes",
         ),
         ("nul in target", in_root(b"l", &symlink(b"a\0b")), "the target of a link contains a NUL byte"),
-        // Lengths that lie.
+        // Wrong lengths.
         ("100 MB that are 100 B", archive(&announcing(100 << 20)), "ends too early"),
         ("4 GB", archive(&announcing(4 << 30)), "its size in bytes exceeds the limit of 1073741824"),
         ("all there is", archive(&announcing(u64::MAX)), "its size in bytes exceeds the limit"),
@@ -115,15 +115,15 @@ fn every_hostile_archive_is_refused_with_its_reason() {
             "the target of a link must have 1 to 4095 bytes",
         ),
         ("a first word of 16 MB", (16u64 << 20).to_le_bytes().to_vec(), "an unknown keyword"),
-        // Too much of it.
+        // Too many or too deep entries.
         ("deep", archive(&nested(17)), "the depth of its directories exceeds the limit of 16"),
         ("many", archive(&directory(&many)), "the number of its entries exceeds the limit of 100"),
-        // Bytes that nobody looks at.
+        // Padding and trailing data.
         ("padding of a name", padded_name, "the padding is not zero"),
         ("padding of contents", padded_contents, "the padding is not zero"),
         ("a second archive", [archive(&file()), archive(&file())].concat(), "trailing data"),
         ("a byte more", [archive(&file()), vec![0]].concat(), "trailing data"),
-        // Other words than those of the format.
+        // Words that are not part of the format.
         ("nothing", Vec::new(), "ends too early"),
         (
             "another format",
@@ -188,7 +188,7 @@ fn nothing_is_read_after_an_error() {
     assert!(reader.finish().is_err());
 }
 
-/// A source that gives a few bytes at a time and fails at its end.
+/// A source that returns a few bytes at a time and fails at its end.
 struct Failing<'a>(&'a [u8]);
 
 impl Read for Failing<'_> {
@@ -207,7 +207,7 @@ fn a_source_that_fails_is_not_the_archives_fault() {
     let cut = &bytes[..bytes.len() - 20];
     let error = NarReader::new(Failing(cut), LIMITS).finish().unwrap_err();
     assert!(matches!(error, NarError::Io(_)) && error.to_string() == "the disk is gone", "{error}");
-    // The same while contents are read.
+    // The same happens while contents are read.
     let at = bytes.windows(5).position(|window| window == b"hello").unwrap();
     let mut reader = NarReader::new(Failing(&bytes[..at + 2]), LIMITS);
     reader.next_event().unwrap();

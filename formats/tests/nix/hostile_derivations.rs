@@ -1,4 +1,4 @@
-//! Hostile derivations: each is refused, with its reason.
+//! Hostile derivations: each is refused, and for the right reason.
 
 use proptest::prelude::*;
 use swarm_formats::nix::{derivation::Derivation, store_path::StoreDir};
@@ -39,7 +39,7 @@ fn every_hostile_derivation_is_refused_with_its_reason() {
         ("an open list", with("\"out\"])", "\"out\")"), "`,` was expected"),
         ("no string", with("\"x86_64-linux\"", "x"), "a string was expected"),
         ("must be UTF-8", [&good.as_bytes()[..good.len() - 9], b"\xff\",\"2\")])"].concat(), "must be UTF-8"),
-        // Two readers may differ about these.
+        // Readers may disagree about these.
         ("a variable twice", with(r#"("b","2")"#, r#"("a","2")"#), "not written as Nix writes it"),
         (
             "unsorted",
@@ -62,7 +62,7 @@ fn every_hostile_derivation_is_refused_with_its_reason() {
         ("an unknown hash", output(&path, "crc32", "abcdabcd"), "fixed by a hash other than"),
         ("a hash without a kind", output(&path, "", "abcd"), "a hash but no kind"),
         ("a hash in capitals", output(&path, "md5", &"AB".repeat(16)), "not written as Nix writes it"),
-        // Too much.
+        // Limits that are exceeded.
         (
             "many strings",
             with("[\"-e\",\"a\\nb\"]", &many),

@@ -1,4 +1,4 @@
-//! Hostile narinfos: each is refused, with its reason.
+//! Hostile narinfos: each is refused, and for the right reason.
 
 use proptest::prelude::*;
 use swarm_formats::nix::{
@@ -10,7 +10,7 @@ use swarm_formats::nix::{
 const HASH: &str = "vsqpp200i7hamsm5v9sg4hp79s5765n9";
 const DIGEST: &str = "sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73";
 
-/// A narinfo with each line that Nix writes.
+/// A valid narinfo with every line that Nix writes.
 fn narinfo() -> String {
     let key = SecretKey::generate("swarm-1").unwrap().0;
     let signature = key.sign("anything");
@@ -41,7 +41,7 @@ fn every_hostile_narinfo_is_refused_with_its_reason() {
     let signatures: String = (0..40).map(|n| format!("Sig: {}\n", sign(n))).collect();
     let sha512 = DIGEST.replace("sha256", "sha512");
     let table = [
-        // Lines that are none.
+        // Malformed lines.
         ("CRLF", good.replace('\n', "\r\n"), "line 1 contains a control character"),
         ("no last line break", good.trim_end().to_owned(), "line 11 has no line break"),
         ("an empty line", good.replacen('\n', "\n\n", 1), "line 2 is not `Key: value`"),
@@ -77,7 +77,7 @@ fn every_hostile_narinfo_is_refused_with_its_reason() {
         ("too large for any", line("NarSize", "18446744073709551616"), "it is not a number"),
         ("a size in words", line("FileSize", "many"), "it is not a number"),
         ("an empty size", line("FileSize", ""), "it is not a number"),
-        // Where the NAR is.
+        // URLs and compressions of the NAR.
         (
             "a URL of another cache",
             line("URL", "https://evil.example/x.nar"),
@@ -99,7 +99,7 @@ fn every_hostile_narinfo_is_refused_with_its_reason() {
         ("a content address of an unknown hash", line("CA", "text:crc32:0000000"), "it is not `text:HASH`"),
         ("a content address that goes on", line("CA", &format!("text:{DIGEST}x")), "it is not `text:HASH`"),
         ("much", format!("{good}X: {}\n", "x".repeat(1 << 20)), "its size in bytes exceeds the limit"),
-        // What must be there.
+        // Missing keys.
         ("no path", without("StorePath"), "`StorePath` is missing"),
         ("no URL line", without("URL"), "`URL` is missing"),
         ("no hash line", without("NarHash"), "`NarHash` is missing"),

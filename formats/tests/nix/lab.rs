@@ -1,4 +1,4 @@
-//! A folder in which the real Nix has its stores, settings and caches.
+//! A directory in which the real Nix has its stores, settings and caches.
 
 use std::{
     ffi::OsStr,
@@ -9,7 +9,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Programs need no sandbox here, and nothing is fetched.
+/// No sandbox is needed here, and nothing is fetched.
 const SETTINGS: &str = "build-users-group =
 substituters =
 flake-registry =
@@ -32,8 +32,8 @@ impl Lab {
         self.folder.path().join(name)
     }
 
-    /// A program of Nix whose store, where it needs one, is `store` below the folder. The paths
-    /// in it depend on the folder, unlike those of `--store`.
+    /// A command of Nix whose default store is `store` below the directory. The paths in that store depend on
+    /// the directory, unlike those of `--store`.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"NIX_"))
@@ -53,12 +53,12 @@ impl Lab {
         command
     }
 
-    /// Runs a program that must succeed; its output.
+    /// Runs a program that must succeed, and returns its output.
     pub fn run<A: AsRef<OsStr>>(&self, program: &str, args: impl IntoIterator<Item = A>) -> Vec<u8> {
         self.feed(program, args, b"")
     }
 
-    /// Runs a program whose arguments name a store of which the paths are those of `/nix/store`.
+    /// Runs a program whose arguments name a store. The paths in that store are those of `/nix/store`.
     pub fn run_in_nix_store<A: AsRef<OsStr>>(
         &self,
         program: &str,
@@ -67,7 +67,7 @@ impl Lab {
         succeeded(program, fed(self.command_in_nix_store(program).args(args), b""))
     }
 
-    /// The same, before it runs.
+    /// The command that [`Self::run_in_nix_store`] runs.
     pub fn command_in_nix_store(&self, program: &str) -> Command {
         let mut command = self.command(program);
         for name in ["NIX_STORE_DIR", "NIX_STATE_DIR", "NIX_LOG_DIR"] {
@@ -76,7 +76,7 @@ impl Lab {
         command
     }
 
-    /// Runs a program that must succeed, with something on its standard input; its output.
+    /// Runs a program that must succeed with `input` on standard input, and returns its output.
     pub fn feed<A: AsRef<OsStr>>(
         &self,
         program: &str,
@@ -88,13 +88,13 @@ impl Lab {
 }
 
 impl Drop for Lab {
-    /// Nix takes the right to write from what is in a store, without which nothing is removed.
+    /// Nix removes write permission from everything in a store, which prevents its deletion.
     fn drop(&mut self) {
         let _ = Command::new("chmod").args(["-R", "u+w"]).arg(self.folder.path()).status();
     }
 }
 
-/// Runs a command with something on its standard input.
+/// Runs a command with `input` on standard input.
 pub fn fed(command: &mut Command, input: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| {
@@ -119,7 +119,7 @@ pub fn lines(output: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(output).lines().map(str::to_owned).collect()
 }
 
-/// All files of a folder whose name ends so.
+/// All files of a directory whose names end with `end`.
 pub fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.to_string_lossy().ends_with(end)).collect()

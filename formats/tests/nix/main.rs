@@ -1,6 +1,6 @@
-//! Nix's formats beside the real Nix, and on hostile input.
+//! Compares Nix's formats with the real Nix, and tests hostile input.
 //!
-//! The real Nix (`nix-bin`, installed by `scripts/test`) works in a temporary folder only.
+//! The real Nix (`nix-bin`, installed by `scripts/test`) works only in a temporary directory.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

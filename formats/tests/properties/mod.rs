@@ -1,4 +1,4 @@
-//! Readers of package formats get back what was written, and bear anything else.
+//! Readers of package formats return what was written, and survive any other input.
 
 use super::forge::{Forge, image, metadata, seal};
 use proptest::{
@@ -22,7 +22,7 @@ use swarm_formats::{
     },
 };
 
-/// Bytes to set and where to cut off, as places in a file of any length.
+/// Bytes to set and where to truncate, as positions in a file of any length.
 type Damage = (Vec<(Index, u8)>, Option<Index>);
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -68,7 +68,7 @@ fn tar(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
-/// The files of an archive. Stops at an error.
+/// The files of an archive up to the first error, and whether there was none.
 fn files(bytes: &[u8]) -> (BTreeMap<String, Vec<u8>>, bool) {
     let (mut reader, mut found) = (TarReader::new(bytes), BTreeMap::new());
     loop {
@@ -138,7 +138,7 @@ proptest! {
         let archive = tar(&written);
         prop_assert_eq!(files(&archive), (written, true));
         let mut bytes = damaged(&archive, &damage);
-        // A damaged header with the right checksum gets further.
+        // A damaged header with a valid checksum is examined further.
         if let Some(block) = bytes.chunks_exact_mut(512).nth(sealed.index(archive.len() / 512)) {
             seal(block);
         }

@@ -1,8 +1,8 @@
-//! Differential test: intake must accept exactly what the real Portage and Python's tarfile can
-//! read. Handmade packages and thousands of mutated ones are given to intake and to a reference
-//! (`reference.py`), which must agree on each.
+//! Differential test: intake must accept exactly what the real Portage and Python's tarfile can read.
+//! Handmade packages and thousands of mutated ones are given to intake and to a reference (`reference.py`),
+//! which must agree about each.
 //!
-//! `SWARM_DIFFERENTIAL_SECONDS=600 cargo test -p swarm-common --features format --test verdicts -- --nocapture`
+//! `SWARM_DIFFERENTIAL_SECONDS=600 cargo test -p swarm-formats --test verdicts -- --nocapture`
 //! runs for ten minutes; `SWARM_DIFFERENTIAL_SEED` sets the first seed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
@@ -34,14 +34,14 @@ use swarm_formats::{
 /// Number of packages in the short run.
 const PACKAGES: u64 = 3000;
 
-/// Intake's result for a package, in the reference's format.
+/// Intake's result for a package, in the format of the reference.
 fn intake(package: &[u8]) -> Result<String, GpkgError> {
     let found = gpkg::verify_stamped(package, &Limits::default(), 1_800_000_000)?;
     let (image, paths) = (&found.image, Digest::of(&found.image.paths));
     Ok(format!("{} {} {paths}", image.entries, image.bytes))
 }
 
-/// Describes how the two results differ, if they do.
+/// Describes how the two results differ. `None` if they do not.
 fn difference(ours: &Result<String, GpkgError>, theirs: &Verdict) -> Option<String> {
     match (ours, theirs) {
         (Err(_), Err(_)) => None,
@@ -58,7 +58,7 @@ fn each_made_package_is_taken_or_refused_by_its_kind_and_the_reference_agrees() 
     for table::Row(what, package, kind) in table::rows() {
         let ours = intake(&package);
         let found = ours.as_ref().err().map(GpkgError::kind);
-        // An empty kind accepts any, because decompressors differ in what they report first.
+        // An empty kind stands for any kind, because decompressors differ in what they report first.
         if found.is_some() != kind.is_some()
             || kind.is_some_and(|kind| !kind.is_empty() && found != Some(kind))
         {
@@ -93,7 +93,7 @@ fn intake_and_the_reference_agree_about_mutated_packages() {
     assert!(taken * 10 > tried && taken * 10 < tried * 9, "{taken} of {tried} were taken");
 }
 
-/// Installs the image of a package as a workstation with this `BINPKG_COMPRESS` does.
+/// A program that installs the image of a package as a workstation with this `BINPKG_COMPRESS` does.
 const INSTALL: &str = r#"
 import os, sys, tempfile
 from portage.gpkg import gpkg
@@ -128,8 +128,8 @@ fn an_uncompressed_image_is_refused_as_portage_installs_it_only_where_it_does_no
     }
 }
 
-/// Prints the machine and the repository that Portage reads of each package, and those that it reads after it has
-/// written the index itself, as it keeps that of a host.
+/// A program that prints, for each package of an index, the CHOST and the repository that Portage reads, and those
+/// that it reads after it has written the index itself, as it does with its copy of a host's index.
 const READ: &str = r#"
 import io, sys
 import portage

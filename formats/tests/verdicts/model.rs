@@ -1,4 +1,4 @@
-//! A valid package in parts that can be changed before it is assembled.
+//! A valid package, in parts that can be changed before it is assembled.
 
 use super::forge::{ENVIRONMENT, Forge, end, raw, seal};
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::io::Write as _;
 /// The default directory of the container.
 const DIRECTORY: &str = "x-1-1";
 
-/// How an entry with a long name is written.
+/// How a long name of an entry is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     Ustar,
@@ -70,7 +70,6 @@ pub fn record(key: &str, value: &[u8]) -> Vec<u8> {
 /// The parts of a package.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// The directory of the container.
     pub directory: &'static str,
     pub values: Vec<(String, Vec<u8>)>,
     pub image: Vec<Entry>,
@@ -119,12 +118,12 @@ impl Model {
         Self { directory: DIRECTORY, values, image }
     }
 
-    /// A package of this version.
+    /// A package with this version.
     pub fn of(version: &str) -> Self {
         let mut model = Self::with("PF", format!("x-{version}\n").as_bytes());
         let ebuild = model.values.iter_mut().find(|(key, _)| key.ends_with(".ebuild"));
         ebuild.unwrap().0 = format!("x-{version}.ebuild");
-        // Leaks a few bytes per package, which is fine in a short-lived test.
+        // This leaks a few bytes per package, which is fine in a short-lived test.
         model.directory = format!("x-{version}-1").leak();
         model
     }
@@ -137,7 +136,7 @@ impl Model {
         model
     }
 
-    /// A package with these additional entries.
+    /// A package with these additional entries in its image.
     pub fn and(entries: impl IntoIterator<Item = Entry>) -> Self {
         let mut model = Self::new();
         model.image.extend(entries);
@@ -160,7 +159,7 @@ impl Model {
     }
 }
 
-/// A package of these archives, compressed so that Python unpacks it without external programs.
+/// A package with these archives, compressed so that Python unpacks it without external programs.
 pub fn pack(metadata: &[u8], image: &[u8]) -> Forge {
     let members = vec![
         ("gpkg-1".to_owned(), Vec::new()),

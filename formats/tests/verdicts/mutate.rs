@@ -250,7 +250,7 @@ pub fn change_header(dice: &mut Dice, archive: &mut Vec<u8>) {
                 &(337, 345),
             ]);
             let number = dice.of(&NUMBERS);
-            // In fields of twelve bytes, put the number at either end.
+            // In fields of twelve bytes, place the number at either end.
             let offset = dice.below(2) * (end - start - 8);
             archive[at + start + offset..at + start + offset + 8].copy_from_slice(number);
         }
@@ -312,7 +312,7 @@ pub fn change_header(dice: &mut Dice, archive: &mut Vec<u8>) {
             return;
         }
     }
-    // Do not restore the checksum if the change is to the checksum itself.
+    // Do not restore the checksum if the checksum itself was changed.
     if sealed {
         seal(&mut archive[at..at + 512]);
     }

@@ -9,7 +9,6 @@ use std::{
 /// The result for a package: a summary of its image, or why it is refused.
 pub type Verdict = Result<String, String>;
 
-/// The Python process.
 pub struct Reference {
     child: Child,
     packages: ChildStdin,
@@ -45,12 +44,12 @@ impl Reference {
     }
 }
 
-/// The top of the repository, for each crate that this file is a part of.
+/// The top directory of the repository, for each crate that includes this file.
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The Python that has the real Portage.
+/// The Python interpreter that has the real Portage.
 pub fn python() -> Command {
     let prefix = match std::env::var("SWARM_PORTAGE") {
         Ok(prefix) => prefix,

@@ -6,7 +6,7 @@ use super::{
 };
 use std::io::Write as _;
 
-/// The peculiarity, the package, and the kind of error if it is refused.
+/// The peculiarity, the package, and the expected kind of error. `None` if the package is accepted.
 pub struct Row(pub String, pub Vec<u8>, pub Option<&'static str>);
 
 pub fn rows() -> Vec<Row> {
@@ -44,7 +44,7 @@ fn compressions() -> Vec<Row> {
             (" cut off", cut(packed), Some("truncated")),
             (" with garbage behind", garbage(packed), Some("")),
             (" with one byte changed", changed(packed), Some("")),
-            // Two archives, of which tarfile would only see the first.
+            // These are two archives, of which tarfile would see only the first.
             (" twice", twice(packed), Some("bad-archive")),
         ] {
             rows.push(Row(format!("an image as {suffix}{what}"), with_image(suffix, bytes), kind));
@@ -83,7 +83,7 @@ pub fn with_image(suffix: &str, bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn values() -> Vec<Row> {
-    // Irregular data, so that it does not count as a decompression bomb.
+    // The data is irregular, so that it does not count as a decompression bomb.
     let long =
         |bytes: usize| (0..).flat_map(|n: u32| format!("{n} ").into_bytes()).take(bytes).collect::<Vec<u8>>();
     let bz2 = |bytes: &[u8]| {
@@ -229,7 +229,7 @@ fn entries() -> Vec<Row> {
     .collect()
 }
 
-/// Headers on which readers disagree, before a file of the image.
+/// Packages with a header on which readers disagree, before a file of the image.
 fn headers() -> Vec<Row> {
     let with = |at: usize, field: &[u8]| {
         let mut header = raw(b"image/x", b'0', b"", b"");

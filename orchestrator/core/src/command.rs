@@ -54,9 +54,7 @@ pub enum Command {
     },
     /// The engine did nothing for a while because its process or machine stood still. What drones
     /// sent meanwhile has not been read yet.
-    NoteStandstill {
-        for_ms: u64,
-    },
+    NoteStandstill { for_ms: u64 },
 
     /// Register a one-time enrolment token.
     IssueEnrolToken {
@@ -85,17 +83,11 @@ pub enum Command {
     RemoveDrone(DroneId),
 
     /// Set whether a drone's machine is protected from reboots.
-    ProtectDrone {
-        drone: DroneId,
-        protected: bool,
-    },
+    ProtectDrone { drone: DroneId, protected: bool },
     /// Let healing reboot the machine of a silent drone after the gentler steps have failed.
     ConfirmReboot(DroneId),
     /// The shell is about to take a step of healing.
-    BeginHealing {
-        drone: DroneId,
-        step: HealStep,
-    },
+    BeginHealing { drone: DroneId, step: HealStep },
     /// The shell reports the outcome of a step of healing.
     ReportHealing {
         drone: DroneId,
@@ -117,22 +109,13 @@ pub enum Command {
     /// Return a base to its previous generation.
     RollBackBase(Name),
     /// Set whether a base follows the ebuild tree.
-    FollowBase {
-        name: Name,
-        follow: bool,
-    },
+    FollowBase { name: Name, follow: bool },
     /// Forget a base.
     RemoveBase(Name),
     /// Create a profile, or change its content such as the snapshot.
-    PutProfile {
-        name: Name,
-        request: ProfileRequest,
-    },
+    PutProfile { name: Name, request: ProfileRequest },
     /// Let the next run of a profile try new content.
-    OfferCandidate {
-        profile: Name,
-        candidate: CandidateRequest,
-    },
+    OfferCandidate { profile: Name, candidate: CandidateRequest },
     /// No candidate could be made of a profile's source.
     ReportNoCandidate {
         profile: Name,
@@ -141,10 +124,7 @@ pub enum Command {
         why: String,
     },
     /// The timer that updates a profile ran.
-    NoteTimer {
-        profile: Name,
-        timer: TimerRequest,
-    },
+    NoteTimer { profile: Name, timer: TimerRequest },
     /// No timer updates a profile any more.
     RemoveTimer(Name),
     /// Forget a profile.
@@ -159,10 +139,7 @@ pub enum Command {
     /// Stop starting runs of a profile automatically.
     RemoveSchedule(Name),
     /// The next due time has changed, because the rules of its time zone have.
-    Foresee {
-        profile: Name,
-        forecast: Forecast,
-    },
+    Foresee { profile: Name, forecast: Forecast },
     /// A due time has come, perhaps a while ago.
     HandleDue {
         profile: Name,
@@ -180,10 +157,7 @@ pub enum Command {
     /// Assign work again.
     Unpause,
     /// Start a run.
-    StartRun {
-        profile: Name,
-        class: RunClass,
-    },
+    StartRun { profile: Name, class: RunClass },
     /// Stop a run.
     CancelRun(RunId),
     /// Try a package again, forgetting its failures.
@@ -198,27 +172,13 @@ pub enum Command {
     },
 
     /// A drone asks for work.
-    Claim {
-        drone: DroneId,
-        request: ClaimRequest,
-    },
+    Claim { drone: DroneId, request: ClaimRequest },
     /// A drone reports that it is alive.
-    Heartbeat {
-        drone: DroneId,
-        request: HeartbeatRequest,
-    },
+    Heartbeat { drone: DroneId, request: HeartbeatRequest },
     /// A drone shuts down.
-    SignOff {
-        drone: DroneId,
-        reason: String,
-    },
+    SignOff { drone: DroneId, reason: String },
     /// A drone delivers the plan of a plan attempt.
-    ReceivePlan {
-        drone: DroneId,
-        attempt: AttemptId,
-        plan: Arc<PlanReport>,
-        usage: Usage,
-    },
+    ReceivePlan { drone: DroneId, attempt: AttemptId, plan: Arc<PlanReport>, usage: Usage },
     /// The shell has verified and stored everything that an attempt built.
     ReceivePackage {
         drone: DroneId,
@@ -228,33 +188,16 @@ pub enum Command {
         usage: Usage,
     },
     /// A drone has made and verified the base of an attempt.
-    ReceiveBase {
-        drone: DroneId,
-        attempt: AttemptId,
-        usage: Usage,
-    },
+    ReceiveBase { drone: DroneId, attempt: AttemptId, usage: Usage },
     /// The shell found that packages it is about to report install the same paths as other stored
     /// packages.
     NoteCollisions(Vec<Collision>),
     /// The shell refused a file that an attempt delivered.
-    RejectPackage {
-        drone: DroneId,
-        attempt: AttemptId,
-        rejection: Rejection,
-    },
+    RejectPackage { drone: DroneId, attempt: AttemptId, rejection: Rejection },
     /// An attempt failed.
-    ReportFailure {
-        drone: DroneId,
-        attempt: AttemptId,
-        failure: Failure,
-        usage: Usage,
-    },
+    ReportFailure { drone: DroneId, attempt: AttemptId, failure: Failure, usage: Usage },
     /// A drone returns work that it has not finished.
-    HandBack {
-        drone: DroneId,
-        attempt: AttemptId,
-        reason: String,
-    },
+    HandBack { drone: DroneId, attempt: AttemptId, reason: String },
     /// Give a profile's stable channel the content of an earlier generation, and hold it there.
     RollBack {
         profile: Name,

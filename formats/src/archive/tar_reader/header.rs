@@ -1,17 +1,16 @@
 //! Tar headers (512 bytes), accepted only if every reader interprets them alike.
 //!
-//! Python's tarfile parses numbers with `int(text, 8)`, which accepts signs and underscores, and
-//! silently ends the archive on failure; GNU tar stops at the first non-digit. So a number must
-//! consist of digits, optionally preceded by blanks and followed by blanks or NULs, or be in GNU's
-//! base-256.
+//! Python's tarfile parses numbers with `int(text, 8)`, which accepts signs and underscores, and silently
+//! ends the archive on failure. GNU tar stops at the first non-digit. So a number must either consist of
+//! digits, optionally preceded by blanks and followed by blanks or NULs, or be in GNU's base-256.
 
 use super::TarError;
 
 pub(super) const BLOCK: usize = 512;
 
-/// The largest uid and gid; the next value means "do not change".
+/// The maximum uid and gid. The next value means "do not change".
 const MAX_ID: u64 = u32::MAX as u64 - 1;
-/// The accepted range of times in seconds before and after 1970; 33 bits reach to 2242.
+/// The accepted range of times, in seconds before and after 1970. 33 bits reach to 2242.
 const MAX_TIME: i64 = 1 << 33;
 
 /// Checks that all readers interpret each field alike, and that the checksum is correct.
@@ -87,7 +86,7 @@ pub(super) fn number(field: &[u8]) -> Result<u64, TarError> {
     }
 }
 
-/// Seconds since 1970; negative before.
+/// Seconds since the Unix epoch, negative before it.
 pub(super) fn time(field: &[u8]) -> Result<i64, TarError> {
     let read = match field.split_first() {
         // Two's complement over all bytes but the first.
@@ -97,7 +96,7 @@ pub(super) fn time(field: &[u8]) -> Result<i64, TarError> {
     i64::try_from(read).map_err(|_| MALFORMED)
 }
 
-/// A big-endian number; the bytes before the last eight must be `filler`.
+/// A big-endian number. The bytes before the last eight must be `filler`.
 fn base256(digits: &[u8], filler: u8) -> Result<u64, TarError> {
     let (head, tail) = digits.split_at(digits.len().saturating_sub(8));
     let value = tail.iter().fold(if filler == 0 { 0 } else { u64::MAX }, |sum, &b| (sum << 8) | u64::from(b));
@@ -112,7 +111,7 @@ fn octal(field: &[u8]) -> Result<u64, TarError> {
         None => (&field[blanks..], &[][..]),
     };
     let ends = end.iter().all(|b| matches!(b, b' ' | 0));
-    // Only NULs mean 0; GNU tar does not accept blanks.
+    // An empty number is 0 only if all bytes are NUL. GNU tar does not accept blanks.
     if !ends || (digits.is_empty() && field.iter().any(|&b| b != 0)) {
         return Err(MALFORMED);
     }

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 /// Key prefix of extended attributes.
 pub const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// The contents of an extended header.
 #[derive(Default)]
 pub(super) struct Pax {
     pub(super) seen: bool,
@@ -30,7 +29,7 @@ impl Pax {
             let plain = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
             std::str::from_utf8(bytes).ok().filter(|_| plain)?.parse::<u64>().ok()
         };
-        // Fractions are truncated.
+        // Fractions of a second are dropped.
         let seconds = |bytes: &[u8]| {
             let (negative, bytes) = match bytes.strip_prefix(b"-") {
                 Some(bytes) => (true, bytes),
@@ -45,7 +44,7 @@ impl Pax {
             Some(if negative { -whole } else { whole })
         };
         let mut pax = Self { seen: true, ..Self::default() };
-        // Of two values for a key, the `tar` crate takes the first and other readers the last.
+        // If a key has two values, the `tar` crate takes the first and other readers the last.
         let mut keys = BTreeSet::new();
         while !rest.is_empty() {
             let blank = rest.iter().position(|&b| b == b' ').ok_or_else(malformed)?;
@@ -65,7 +64,7 @@ impl Pax {
                 b"gid" => pax.gid = Some(decimal(value).ok_or_else(malformed)?),
                 b"mtime" => pax.mtime = Some(seconds(value).ok_or_else(malformed)?),
                 b"atime" | b"ctime" => _ = seconds(value).ok_or_else(malformed)?,
-                // It declares the encoding of names.
+                // The record declares the encoding of names.
                 b"hdrcharset" => return Err(TarError::Malformed("names in an encoding of their own")),
                 _ if key.starts_with(XATTR) => pax.xattrs.push((key[XATTR.len()..].to_vec(), value.to_vec())),
                 _ if key.starts_with(b"GNU.sparse") => {

@@ -1,8 +1,8 @@
 //! Reads and writes `.drv` files.
 //!
-//! `Derive([outputs],[input derivations],[input sources],system,builder,[args],[env])`, where
-//! an output is `(name,path,hash kind,hash)` and a variable is `(name,value)`. After parsing the
-//! file is rendered again and compared, so that only the canonical form is accepted.
+//! `Derive([outputs],[input derivations],[input sources],system,builder,[args],[env])`, where an output is
+//! `(name,path,hash kind,hash)` and a variable is `(name,value)`. After parsing, the file is rendered again
+//! and compared, so that only the canonical form is accepted.
 
 use super::{Derivation, DerivationError, FixedHash, HashAlgorithm, MAX_BYTES, MAX_STRINGS, Output};
 use crate::nix::store_path::{StoreDir, StorePath, check_name};
@@ -158,7 +158,7 @@ impl Reader<'_> {
         })?;
         self.comma()?;
         let system = self.text()?;
-        // Nix does not escape it.
+        // Nix does not escape the system.
         if !system.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte)) {
             return Err(self.malformed("the system must be visible ASCII without quotes"));
         }

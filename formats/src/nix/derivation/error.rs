@@ -1,4 +1,4 @@
-//! Errors of reading and of verifying derivations.
+//! Errors of reading and verifying derivations.
 
 use crate::nix::store_path::{StorePath, StorePathError};
 
@@ -8,38 +8,30 @@ pub enum DerivationError {
     /// A limit was exceeded.
     #[error("the derivation is too large: {what} exceeds the limit of {limit}")]
     TooLarge {
-        /// What was counted.
+        /// The quantity that is limited.
         what: &'static str,
-        /// The bound.
         limit: usize,
     },
     /// A syntax error.
     #[error("not a sound derivation: {reason} (byte {at})")]
     Malformed {
-        /// Where.
+        /// The byte offset.
         at: usize,
-        /// What is wrong.
         reason: &'static str,
     },
     /// A path or an output's name is invalid.
     #[error("not a sound derivation: {error} (byte {at})")]
     Path {
-        /// Where.
+        /// The byte offset.
         at: usize,
-        /// What is wrong with the path.
         #[source]
         error: StorePathError,
     },
     /// The derivation is of an experimental kind.
     #[error("output `{output}` is {kind}, which is not supported")]
-    Unsupported {
-        /// The output.
-        output: String,
-        /// The kind.
-        kind: &'static str,
-    },
-    /// Nix would write the same derivation differently: items are unsorted or duplicated, or a
-    /// string is escaped in another way.
+    Unsupported { output: String, kind: &'static str },
+    /// Nix would write the same derivation differently: items are unsorted or duplicated, or a string is
+    /// escaped in another way.
     #[error("the derivation is not written as Nix writes it")]
     NotCanonical,
 }
@@ -50,34 +42,22 @@ pub enum VerifyError {
     /// The path does not end in `.drv`.
     #[error("`{0}` is not the path of a derivation")]
     NotDerivation(StorePath),
-    /// The `.drv` file is not at the path that its text gives.
+    /// The `.drv` file is not at the path that is computed from its text.
     #[error("the path of the derivation is `{expected}`, not `{path}`")]
-    Path {
-        /// The claimed path.
-        path: StorePath,
-        /// The computed path.
-        expected: StorePath,
-    },
+    Path { path: StorePath, expected: StorePath },
     /// An output's path is not the computed one.
     #[error("the path of output `{output}` is `{expected}`, not `{path}`")]
-    Output {
-        /// The output.
-        output: String,
-        /// The claimed path.
-        path: StorePath,
-        /// The computed path.
-        expected: StorePath,
-    },
-    /// The environment gives the builder another path for an output.
+    Output { output: String, path: StorePath, expected: StorePath },
+    /// The environment gives the builder another path for this output.
     #[error("environment variable `{0}` is not the path of the output with that name")]
     Environment(String),
-    /// A fixed output that is not the only one, or not called `out`.
+    /// A fixed output is not the only output, or is not called `out`.
     #[error("a fixed-output derivation has exactly one output, `out`")]
     FixedOutputs,
-    /// The hash of an input is missing.
+    /// The hash of this input is missing.
     #[error("input `{0}` has not been verified")]
     Input(StorePath),
-    /// An invalid name.
+    /// A name is invalid.
     #[error(transparent)]
     Name(#[from] StorePathError),
 }

@@ -1,10 +1,9 @@
-//! Computes the paths of a derivation and its outputs, so that nobody has to be trusted about
-//! them.
+//! Computes the paths of a derivation and its outputs, so that they need not be trusted.
 //!
-//! An output's path is derived from a hash of the derivation with its output paths blanked and
-//! each input replaced by the input's own hash. The hash of a fixed-output input covers only
-//! its content hash and path, so that fetching the same source differently changes nothing.
-//! Nix calls this `hashDerivationModulo`.
+//! The path of an output is derived from a hash of the derivation in which its output paths are blanked and
+//! each input is replaced by the input's own hash. The hash of a fixed-output input covers only its content
+//! hash and path, so that fetching the same source differently changes nothing. Nix calls this
+//! `hashDerivationModulo`.
 
 use super::{Derivation, FixedHash, HashAlgorithm, VerifyError};
 use crate::nix::store_path::{StoreDir, StorePath};
@@ -59,8 +58,8 @@ impl Derivation {
         paths.collect()
     }
 
-    /// Checks that `path` and the output paths, in the derivation and in its environment, are the
-    /// computed ones. Returns [`Derivation::input_hash`], for the derivations that depend on it.
+    /// Checks that `path` and the output paths, both in the derivation and in its environment, are the
+    /// computed ones. Returns [`Derivation::input_hash`], for the derivations that depend on this one.
     ///
     /// # Errors
     /// A path is wrong, or the hash of an input is missing.
@@ -89,7 +88,7 @@ impl Derivation {
         self.input_hash(dir, inputs)
     }
 
-    /// The output of a fixed-output derivation.
+    /// The output of a fixed-output derivation. `None` for other derivations.
     fn fixed_output(&self) -> Result<Option<(&StorePath, &FixedHash)>, VerifyError> {
         let mut fixed = self.outputs.iter().filter_map(|(name, o)| Some((name, &o.path, o.fixed.as_ref()?)));
         match fixed.next() {

@@ -14,15 +14,15 @@ use std::{
 /// Writes the archive of `path`, without following links.
 ///
 /// # Errors
-/// Reading or writing fails, a file changes meanwhile, or there is something other than
-/// files, links and directories.
+/// Reading or writing fails, a file changes in the meantime, or there is something other than files, links
+/// and directories.
 pub fn dump<W: Write>(path: &Path, out: W) -> Result<(W, NarSum), NarError> {
     let mut writer = NarWriter::new(out);
     pack(&mut writer, path, b"")?;
     writer.finish()
 }
 
-/// The writer's limit on depth bounds the recursion.
+/// Recursive. The writer's limit on depth bounds the recursion.
 fn pack<W: Write>(writer: &mut NarWriter<W>, path: &Path, name: &[u8]) -> Result<(), NarError> {
     let failed = |error| NarError::File { path: path.to_owned(), error };
     let kind = fs::symlink_metadata(path).map_err(failed)?.file_type();

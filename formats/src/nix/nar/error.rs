@@ -2,50 +2,45 @@
 
 use std::{io, path::PathBuf};
 
-/// Why an archive cannot be read or written. All but [`NarError::Io`] and [`NarError::File`]
-/// mean that the archive itself is bad.
+/// Why an archive cannot be read or written. All variants except [`NarError::Io`] and [`NarError::File`] mean
+/// that the archive itself is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum NarError {
     /// The source or the destination failed, or a decompressor refused its input.
     #[error(transparent)]
     Io(io::Error),
-    /// A file that should be packed cannot be read.
+    /// A file that is to be packed cannot be read.
     #[error("cannot pack `{}`: {error}", .path.display())]
     File {
-        /// Which.
         path: PathBuf,
-        /// Why.
         #[source]
         error: io::Error,
     },
-    /// It ends in the middle of something.
+    /// The archive ends too early.
     #[error("the NAR ends too early (byte {at})")]
     Truncated {
-        /// Where.
+        /// The byte offset.
         at: u64,
     },
-    /// A string other than the expected one.
+    /// The archive has a string other than the expected one.
     #[error("not a sound NAR: `{expected}` expected (byte {at})")]
     Expected {
-        /// Where.
+        /// The byte offset.
         at: u64,
-        /// The expected string.
         expected: &'static str,
     },
-    /// Any other violation of the format.
+    /// The archive violates the format in another way.
     #[error("not a sound NAR: {reason} (byte {at})")]
     Malformed {
-        /// Where.
+        /// The byte offset.
         at: u64,
-        /// What is wrong.
         reason: &'static str,
     },
     /// A limit was exceeded.
     #[error("the NAR is too large: {what} exceeds the limit of {limit}")]
     TooLarge {
-        /// What was counted.
+        /// The quantity that is limited.
         what: &'static str,
-        /// The bound.
         limit: u64,
     },
 }

@@ -1,5 +1,5 @@
-//! NAR, the archive format of store paths. It keeps names, contents, links and the executable
-//! bit and has exactly one encoding for a tree, so equal trees have equal hashes.
+//! NAR, the archive format of store paths. It preserves names, contents, links and the executable bit, and
+//! has exactly one encoding for a tree, so equal trees have equal hashes.
 //!
 //! An archive is a sequence of strings, each a 64-bit little-endian length, the bytes, and
 //! zeros up to a multiple of eight:
@@ -12,8 +12,8 @@
 //! entry     = "entry" "(" "name" NAME "node" node ")"        sorted by name
 //! ```
 //!
-//! [`NarReader`] and [`NarWriter`] enforce that encoding, hash what passes through and buffer
-//! one piece of a file at a time.
+//! [`NarReader`] and [`NarWriter`] enforce that encoding, hash what passes through, and buffer one piece of a
+//! file at a time.
 
 mod dump;
 mod error;
@@ -33,23 +33,23 @@ use std::collections::BTreeSet;
 use swarm_common::digest::Digest;
 
 const MAGIC: &str = "nix-archive-1";
-/// The longest name that Linux allows, in bytes.
+/// The maximum length of a name, in bytes, as in Linux.
 const MAX_NAME: usize = 255;
-/// The longest target of a link that Linux allows, in bytes.
+/// The maximum length of the target of a link, in bytes, as in Linux.
 const MAX_TARGET: usize = 4095;
 const NAME_LENGTH: &str = "a name must have 1 to 255 bytes";
 const TARGET_LENGTH: &str = "the target of a link must have 1 to 4095 bytes";
-/// Bytes that are read or written at a time.
+/// Number of bytes that are read or written at a time.
 const PIECE: usize = 1 << 16;
 
-/// Bounds on an archive.
+/// Limits on an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NarLimits {
-    /// The whole archive, in bytes.
+    /// Size of the whole archive, in bytes.
     pub bytes: u64,
-    /// Files, directories and links.
+    /// Number of files, directories and links.
     pub entries: u64,
-    /// Nesting of directories.
+    /// Depth of nested directories.
     pub depth: usize,
 }
 
@@ -60,32 +60,29 @@ impl Default for NarLimits {
     }
 }
 
-/// Hash and size of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NarSum {
     /// The SHA-256 of the archive.
     pub hash: Digest,
-    /// Its size in bytes.
+    /// Size of the archive in bytes.
     pub size: u64,
 }
 
-/// What [`NarReader::finish`] found out about an archive.
+/// What [`NarReader::finish`] returns about an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NarSummary {
-    /// Hash and size.
     pub sum: NarSum,
     /// The candidates that the archive refers to, see [`References`].
     pub references: BTreeSet<StorePath>,
 }
 
-/// A part of an archive, in the order of the archive.
+/// A part of an archive. Events come in the order of the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NarEvent {
     /// The start of a node. A directory contains everything up to its [`NarEvent::Leave`].
     Node {
-        /// Its name in its directory; empty for the root.
+        /// Name in the enclosing directory; empty for the root.
         name: Vec<u8>,
-        /// What it is.
         kind: NarKind,
     },
     /// The end of the innermost directory.
@@ -99,19 +96,15 @@ pub enum NarKind {
     Directory,
     /// A regular file.
     File {
-        /// Whether it is executable.
         executable: bool,
-        /// The size of its contents in bytes.
+        /// Size of the contents in bytes.
         size: u64,
-        /// Where the contents start in the archive, in bytes.
+        /// Byte offset of the contents in the archive.
         offset: u64,
     },
-    /// A symbolic link. The target may be any path, inside the archive or not. Nothing in the
-    /// archive can lie below a link, because names are unique.
-    Symlink {
-        /// Its target.
-        target: Vec<u8>,
-    },
+    /// A symbolic link. The target may be any path, inside the archive or not. Nothing in the archive can be
+    /// below a link, because names are unique.
+    Symlink { target: Vec<u8> },
 }
 
 /// Checks the name of an entry that comes after `previous` in its directory.
@@ -141,7 +134,7 @@ fn check_target(target: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// The number of zeros after a string of `size` bytes.
+/// The number of zeros that follow a string of `size` bytes.
 fn padding(size: u64) -> usize {
     (size.wrapping_neg() % 8) as usize
 }

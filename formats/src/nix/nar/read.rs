@@ -6,11 +6,11 @@ use super::{
 };
 use std::io::{self, Read};
 
-/// No keyword of the format is longer.
+/// The maximum length of a keyword, in bytes.
 const MAX_WORD: usize = 16;
 
-/// Parses an archive event by event. After a [`NarKind::File`] its contents can be read through
-/// [`Read`]; [`NarReader::next_event`] skips what was not read.
+/// Parses an archive event by event. After a [`NarKind::File`] event its contents can be read through
+/// [`Read`]. [`NarReader::next_event`] skips what was not read.
 pub struct NarReader<R> {
     source: Source<R>,
     limits: NarLimits,
@@ -23,36 +23,36 @@ pub struct NarReader<R> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Start,
-    /// In a directory, before an entry or the end.
+    /// Within a directory, before an entry or the end.
     Directory,
-    /// In a file, with `left` bytes of its contents unread.
+    /// Within a file, with `left` bytes of its contents unread.
     File {
         size: u64,
         left: u64,
     },
-    /// After the root.
+    /// After the end of the root.
     Over,
     /// After an error.
     Failed,
 }
 
 impl<R: Read> NarReader<R> {
-    /// Starts an archive.
+    /// Starts reading an archive.
     pub fn new(inner: R, limits: NarLimits) -> Self {
         Self::scanning(inner, limits, References::default())
     }
 
-    /// Starts an archive that is scanned for references as well.
+    /// Starts reading an archive that is also scanned for references.
     pub fn scanning(inner: R, limits: NarLimits, references: References) -> Self {
         let source = Source::new(inner, &limits, references);
         Self { source, limits, entries: 0, open: Vec::new(), state: State::Start }
     }
 
-    /// The next event, or `None` at the end of the archive, which is also the end of the source.
+    /// The next event. `None` at the end of the archive, which is also the end of the source.
     ///
     /// # Errors
-    /// The source fails or ends early, or the archive is malformed or too large. Once this
-    /// fails it keeps failing.
+    /// The source fails or ends early, or the archive is malformed or too large. Every later call then fails
+    /// as well.
     pub fn next_event(&mut self) -> Result<Option<NarEvent>, NarError> {
         let event = self.event();
         if event.is_err() {
@@ -61,7 +61,7 @@ impl<R: Read> NarReader<R> {
         event
     }
 
-    /// Reads the rest and returns hash, size and references of the whole archive.
+    /// Reads the rest, and returns hash, size and references of the whole archive.
     ///
     /// # Errors
     /// As [`NarReader::next_event`].
@@ -156,7 +156,7 @@ impl<R: Read> NarReader<R> {
         Ok(NarEvent::Node { name, kind })
     }
 
-    /// Closes the entry that the node belongs to, if it is not the root.
+    /// Closes the entry that the node belongs to, unless the node is the root.
     fn end_node(&mut self) -> Result<(), NarError> {
         self.state = State::Over;
         if !self.open.is_empty() {

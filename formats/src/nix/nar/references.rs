@@ -14,12 +14,12 @@ use std::collections::{BTreeSet, HashMap};
 pub struct References {
     sought: HashMap<[u8; HASH_PART], Vec<StorePath>>,
     found: BTreeSet<StorePath>,
-    /// The end of the previous piece, one byte shorter than a hash part.
+    /// The end of the previous piece, at most one byte shorter than a hash part.
     tail: Vec<u8>,
 }
 
 impl References {
-    /// Scans for these paths.
+    /// A scanner for references to these paths.
     pub fn to<'a>(candidates: impl IntoIterator<Item = &'a StorePath>) -> Self {
         let mut sought: HashMap<_, Vec<_>> = HashMap::new();
         for path in candidates {
@@ -52,7 +52,7 @@ impl References {
     fn search(&mut self, bytes: &[u8]) {
         let mut at = 0;
         while let Some(part) = bytes[at..].first_chunk::<HASH_PART>() {
-            // From the end: no match can start at or before a byte that is not a digit.
+            // Search from the end: no match can start at or before a byte that is not a digit.
             match part.iter().rposition(|&byte| !nix32::is_digit(byte)) {
                 Some(other) => at += other + 1,
                 None => {
@@ -73,7 +73,7 @@ mod tests {
         format!("{}-x", digit.to_string().repeat(HASH_PART)).parse().unwrap()
     }
 
-    /// Everything found in these bytes, given in pieces of the sizes `cuts`.
+    /// The references found in these bytes when they are scanned in pieces of the sizes `cuts`.
     fn found(bytes: &[u8], candidates: &[StorePath], cuts: &[usize]) -> BTreeSet<StorePath> {
         let mut references = References::to(candidates);
         let mut rest = bytes;

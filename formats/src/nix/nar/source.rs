@@ -10,7 +10,7 @@ pub(super) struct Source<R> {
     piece: Box<[u8]>,
     start: usize,
     end: usize,
-    /// Bytes that were read from `inner`.
+    /// Number of bytes read from `inner`.
     read: u64,
     limit: u64,
     hash: Sha256,
@@ -24,7 +24,7 @@ impl<R: Read> Source<R> {
         Self { inner, piece, start: 0, end: 0, read: 0, limit: limits.bytes, hash, references }
     }
 
-    /// The position in the archive.
+    /// The current byte offset in the archive.
     pub fn at(&self) -> u64 {
         self.read - (self.end - self.start) as u64
     }
@@ -33,7 +33,7 @@ impl<R: Read> Source<R> {
         NarError::Malformed { at: self.at(), reason }
     }
 
-    /// The bytes that come next; empty only at the end.
+    /// The next bytes. Empty only at the end.
     pub fn peek(&mut self) -> Result<&[u8], NarError> {
         if self.start == self.end {
             let n = loop {
@@ -53,7 +53,7 @@ impl<R: Read> Source<R> {
         Ok(&self.piece[self.start..self.end])
     }
 
-    /// Reads at least one byte; the end is an error.
+    /// Reads at least one byte. The end of the source is an error.
     pub fn read_some(&mut self, to: &mut [u8]) -> Result<usize, NarError> {
         let next = self.peek()?;
         if next.is_empty() {
@@ -65,7 +65,6 @@ impl<R: Read> Source<R> {
         Ok(n)
     }
 
-    /// Skips bytes.
     pub fn skip(&mut self, mut bytes: u64) -> Result<(), NarError> {
         while bytes > 0 {
             let next = self.peek()?.len();
@@ -90,7 +89,7 @@ impl<R: Read> Source<R> {
         Ok(length)
     }
 
-    /// Reads a string into memory; `reason` is the error if it is longer than `most`.
+    /// Reads a string into memory. If it is longer than `most` bytes, that is an error with this `reason`.
     pub fn string(&mut self, most: usize, reason: &'static str) -> Result<Vec<u8>, NarError> {
         let length = self.length()?;
         let Some(length) = usize::try_from(length).ok().filter(|&length| length <= most) else {
@@ -102,7 +101,7 @@ impl<R: Read> Source<R> {
         Ok(bytes)
     }
 
-    /// Reads the zeros after a string of `length` bytes.
+    /// Reads the zeros that follow a string of `length` bytes.
     pub fn padding(&mut self, length: u64) -> Result<(), NarError> {
         let mut zeros = [0; 8];
         let zeros = &mut zeros[..padding(length)];

@@ -8,10 +8,10 @@ use swarm_common::digest::Digest;
 /// Writes an archive node by node.
 pub struct NarWriter<W> {
     out: W,
-    /// Bytes not yet written to `out`.
+    /// Bytes that have not yet been written to `out`.
     pending: Vec<u8>,
     hash: Sha256,
-    /// Bytes written to `out`.
+    /// Number of bytes written to `out`.
     written: u64,
     /// The name of the previous entry in each open directory.
     open: Vec<Vec<u8>>,
@@ -20,7 +20,6 @@ pub struct NarWriter<W> {
 }
 
 impl<W: Write> NarWriter<W> {
-    /// Starts an archive.
     pub fn new(out: W) -> Self {
         let pending = Vec::with_capacity(2 * PIECE);
         let mut writer =

@@ -1,9 +1,8 @@
 //! The accepted compressions of the inner archives: those that Portage can read on any workstation
 //! with the tools of a Gentoo base system.
 //!
-//! An uncompressed inner archive is refused because Portage passes it to the decompressor that the
-//! workstation itself packs with, which fails. lzip and lzop are refused because few systems have
-//! them.
+//! An uncompressed inner archive is refused, because Portage passes it to the decompressor of the format that
+//! the workstation itself packs with, which fails. lzip and lzop are refused because few systems have them.
 
 mod lz4;
 
@@ -20,7 +19,7 @@ use lz4_flex::frame::FrameEncoder;
 
 use std::io::{self, BufReader, Read, Write as _};
 
-/// Memory limit for xz in bytes: the default, `xz -6`, needs 9 MiB.
+/// The memory limit for xz in bytes. The default, `xz -6`, needs 9 MiB.
 const XZ_MEMORY: u64 = 16 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +32,7 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    /// Parses the suffix of a member name after `metadata.tar` or `image.tar`.
+    /// Parses the part of a member name that follows `metadata.tar` or `image.tar`.
     pub(super) fn of_suffix(suffix: &str) -> Option<Self> {
         match suffix {
             ".zst" => Some(Self::Zstd),
@@ -63,7 +62,6 @@ impl Compression {
         })
     }
 
-    /// Compresses `bytes`.
     pub(super) fn encode(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::Zstd => zstd::encode_all(bytes, 3),
@@ -91,9 +89,9 @@ impl Compression {
     }
 }
 
-/// Decompresses an inner archive whose member name ends in `suffix` after `metadata.tar` or
-/// `image.tar`; `None` if that compression is not supported. The output is not limited, so use it
-/// only for files that passed [`super::verify`].
+/// Decompresses an inner archive whose member name has `suffix` after `metadata.tar` or `image.tar`. `None`
+/// if that compression is not supported. The output is not limited, so use it only for files that passed
+/// [`super::verify`].
 ///
 /// # Errors
 /// The decompressor cannot be initialised.

@@ -1,21 +1,21 @@
-//! Dependency syntax in binary packages. It has no USE conditionals, because they are evaluated
-//! when the package is built.
+//! The dependency syntax of binary packages. It has no USE conditionals, because they are evaluated when the
+//! package is built.
 //!
-//! Source: Package Manager Specification (EAPI 9), chapter 8, where Portage 3.0.83
-//! (`portage.dep.use_reduce` and `Atom`) is not stricter.
+//! Source: Package Manager Specification (EAPI 9), chapter 8, except where Portage 3.0.83
+//! (`portage.dep.use_reduce` and `Atom`) is less strict.
 
 use swarm_common::cpv::Cpv;
 
-/// Maximum nesting of brackets; the Gentoo tree reaches six.
+/// The maximum nesting of brackets. The Gentoo tree reaches six.
 const MOST_DEPTH: usize = 64;
 
 /// Checks the structure of dependencies, and each word that is not an operator with `is_word`.
 ///
 /// # Errors
-/// What is wrong, phrased to follow the key.
+/// What is wrong, phrased to follow the name of the key.
 pub(super) fn check(text: &str, is_word: impl Fn(&str) -> bool) -> Result<(), String> {
     let mut depth = 0;
-    // `||` must be followed by a bracket, and a bracket by something.
+    // `||` must be followed by a bracket, and a bracket must not be empty.
     let (mut wants_bracket, mut opened) = (false, false);
     for word in text.split_whitespace() {
         match word {
@@ -82,7 +82,7 @@ fn is_package(text: &str) -> bool {
 
 /// `category/name`, where the name does not end like a version.
 fn is_name(text: &str) -> bool {
-    // If this is a valid name, it still is one with any version appended.
+    // If the text is a valid name, it still is one with any version appended.
     let with_version = format!("{text}-0");
     with_version.parse::<Cpv>().is_ok_and(|cpv| cpv.cp() == text) && text.parse::<Cpv>().is_err()
 }
@@ -92,7 +92,7 @@ fn is_version(text: &str) -> bool {
     text.parse::<Cpv>().is_ok_and(|cpv| cpv.cp().parse::<Cpv>().is_err())
 }
 
-/// The part after the colon.
+/// Whether the text after the colon of an atom is a valid slot dependency.
 fn is_slot_dependency(text: &str, eapi: u8) -> bool {
     if eapi < 5 {
         return is_slot_name(text);
@@ -115,10 +115,10 @@ fn is_slot_name(text: &str) -> bool {
     is_word(text, |b| b.is_ascii_alphanumeric() || b == b'_', b"+_.-")
 }
 
-/// The content of the brackets, with the closing one.
+/// Whether the text in the brackets of an atom, with the closing one, is a valid list of USE dependencies.
 fn are_use_dependencies(text: &str, eapi: u8) -> bool {
     let Some(list) = text.strip_suffix(']') else { return false };
-    // All mentions of a flag have the same default, or none has one.
+    // Either all mentions of a flag have the same default, or none has one.
     let mut defaults: Vec<(&str, &str)> = Vec::new();
     list.split(',').all(|word| {
         let bare = word.strip_prefix('-').unwrap_or(word);
@@ -139,7 +139,7 @@ pub(super) fn is_flag(text: &str) -> bool {
     is_word(text, |b| b.is_ascii_alphanumeric(), b"+_@-")
 }
 
-/// A word of letters, digits and `others`, whose first byte satisfies `first`.
+/// Whether the text consists of letters, digits and `others`, and its first byte satisfies `first`.
 pub(super) fn is_word(text: &str, first: impl Fn(u8) -> bool, others: &[u8]) -> bool {
     let (Some(&begin), rest) = (text.as_bytes().first(), text.bytes()) else { return false };
     let mut rest = rest;

@@ -6,7 +6,7 @@ use std::io;
 /// Why a file is not an acceptable GPKG. Only [`GpkgError::Io`] is not the fault of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum GpkgError {
-    /// The file could not be read; nothing is known about its content.
+    /// The file could not be read. Nothing is known about its content.
     #[error("cannot read the package file: {0}")]
     Io(#[source] io::Error),
     /// The file is truncated.
@@ -18,15 +18,14 @@ pub enum GpkgError {
     /// A tar archive is malformed.
     #[error("{place} is not a sound tar archive: {reason}")]
     Archive {
-        /// Which archive.
+        /// The affected archive.
         place: String,
-        /// What is wrong.
         reason: String,
     },
     /// Compressed data is malformed.
     #[error("{place} cannot be decompressed: {reason}")]
     Compressed {
-        /// Which member.
+        /// The affected member.
         place: String,
         /// The decompressor's message.
         reason: String,
@@ -43,12 +42,7 @@ pub enum GpkgError {
     },
     /// The container's members are not those of a GPKG.
     #[error("not a sound GPKG container: member `{member}` {reason}")]
-    Member {
-        /// Which member.
-        member: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    Member { member: String, reason: &'static str },
     /// A required member is missing.
     #[error("not a GPKG: there is no `{0}`")]
     Missing(&'static str),
@@ -56,58 +50,36 @@ pub enum GpkgError {
     #[error(
         "`{member}` is not compressed with zstd, xz, gzip, bzip2 or lz4: set BINPKG_COMPRESS=\"zstd\" on the drone"
     )]
-    Compressor {
-        /// Which member.
-        member: String,
-    },
+    Compressor { member: String },
     /// The Manifest is malformed or does not match the members.
     #[error("the Manifest {reason}")]
     Manifest {
-        /// What is wrong.
+        /// What is wrong, phrased to follow "the Manifest".
         reason: String,
     },
     /// A member differs from its Manifest entry.
     #[error("`{member}` does not match the Manifest: its {what} differs")]
     Mismatch {
-        /// Which member.
         member: String,
-        /// `size`, `SHA512` or `BLAKE2B`.
+        /// The differing value: `size`, `SHA512` or `BLAKE2B`.
         what: &'static str,
     },
     /// The metadata archive has an invalid entry.
     #[error("metadata entry `{entry}` {reason}")]
-    Metadata {
-        /// Which entry.
-        entry: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    Metadata { entry: String, reason: &'static str },
     /// A metadata value is invalid for its key.
     #[error("{key} of the package {reason}")]
-    Value {
-        /// The key.
-        key: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A file is missing in the metadata without which Portage cannot install the package.
+    Value { key: String, reason: String },
+    /// The metadata lacks a key without which Portage cannot install the package.
     #[error("the package has no `{key}` in its metadata, without which it cannot be installed")]
-    Lacks {
-        /// The key.
-        key: String,
-    },
+    Lacks { key: String },
     /// The image archive has an invalid entry.
     #[error("image entry `{entry}` {reason}")]
-    Image {
-        /// Which entry.
-        entry: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    Image { entry: String, reason: &'static str },
 }
 
 impl GpkgError {
-    /// A stable name for the kind of error.
+    /// A stable identifier of the kind of error.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -126,8 +98,8 @@ impl GpkgError {
         }
     }
 
-    /// Classifies an error that occurred while reading `place`. An error that carries no fault came
-    /// from a decompressor.
+    /// Classifies an error that occurred while reading `place`. An error without a [`Fault`] came from a
+    /// decompressor.
     pub(crate) fn reading(place: &str, error: io::Error) -> Self {
         let place = place.to_owned();
         match Fault::of(error) {

@@ -1,4 +1,4 @@
-//! The image archive: the files that will be merged into a workstation's root.
+//! The image archive: the files that will be merged into the root of a workstation.
 //!
 //! Nothing is unpacked. Every entry must have a clean path below `image/`, be a file, directory or
 //! link, occur once, and have only directories above it. A hard link must name an earlier file.
@@ -15,23 +15,24 @@ use std::io::Read;
 /// A summary of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImageSummary {
-    /// Files, directories and links.
+    /// Number of files, directories and links.
     pub entries: u64,
-    /// Bytes of all regular files.
+    /// Total size of all regular files in bytes.
     pub bytes: u64,
-    /// Paths of files and links, such as `/usr/bin/tool`, each followed by a NUL; those of symbolic links
-    /// end with `/`. Of a package with several hundred thousand of them, only the first are kept.
+    /// Paths of files and links, such as `/usr/bin/tool`, each followed by a NUL. Paths of symbolic links end
+    /// with `/`. If a package has several hundred thousand, only the first are kept.
     pub paths: Vec<u8>,
     /// Whether `paths` is incomplete.
     pub more_paths: bool,
 }
 
 const PLACE: &str = "the image archive";
-/// Longest path in bytes. Linux allows 4095, including the directory in which it is unpacked.
+/// The maximum length of a path in bytes. Linux allows 4095, including the directory in which the image is
+/// unpacked.
 const MAX_PATH: usize = 3072;
-/// Longest target of a symbolic link in bytes, as in Linux.
+/// The maximum length of the target of a symbolic link in bytes, as in Linux.
 const MAX_TARGET: usize = 4095;
-/// Maximum number of components of a path.
+/// The maximum number of components of a path.
 const MAX_DEPTH: usize = 128;
 
 /// Checks the decompressed archive to its end.
@@ -70,7 +71,7 @@ pub(super) fn check(inflated: impl Read, limits: &Limits) -> Result<ImageSummary
         }
     }
     if summary.entries == 0 {
-        // Portage requires the unpacked directory.
+        // Portage requires the directory `image/` after unpacking.
         return Err(GpkgError::Image { entry: "image/".to_owned(), reason: "is not there" });
     }
     Ok(summary)
@@ -132,7 +133,7 @@ fn is_inside(path: &[u8]) -> bool {
         && parts().count() <= MAX_DEPTH
 }
 
-/// UTF-8 without control characters, because Portage lists one file per line.
+/// Whether the bytes are UTF-8 without control characters, because Portage lists one file per line.
 fn is_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(char::is_control))
 }

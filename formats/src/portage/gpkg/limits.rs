@@ -1,18 +1,18 @@
 //! Resource limits for verifying a package.
 
-/// Limits on what is read, decompressed and kept. In bytes unless stated otherwise.
+/// Limits on what is read, decompressed and kept, in bytes unless stated otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Size of the file.
+    /// Size of the package file.
     pub file_bytes: u64,
     /// Size of the decompressed metadata, all of which is kept in memory.
     pub metadata_bytes: u64,
     /// Size of the decompressed image.
     pub image_bytes: u64,
-    /// Number of files, directories and links in the image, including directories without an entry
-    /// of their own.
+    /// Number of files, directories and links in the image. Directories without an entry of their own count
+    /// as well.
     pub image_entries: u64,
-    /// Memory for the reported paths of files and links; further paths are omitted.
+    /// Memory for the reported paths of files and links. Further paths are omitted.
     pub paths_bytes: u64,
     /// Maximum ratio of a decompressor's output to its input, enforced after the first MiB.
     pub ratio: u64,
@@ -21,8 +21,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 16 GiB file, 16 MiB metadata, 64 GiB image with 500,000 entries and 16 MiB of paths, ratio
-    /// 2000, 32 members. The largest packages of the Gentoo tree need less than half of each.
+    /// 16 GiB for the file, 16 MiB for the metadata, 64 GiB for the image with 500,000 entries and 16 MiB of
+    /// paths, a ratio of 2000, and 32 members. The largest packages of the Gentoo tree need less than half of
+    /// each.
     fn default() -> Self {
         Self {
             file_bytes: 16 << 30,
@@ -37,8 +38,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Lower limits that suffice for almost every package and are cheap enough for many
-    /// verifications at once.
+    /// Lower limits, which suffice for almost every package and are low enough for many verifications at
+    /// once.
     #[must_use]
     pub fn modest(self) -> Self {
         Self {

@@ -5,13 +5,12 @@ use super::error::{GpkgError, printable};
 use crate::archive::digests::MemberDigests;
 use std::fmt::Write as _;
 
-/// The largest Manifest that is read, in bytes.
+/// The maximum size of a Manifest in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
 
 const SIGNED: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
 
-/// One line of the Manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestEntry {
     /// The member's name without the directory.
@@ -21,10 +20,9 @@ pub struct ManifestEntry {
     pub digests: MemberDigests,
 }
 
-/// A parsed Manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// Its lines, in order.
+    /// The lines, in order.
     pub entries: Vec<ManifestEntry>,
     /// Whether it is clear-signed. The signature is not verified.
     pub signed: bool,
@@ -38,8 +36,8 @@ impl Manifest {
     /// Parses a Manifest.
     ///
     /// # Errors
-    /// [`GpkgError::Manifest`] if it is not text, is not a list of `DATA` lines with both digests,
-    /// or lists a member twice.
+    /// [`GpkgError::Manifest`] if the bytes are not text, are not a list of `DATA` lines with both digests,
+    /// or list a member twice.
     pub fn parse(bytes: &[u8]) -> Result<Self, GpkgError> {
         let text = std::str::from_utf8(bytes).map_err(|_| refuse("is not UTF-8 text"))?;
         let signed = text.starts_with(SIGNED);
@@ -106,8 +104,8 @@ fn parse_line(line: &str) -> Result<ManifestEntry, GpkgError> {
         let slot = match algorithm {
             "SHA512" => &mut sha512,
             "BLAKE2B" => &mut blake2b,
-            // Other digests are allowed, but add nothing to these two. Portage takes the word after
-            // the first `SHA512`, so none may occur as the value of another.
+            // Other digests are allowed, but add nothing to these two. Portage takes the word after the first
+            // `SHA512`, so none may occur as the value of another digest.
             _ if is_hex => continue,
             _ => return Err(refuse(format!("has a malformed {algorithm} of `{shown}`"))),
         };

@@ -12,7 +12,7 @@ use std::{
 };
 
 const PLACE: &str = "the metadata archive";
-/// Maximum number of values of a package; Portage writes about fifty.
+/// The maximum number of metadata values of a package. Portage writes about fifty.
 const MOST_KEYS: usize = 256;
 
 /// Reads the decompressed archive to its end.

@@ -27,36 +27,35 @@ use swarm_common::digest::Digest;
 /// A package whose container, Manifest and inner archives are valid.
 #[derive(Debug, Clone)]
 pub struct Gpkg {
-    /// The one directory of the container, such as `icu-75.1-2`.
+    /// The only directory of the container, such as `icu-75.1-2`.
     pub directory: String,
-    /// The metadata values.
     pub metadata: Metadata,
     /// A summary of the files that would be merged.
     pub image: ImageSummary,
-    /// Every member but the Manifest with its verified digests, in file order.
+    /// Every member except the Manifest, with its verified digests, in the order of the file.
     pub members: Vec<ManifestEntry>,
-    /// Whether the Manifest or any member is signed, with whatever key.
+    /// Whether the Manifest or any member is signed, with any key.
     pub signed: bool,
     /// SHA-256 of the file as it was read.
     pub read: Digest,
     /// The digests of the whole file, with the new metadata if there is a `stamp`.
     pub digests: FileDigests,
-    /// The metadata archive that replaces the old one. `members`, `metadata` and `body` then
-    /// describe the new one.
+    /// The metadata archive that replaces the old one, if a BUILD_TIME was given. `members`, `metadata` and
+    /// `body` then describe the new one.
     pub stamp: Option<Stamp>,
-    /// The part of the file that signing can keep, if any.
+    /// The part of the file that signing can keep. `None` if the file must be rewritten.
     pub body: Option<Body>,
 }
 
-/// Everything before the Manifest, in a canonically encoded container without signatures whose
-/// Manifest comes last. Such a container can be signed by rewriting only its end.
+/// Everything before the Manifest of a canonically encoded container without signatures, if the Manifest
+/// comes last. Such a container can be signed by rewriting only its end.
 #[derive(Debug, Clone)]
 pub struct Body {
-    /// Its size in bytes.
+    /// Size of the part in bytes.
     pub size: u64,
-    /// The state of the whole file's digests at that point.
+    /// The state of the whole file's digests at the end of the part.
     pub file: FileHasher,
-    /// SHA512 state of every member to be signed, by name.
+    /// The SHA512 state of every member to be signed, by name.
     pub to_sign: Vec<(String, Sha512)>,
 }
 
@@ -71,9 +70,9 @@ pub fn verify(reader: impl Read, limits: &Limits) -> Result<Gpkg, GpkgError> {
     look(reader, limits, None)
 }
 
-/// [`verify`] for a package that will be stored with this BUILD_TIME (seconds since the Unix
-/// epoch): the replacement metadata is computed in the same pass, and each metadata value must be
-/// one that Portage can read.
+/// Like [`verify`], for a package that will be stored with this BUILD_TIME (seconds since the Unix epoch).
+/// The replacement metadata is computed in the same pass, and each metadata value must be one that Portage
+/// can read.
 ///
 /// # Errors
 /// See [`verify`].
@@ -202,7 +201,7 @@ impl<'l> Pass<'l> {
         Ok(())
     }
 
-    /// The name without the directory, if a member of this name is allowed here.
+    /// Returns the name of a member without its directory, if a member of this name is allowed here.
     fn check_name(&mut self, entry: &TarEntry) -> Result<String, GpkgError> {
         let refuse = |reason| GpkgError::Member { member: printable(&entry.path), reason };
         if entry.kind != EntryKind::File {
@@ -290,7 +289,7 @@ fn hashed(bytes: &[u8]) -> MemberHasher {
     hasher
 }
 
-/// Reads a member that is kept in memory.
+/// Reads a member that is small enough to be kept in memory.
 fn small_member<R: Read>(name: &str, entry: &TarEntry, tar: &mut TarReader<R>) -> Result<Vec<u8>, GpkgError> {
     if entry.size > manifest::MAX_BYTES {
         let place = format!("`{name}`");

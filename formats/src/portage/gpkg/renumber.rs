@@ -1,11 +1,11 @@
-//! Gives a package another build id. It is then always rewritten, as its directory changes.
+//! Gives a package another build id. The package is then always rewritten, because its directory changes.
 
 use super::{Gpkg, compression::Compression, stamp::Stamp};
 use std::io;
 
 impl Gpkg {
-    /// Gives a package that was examined for a BUILD_TIME this build id as well. Its members and digests
-    /// describe it only once it has been copied.
+    /// Gives this build id to a package that was verified for a BUILD_TIME. Its members and digests describe
+    /// the result only after the package has been copied.
     ///
     /// # Errors
     /// The new metadata cannot be compressed.

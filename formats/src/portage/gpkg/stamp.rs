@@ -8,34 +8,33 @@ use super::{Metadata, compression::Compression};
 use std::io;
 
 const BLOCK: usize = 512;
-/// An archive above this size in bytes is large; typical ones have a few hundred thousand bytes.
+/// Metadata archives above this size in bytes are large. Typical ones have a few hundred thousand bytes.
 const LARGE: usize = 2 << 20;
 /// Magic number of a zstd skippable frame (RFC 8878, section 3.1.2).
 const SKIPPABLE: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
-/// Size in bytes of a skippable frame's header.
+/// Size of the header of a skippable frame in bytes.
 const FRAME_HEADER: usize = 8;
 
 /// A metadata archive that replaces the one in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
-    /// The member's name, such as `metadata.tar.zst`.
+    /// The name of the member, such as `metadata.tar.zst`.
     pub member: String,
-    /// Offset of the old member's header in the file, for a container whose
-    /// [`body`](super::Gpkg::body) can be kept.
+    /// Byte offset of the old member's header in the file. It is used only if the [`body`](super::Gpkg::body)
+    /// of the container can be kept.
     pub at: u64,
-    /// Size of the old member in bytes, with header and padding.
+    /// Size of the old member in bytes, including header and padding.
     pub replaces: u64,
-    /// The new archive.
     pub data: Vec<u8>,
     /// The new member: header, archive and padding.
     pub bytes: Vec<u8>,
-    /// The new directory of the container, if it gets one.
+    /// The new directory of the container. `None` if it stays the same.
     pub directory: Option<String>,
 }
 
 impl Stamp {
-    /// Sets BUILD_TIME (seconds since the Unix epoch) in the metadata, for a member `path` that
-    /// occupies `size` bytes.
+    /// Sets BUILD_TIME (seconds since the Unix epoch) in the metadata, and makes the new archive for a member
+    /// `path` that occupies `size` bytes.
     pub(super) fn new(
         metadata: &mut Metadata,
         build_time: u64,
@@ -71,7 +70,7 @@ fn describe(header: &mut tar::Header, size: usize, mtime: u64) {
     header.set_entry_type(tar::EntryType::Regular);
 }
 
-/// A metadata archive of these values.
+/// A metadata archive with these values.
 fn archive(metadata: &Metadata, mtime: u64) -> io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     for (key, value) in &metadata.0 {
@@ -82,7 +81,7 @@ fn archive(metadata: &Metadata, mtime: u64) -> io::Result<Vec<u8>> {
     tar.into_inner()
 }
 
-/// Compresses to the same number of tar blocks as `size` bytes, if possible.
+/// Compresses an archive to the same number of tar blocks as `size` bytes, if possible.
 fn compress(archive: &[u8], how: Compression, size: usize) -> io::Result<Vec<u8>> {
     if how != Compression::Zstd {
         return how.encode(archive);
@@ -92,7 +91,7 @@ fn compress(archive: &[u8], how: Compression, size: usize) -> io::Result<Vec<u8>
     // For a large archive, rewriting the whole container is no more expensive.
     let levels: &[i32] = if archive.len() <= LARGE { &[3, 12, 19] } else { &[3] };
     for &level in levels {
-        // The bulk API knows the input size and allocates no more memory than that needs.
+        // The bulk API knows the size of the input and allocates only the memory needed for it.
         data = zstd::bulk::compress(archive, level)?;
         if data.len().div_ceil(BLOCK) <= blocks {
             break;

@@ -1,7 +1,7 @@
 //! The paths that an image has created so far, in a few bytes per path.
 //!
-//! Only hashes are stored, under a random key that is not known outside. With half a million paths,
-//! the probability that two collide is one in fifty million; such a package is refused.
+//! Only hashes are stored, with a random key that is unknown to others. With half a million paths, the
+//! probability that two collide is one in fifty million. Such a package is refused.
 
 use std::{
     collections::HashSet,
@@ -11,7 +11,7 @@ use std::{
 /// The kind of entry at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A directory without an entry of its own, but with something below it.
+    /// A directory without an entry of its own, which exists because something is below it.
     Implied = 0,
     Directory = 1,
     File = 2,
@@ -20,7 +20,7 @@ pub(super) enum Kind {
 
 const KINDS: [Kind; 4] = [Kind::Directory, Kind::File, Kind::Symlink, Kind::Implied];
 
-/// Bits of a hash that hold the kind.
+/// The bits of a hash that hold the kind.
 const KIND: u64 = 0b11;
 
 /// Why a path cannot be added.
@@ -30,7 +30,6 @@ pub(super) enum Clash {
     BehindSymlink,
     BelowFile,
     OverDirectory,
-    /// Too many paths.
     TooMany,
 }
 
@@ -38,13 +37,12 @@ pub(super) struct Tree {
     state: RandomState,
     seen: HashSet<u64>,
     limit: u64,
-    /// The directory of the last path and the state of its hash: most paths are in the same
-    /// directory as the previous one.
+    /// The directory of the last path and the state of its hash, because most paths are in the same directory
+    /// as the previous one.
     last: (Vec<u8>, DefaultHasher),
 }
 
 impl Tree {
-    /// A tree of at most `limit` paths.
     pub(super) fn new(limit: u64) -> Self {
         let state = RandomState::new();
         let last = (Vec::new(), state.build_hasher());
@@ -83,8 +81,8 @@ impl Tree {
         self.find(hashes.last()?)
     }
 
-    /// Checks that a directory and all its parents are directories, and returns the state of its
-    /// hash.
+    /// Walks to a directory. The directory and its parents are added where they are missing, and must be
+    /// directories otherwise. Returns the state of the hash of the path.
     fn walk(&mut self, path: &[u8]) -> Result<DefaultHasher, Clash> {
         let mut hasher = self.state.build_hasher();
         for name in path.split(|&b| b == b'/').filter(|_| !path.is_empty()) {
@@ -112,7 +110,7 @@ impl Tree {
     }
 }
 
-/// Descends by one name and returns its hash, without a kind.
+/// Descends to an entry with this name and returns its hash, without a kind.
 fn go_on(hasher: &mut DefaultHasher, name: &[u8]) -> u64 {
     hasher.write(name);
     hasher.write_u8(b'/');

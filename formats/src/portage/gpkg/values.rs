@@ -1,11 +1,11 @@
-//! Valid metadata values of a package.
+//! The valid metadata values of a package.
 //!
 //! A workstation's Portage reads some of the values from the index, and fails on the entry or the
 //! whole index if one violates the Package Manager Specification. So each value is checked against
 //! its grammar once, before the package is signed.
 //!
-//! Two files are only needed to install the package: without its ebuild, or with an environment that
-//! cannot be unpacked, Portage fails after the download.
+//! Two values are needed only to install the package: without its ebuild, or with an environment that cannot
+//! be unpacked, Portage fails after the download.
 
 use super::{
     Limits, Metadata,
@@ -16,7 +16,7 @@ use super::{
 use crate::archive::bounded::Inflated;
 use std::{cell::Cell, io, rc::Rc};
 
-/// The values that an index has of each package, by internal name.
+/// The values of each package that an index has, by internal name.
 pub(crate) const INDEXED: [&str; 21] = [
     "BDEPEND",
     "BUILD_ID",
@@ -44,16 +44,17 @@ pub(crate) const INDEXED: [&str; 21] = [
 /// Maximum size of a value in bytes, unless [`most_bytes`] says otherwise. The longest values in
 /// the Gentoo tree are dependencies of 20 KiB.
 const MOST_BYTES: u64 = 64 << 10;
-/// Maximum total size in bytes of one package's values in the index. The largest desktop programs
-/// have 20 KiB.
+/// The maximum total size in bytes of a package's values in the index. The largest desktop programs have 20
+/// KiB.
 const MOST_INDEXED: usize = 256 << 10;
 
-/// All variables and functions of the ebuild and its eclasses, compressed.
+/// The key of all variables and functions of the ebuild and its eclasses, compressed.
 const ENVIRONMENT: &str = "environment.bz2";
-/// Maximum size in bytes of the decompressed environment: several times what an ebuild that lists a
-/// thousand crates and inherits the largest eclasses needs.
+/// The maximum size of the decompressed environment in bytes: several times what an ebuild needs that lists a
+/// thousand crates and inherits the largest eclasses.
 const MOST_ENVIRONMENT: u64 = 32 << 20;
-/// The user patches that were applied: for each its SHA-256 and its file name, both ended by a NUL.
+/// The key of the user patches that were applied: for each its SHA-256 and its file name, both followed by a
+/// NUL.
 const PATCHES: &str = "user_patch.digests";
 
 /// The EAPIs that Portage 3.0.83 supports.
@@ -92,13 +93,13 @@ pub(super) fn most_bytes(key: &str) -> u64 {
         ENVIRONMENT => 8 << 20,
         // One name per library.
         "PROVIDES" | "REQUIRES" => 128 << 10,
-        // Ebuilds that list the crates or modules of a program.
+        // Some ebuilds list all crates or modules of a program.
         _ if key.ends_with(".ebuild") => 1 << 20,
         _ => MOST_BYTES,
     }
 }
 
-/// Checks all values, and that those are there without which the package cannot be installed.
+/// Checks all values, and that those exist without which the package cannot be installed.
 ///
 /// # Errors
 /// [`GpkgError::Value`], [`GpkgError::TooLarge`], [`GpkgError::Truncated`] or
@@ -117,7 +118,7 @@ pub(super) fn check(metadata: &Metadata, limits: &Limits) -> Result<(), GpkgErro
     let Some(eapi) = EAPIS.iter().position(|known| *known == eapi) else {
         return Err(refuse("EAPI", format!("is `{}`; 0 to 9 are known", printable(eapi.as_bytes()))));
     };
-    // An index into a list of ten.
+    // The position in a list of ten.
     let eapi = eapi as u8;
     for key in metadata.0.keys() {
         check_value(key, &metadata.line(key), eapi).map_err(|reason| refuse(key, reason))?;
@@ -132,13 +133,13 @@ pub(super) fn check(metadata: &Metadata, limits: &Limits) -> Result<(), GpkgErro
     check_environment(needed(ENVIRONMENT.to_owned())?, limits)
 }
 
-/// Whether a value may have this control character. An ebuild is a script that nobody prints, so it
-/// may have all that the Package Manager Specification and Bash allow.
+/// Whether a value may contain this control character. An ebuild is a script that is never printed, so it may
+/// contain all that the Package Manager Specification and Bash allow.
 fn may_have(key: &str, control: char) -> bool {
     matches!(control, '\n' | '\t') || (key.ends_with(".ebuild") && !matches!(control, '\0' | '\r'))
 }
 
-/// Pairs of a SHA-256 and the name of a patch, which Portage prints during the installation.
+/// Checks pairs of a SHA-256 and the name of a patch. Portage prints the names during installation.
 fn check_patches(text: &str) -> Result<(), String> {
     let is_hash = |word: &str| word.len() == 64 && word.bytes().all(|b| b.is_ascii_hexdigit());
     let is_name = |word: &str| {
@@ -156,14 +157,14 @@ fn check_patches(text: &str) -> Result<(), String> {
     }
 }
 
-/// Decompresses the environment within bounds and drops it.
+/// Decompresses the environment within limits and discards it.
 fn check_environment(value: &[u8], limits: &Limits) -> Result<(), GpkgError> {
     let refuse = |error| GpkgError::reading(ENVIRONMENT, error);
     if value.is_empty() {
-        // Which the decoder takes for no streams at all.
+        // The decoder would accept this as zero streams.
         return Err(GpkgError::Truncated { place: ENVIRONMENT.to_owned() });
     }
-    // Everything is in memory, so it counts as read.
+    // The value is in memory as a whole, so all of it counts as read.
     let (decoder, read) = (Compression::Bzip2.decoder(value).map_err(refuse)?, Rc::<Cell<u64>>::default());
     let mut inflated = Inflated::new(decoder, Rc::clone(&read), MOST_ENVIRONMENT, limits.ratio);
     read.set(value.len() as u64);
@@ -171,7 +172,7 @@ fn check_environment(value: &[u8], limits: &Limits) -> Result<(), GpkgError> {
     Ok(())
 }
 
-/// Checks one value, with whitespace replaced by blanks.
+/// Checks one value, whose whitespace was replaced by blanks.
 fn check_value(key: &str, value: &str, eapi: u8) -> Result<(), String> {
     let all = |is: &dyn Fn(&str) -> bool, what: &str| match value.split(' ').find(|word| !is(word)) {
         Some(word) if !value.is_empty() => {
@@ -190,7 +191,7 @@ fn check_value(key: &str, value: &str, eapi: u8) -> Result<(), String> {
         "LICENSE" | "PROPERTIES" | "RESTRICT" => depend::check(value, is_name),
         "SLOT" => one(is_slot(value, eapi), "slot"),
         "BUILD_ID" | "BUILD_TIME" | "SIZE" | "COUNTER" => {
-            // More than any clock, disk or counter needs, and within the range of any reader's
+            // This suffices for any clock, disk or counter, and is within the range of every reader's
             // integers.
             let digits = value.len() <= 15 && value.bytes().all(|b| b.is_ascii_digit());
             one(!value.is_empty() && digits, "number")
@@ -208,23 +209,24 @@ fn check_value(key: &str, value: &str, eapi: u8) -> Result<(), String> {
     }
 }
 
-/// A license, a property or a restriction.
+/// Whether the word is the name of a license, a property or a restriction.
 fn is_name(word: &str) -> bool {
     is_word(word, |b| b.is_ascii_alphanumeric() || b == b'_', b"+_.-")
 }
 
-/// Such as `amd64`, `~arm64` or `-*`.
+/// Whether the word is a keyword, such as `amd64`, `~arm64` or `-*`.
 fn is_keyword(word: &str) -> bool {
     let name = word.strip_prefix(['~', '-']).unwrap_or(word);
     word == "-*" || is_word(name, |b| b.is_ascii_alphanumeric() || b == b'_', b"_-")
 }
 
-/// An IUSE flag with a default.
+/// Whether the word is an IUSE flag with a default.
 fn has_default(word: &str) -> bool {
     word.strip_prefix(['+', '-']).is_some_and(is_flag)
 }
 
-/// `x86_32: libc.so.6 x86_64: libc.so.6 libm.so.6`: categories are unique and not empty.
+/// Checks sonames such as `x86_32: libc.so.6 x86_64: libc.so.6 libm.so.6`. Categories must be unique and not
+/// empty.
 fn check_sonames(value: &str) -> Result<(), String> {
     let mut categories: Vec<&str> = Vec::new();
     let mut words = value.split(' ').filter(|word| !word.is_empty()).peekable();
@@ -247,7 +249,7 @@ fn check_sonames(value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Maximum number of multilib categories in one package; usual are two, on mips three.
+/// The maximum number of multilib categories in one package. Two are usual, three on mips.
 const MOST_CATEGORIES: usize = 16;
 
 #[cfg(test)]

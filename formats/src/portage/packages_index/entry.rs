@@ -1,4 +1,4 @@
-//! One package of the index.
+//! An entry of the index: one package.
 
 use crate::{
     archive::digests::FileDigests,
@@ -6,19 +6,18 @@ use crate::{
 };
 use std::{collections::BTreeMap, fmt::Write as _};
 
-/// Keys that are written under another name. Sorting uses the internal name, so MTIME and REPO come
+/// Keys that are written under another name. Entries are sorted by the internal name, so MTIME and REPO come
 /// last.
 const RENAMED: [(&str, &str); 3] = [("DESCRIPTION", "DESC"), ("_mtime_", "MTIME"), ("repository", "REPO")];
 
-/// The values that an entry needs.
+/// The values that an entry requires.
 const NEEDED: [&str; 4] = ["CATEGORY", "PF", "CHOST", "repository"];
 
-/// The file of a package in the binary package host.
+/// The file of a package on the binary package host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedFile {
     /// Path relative to the index.
     pub path: String,
-    /// The file's digests.
     pub digests: FileDigests,
     /// Modification time in seconds since the Unix epoch.
     pub mtime: u64,
@@ -30,14 +29,15 @@ pub struct Entry {
     values: BTreeMap<String, String>,
 }
 
-/// The metadata lacks a key that an entry needs.
+/// The error for metadata that lacks this key, which an entry requires.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the package's metadata has no usable {0}, so it cannot be indexed")]
 pub struct EntryError(pub &'static str);
 
 impl Entry {
-    /// The entry of a package file. Every package has a machine and a repository: readers give those of the
-    /// header to an entry without. Portage reads an empty value as such, but does not keep it.
+    /// The entry of a package file. CHOST and repository are required, because readers give those of the
+    /// header to an entry without. An empty value counts as absent: Portage accepts it, but does not preserve
+    /// it.
     ///
     /// # Errors
     /// The metadata lacks CATEGORY, PF, CHOST or the repository.
@@ -58,7 +58,7 @@ impl Entry {
         Ok(Self::from_values(values))
     }
 
-    /// An entry from values by internal key; empty values and defaults are dropped.
+    /// An entry with values by internal key. Empty values and defaults are dropped.
     pub(super) fn from_values(mut values: BTreeMap<String, String>) -> Self {
         values.retain(|key, value| {
             let default = match key.as_str() {
@@ -70,7 +70,7 @@ impl Entry {
         Self { values }
     }
 
-    /// A value by internal key (`_mtime_` and `repository`, not MTIME and REPO). Empty if absent.
+    /// The value of an internal key (`_mtime_` and `repository`, not MTIME and REPO). Empty if absent.
     #[must_use]
     pub fn get(&self, key: &str) -> &str {
         match (self.values.get(key), key) {
@@ -80,25 +80,25 @@ impl Entry {
         }
     }
 
-    /// `category/name-version`.
+    /// The text `category/name-version`.
     #[must_use]
     pub fn cpv(&self) -> &str {
         self.get("CPV")
     }
 
-    /// Path of the file relative to the index.
+    /// Path of the file, relative to the index.
     #[must_use]
     pub fn path(&self) -> &str {
         self.get("PATH")
     }
 
-    /// The build id; 0 if there is none.
+    /// The build id. 0 if there is none.
     #[must_use]
     pub fn build_id(&self) -> u64 {
         self.get("BUILD_ID").parse().unwrap_or(0)
     }
 
-    /// The same package with another path and modification time.
+    /// The same package at another path, with another modification time.
     #[must_use]
     pub fn moved(&self, path: &str, mtime: u64) -> Self {
         let mut values = self.values.clone();
@@ -107,13 +107,13 @@ impl Entry {
         Self { values }
     }
 
-    /// Serialises the entry on its own, for storage outside an index; [`Entry::parse`] reads it.
+    /// Serialises the entry on its own, for storage outside of an index. [`Entry::parse`] reads it.
     #[must_use]
     pub fn to_text(&self) -> String {
         self.render(&BTreeMap::new())
     }
 
-    /// Parses the output of [`Entry::to_text`]; `None` if the text is anything else.
+    /// Parses the output of [`Entry::to_text`]. `None` if the text is anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let body = text.strip_suffix("\n\n")?;

@@ -9,15 +9,15 @@ use std::{
     io::{self, Write},
 };
 
-/// A header and packages. Each package is kept with its rendered block, so that adding a package
-/// renders one block and compresses one page.
+/// The header and packages of an index. Each package is kept with its rendered block, so that adding a
+/// package renders one block and compresses one page.
 #[derive(Debug, Clone, Default)]
 pub struct PackagesIndex {
     header: BTreeMap<String, String>,
     packages: Pages,
 }
 
-/// Compares the content only, not how it is divided into pages.
+/// Compares only the content, not how it is divided into pages.
 impl PartialEq for PackagesIndex {
     fn eq(&self, other: &Self) -> bool {
         self.header == other.header && self.packages.iter().eq(other.packages.iter())
@@ -26,24 +26,23 @@ impl PartialEq for PackagesIndex {
 
 impl Eq for PackagesIndex {}
 
-/// Why a text is not an index.
+/// The error for text that is not an index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
-    /// VERSION is not 0.
+    /// The header has this VERSION instead of 0.
     #[error("not a package index of version 0: it says VERSION `{0}`")]
     Version(String),
-    /// A line is not `KEY: value`.
+    /// The line with this number, counted from 1, is not `KEY: value`.
     #[error("line {0} of the package index is not `KEY: value`")]
     Line(usize),
-    /// A package has no CPV.
+    /// The package that ends in this line has no CPV.
     #[error("the package that ends in line {0} of the package index has no CPV")]
     NoCpv(usize),
-    /// The number of packages differs from PACKAGES.
+    /// The number of packages differs from PACKAGES in the header.
     #[error("the package index says PACKAGES {said} but has {found}: it is incomplete")]
     Count {
-        /// The value in the header.
         said: String,
-        /// The actual number.
+        /// The actual number of packages.
         found: usize,
     },
 }
@@ -56,8 +55,8 @@ fn key_of(entry: &Entry) -> Key {
 }
 
 impl PackagesIndex {
-    /// An empty index. `header` has the profile's values (ARCH, CHOST, USE ...); PACKAGES,
-    /// TIMESTAMP and VERSION in it are ignored.
+    /// An empty index. `header` contains the profile's values (ARCH, CHOST, USE ...). PACKAGES, TIMESTAMP and
+    /// VERSION in it are ignored.
     #[must_use]
     pub fn new(header: BTreeMap<String, String>) -> Self {
         let mut index = Self::default();
@@ -65,8 +64,8 @@ impl PackagesIndex {
         index
     }
 
-    /// Replaces the profile's part of the header. Blocks are rendered again only if an inherited
-    /// value (CHOST or the repository) changed.
+    /// Replaces the profile's part of the header. Blocks are rendered again only if an inherited value (CHOST
+    /// or the repository) has changed.
     pub fn set_header(&mut self, mut header: BTreeMap<String, String>) {
         header.retain(|key, value| {
             let words: Vec<&str> = value.split_whitespace().collect();
@@ -93,7 +92,7 @@ impl PackagesIndex {
         header
     }
 
-    /// Publication time of the index in seconds since the Unix epoch; 0 if never published.
+    /// Publication time of the index, in seconds since the Unix epoch. 0 if it was never published.
     #[must_use]
     pub fn timestamp(&self) -> u64 {
         self.header.get("TIMESTAMP").and_then(|text| text.parse().ok()).unwrap_or(0)
@@ -121,18 +120,16 @@ impl PackagesIndex {
         self.packages.get(&key_of(entry)) == Some(entry)
     }
 
-    /// The packages in file order.
+    /// The packages in the order of the file.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.packages.iter().map(|(entry, _)| entry)
     }
 
-    /// The number of packages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.packages.len()
     }
 
-    /// Whether the index has no packages.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -147,7 +144,7 @@ impl PackagesIndex {
         self.packages.iter().try_for_each(|(_, block)| out.write_all(block.as_bytes()))
     }
 
-    /// The header block.
+    /// The header block as written.
     fn head(&self) -> String {
         let lines = self.header().into_iter().map(|(key, value)| format!("{key}: {value}\n"));
         lines.chain([String::from("\n")]).collect()
@@ -162,8 +159,8 @@ impl PackagesIndex {
         bytes
     }
 
-    /// The index as a gzip file with the index's timestamp. Pages that have not changed since the
-    /// last call are not compressed again.
+    /// The index as a gzip file with the timestamp of the index. Pages that have not changed since the last
+    /// call are not compressed again.
     ///
     /// # Errors
     /// The compressor fails.
@@ -218,7 +215,7 @@ fn is_key(key: &str) -> bool {
 
 type Block = (BTreeMap<String, String>, usize);
 
-/// The next block by internal key, and its last line; empty at the end of the index.
+/// The next block by internal key, and the number of its last line. Empty at the end of the index.
 fn block<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) -> Result<Block, IndexError> {
     let mut values = BTreeMap::new();
     let mut end = 0;

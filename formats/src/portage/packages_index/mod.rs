@@ -1,10 +1,9 @@
-//! Reading and writing `Packages`, the index of a Gentoo binary package host.
+//! Reads and writes `Packages`, the index of a Gentoo binary package host.
 //!
-//! The body is byte-identical to that of Portage 3.0.83 for the same packages (except
-//! REPO_REVISIONS, which Portage itself drops at its next rewrite). There is no specification; the
-//! source is Portage's `getbinpkg.PackageIndex` and `dbapi/bintree.py`: blocks of `KEY: value`
-//! lines, keys in the order of their internal names, defaults omitted, packages ordered by plain
-//! comparison of `category/name-version`.
+//! For the same packages, the body is byte-identical to that of Portage 3.0.83 (except REPO_REVISIONS, which
+//! Portage itself drops at its next rewrite). There is no specification. The source is Portage's
+//! `getbinpkg.PackageIndex` and `dbapi/bintree.py`: blocks of `KEY: value` lines, keys in the order of their
+//! internal names, defaults omitted, packages ordered by plain comparison of `category/name-version`.
 //!
 //! The index is not signed. Anyone who can change it can serve a signed package under another name,
 //! so both ends of the swarm check the content of the file.

@@ -1,25 +1,25 @@
 //! The packages of an index in pages of some dozens, each with its compressed text.
 //!
-//! Compression dominates the cost of an index. With pages, adding one package to thousands
-//! compresses only one page. Packages can only be modified through [`Page::change`], which discards
-//! the page's compressed text, so it is never stale. Pages are independent runs of deflate blocks
-//! that end on a byte boundary (RFC 1951, section 3.2.3), so concatenated they form one stream and
-//! one gzip file.
+//! Compression dominates the cost of an index. With pages, adding one package to thousands compresses only
+//! one page. Packages can be modified only through [`Page::change`], which discards the page's compressed
+//! text, so that text is never stale. Pages are independent runs of deflate blocks that end on a byte
+//! boundary (RFC 1951, section 3.2.3), so concatenated they form one stream and one gzip file.
 
 use super::entry::Entry;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use std::{collections::BTreeMap, io};
 
-/// Portage orders by the text of CPV; within a version, builds are ordered by build id here.
+/// The key of a package: CPV, build id and path. Portage orders by the text of CPV. Builds of one version are
+/// ordered by build id.
 pub(super) type Key = (String, u64, String);
 
-/// Packages in a page before it is split.
+/// The number of packages at which a page is split.
 const FULL: usize = 128;
 
-/// The final block of every stream: empty, with fixed codes.
+/// The final block of every stream: an empty block with fixed codes.
 const END: [u8; 2] = [3, 0];
 
-/// Compressed text with its checksum.
+/// Compressed text and its checksum.
 #[derive(Debug)]
 struct Packed {
     bytes: Vec<u8>,
@@ -57,7 +57,7 @@ struct Page {
     packed: Option<Packed>,
 }
 
-/// A clone is compressed again on demand.
+/// The clone is compressed again on demand.
 impl Clone for Page {
     fn clone(&self) -> Self {
         Self { packages: self.packages.clone(), packed: None }
@@ -65,7 +65,7 @@ impl Clone for Page {
 }
 
 impl Page {
-    /// The only way to modify the packages.
+    /// Returns the packages to be modified. There is no other way to modify them.
     fn change(&mut self) -> &mut BTreeMap<Key, (Entry, String)> {
         self.packed = None;
         &mut self.packages
@@ -99,7 +99,7 @@ impl Pages {
         self.pages.iter().flat_map(|page| page.packages.values())
     }
 
-    /// Index of the page that has or would have `key`: the last one that does not begin after it.
+    /// Index of the page that has or would have `key`: the last page that does not begin after it.
     fn place(&self, key: &Key) -> usize {
         let begins = |page: &Page| page.packages.first_key_value().is_some_and(|(first, _)| first <= key);
         self.pages.partition_point(begins).saturating_sub(1)
@@ -145,7 +145,7 @@ impl Pages {
         }
     }
 
-    /// `head` and all packages as a gzip file (RFC 1952) with the timestamp `mtime`.
+    /// A gzip file (RFC 1952) of `head` and all packages, with the timestamp `mtime`.
     ///
     /// # Errors
     /// The compressor fails.
@@ -153,7 +153,7 @@ impl Pages {
         let Packed { bytes, mut crc } = Packed::of(head)?;
         let mut gz = vec![0x1f, 0x8b, 8, 0];
         gz.extend(mtime.to_le_bytes());
-        // No extra flags, unknown operating system.
+        // These are the extra flags, none, and the operating system, unknown.
         gz.extend([0, 255]);
         gz.extend(bytes);
         for page in &mut self.pages {

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Path to content: a file's text, prefixed by `+` if executable, or `@` and a link's target.
+/// Content by path: the text of a file, prefixed by `+` if it is executable, or `@` and the target of a link.
 type Tree = BTreeMap<String, String>;
 
 fn tree(entries: &[(&str, &str)]) -> Tree {
@@ -50,7 +50,7 @@ fn differ(dir: &Path, name: &str, old: &Path, new: &Path) -> PathBuf {
     at
 }
 
-/// What overlayfs shows for `layers`, the lowest first; a directory ends in `/`.
+/// What overlayfs shows for `layers`, the lowest first. The path of a directory ends in `/`.
 fn shown(layers: &[PathBuf]) -> Tree {
     let mut all = Tree::new();
     for layer in layers {
@@ -156,7 +156,7 @@ fn a_snapshot_made_of_an_older_one_and_differences_is_the_one_that_was_packed() 
     assert_eq!(same, 0, "nothing differed in the third night");
 }
 
-/// An entry: type, path, target and content.
+/// The type, path, target and content of an entry.
 type Raw<'a> = (u8, &'a str, &'a str, &'a [u8]);
 
 fn raw(entries: &[Raw<'_>]) -> Vec<u8> {
@@ -168,7 +168,7 @@ fn raw(entries: &[Raw<'_>]) -> Vec<u8> {
     zstd::encode_all(tests::raw(&entries).as_slice(), 1).unwrap()
 }
 
-/// The digest of the merged archives; of nothing if they cannot be merged.
+/// The digest of the merged archives. If they cannot be merged, the digest of nothing.
 fn merged(archives: &[PathBuf]) -> Digest {
     let open = |path: &PathBuf| zstd::Decoder::new(fs::File::open(path).unwrap()).unwrap();
     let mut tar = Vec::new();
@@ -214,7 +214,7 @@ fn a_difference_made_to_do_harm_is_refused_and_touches_nothing_outside() {
         fs::write(&at, raw(entries)).unwrap();
         let to = dir.join("to");
         fs::create_dir(&to).unwrap();
-        // The expected digest is that of the merge result, so only the content is wrong.
+        // Expect the digest of the merged result, so that only the content is wrong.
         unpack_difference(&archives, merged(&archives), &to).expect_err(what);
         fs::remove_dir_all(&to).unwrap();
         assert_eq!(fs::read_dir(dir).unwrap().count(), before + 1, "{what}");

@@ -31,13 +31,9 @@ pub enum Conflict {
     /// Both packages install these paths.
     Paths(SharedPaths),
     /// The package lacks sonames that other versions of it have and that the other package needs.
-    Lost {
-        lost: Vec<String>,
-    },
+    Lost { lost: Vec<String> },
     /// The package needs sonames that other versions of the other package have.
-    Needs {
-        needs: Vec<String>,
-    },
+    Needs { needs: Vec<String> },
 }
 
 impl Conflict {

@@ -1,4 +1,3 @@
-
 use super::super::status::progress;
 use crate::output::{
     Paint, Tone,

@@ -1,8 +1,8 @@
 //! Concatenated lz4 frames.
 //!
-//! [`FrameDecoder`] reads one frame and does not distinguish its end from the end of the data.
-//! `lz4 -d` reports a truncated frame and continues with the next one. So the frame structure is
-//! tracked here while the bytes pass through (LZ4 Frame Format Description 1.6.4).
+//! [`FrameDecoder`] reads one frame and does not distinguish the end of the frame from the end of the data.
+//! `lz4 -d` reports a truncated frame and continues with the next one. So the frame structure is tracked here
+//! while the bytes pass through (LZ4 Frame Format Description 1.6.4).
 
 use crate::archive::bounded::Fault;
 use lz4_flex::frame::FrameDecoder;
@@ -10,7 +10,7 @@ use std::io::{self, Read};
 
 const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 
-/// Reads all frames to the end of the source.
+/// Decodes all frames to the end of the source.
 pub(super) struct Decoder<R: Read> {
     frame: Option<FrameDecoder<Frames<R>>>,
 }
@@ -29,7 +29,7 @@ impl<R: Read> Read for Decoder<R> {
             if n > 0 || buffer.is_empty() {
                 return Ok(n);
             }
-            // A frame ended: the next one needs a new decoder.
+            // A frame has ended. The next one needs a new decoder.
             let frames = self.frame.take().map(FrameDecoder::into_inner);
             self.frame = frames.filter(|frames| !frames.ended).map(FrameDecoder::new);
         }
@@ -40,37 +40,37 @@ impl<R: Read> Read for Decoder<R> {
 /// The part of a frame that comes next.
 #[derive(Debug, Clone, Copy)]
 enum Part {
-    /// Magic, flags and block size. The source may end before its first byte.
+    /// Magic number, flags and block size. The source may end before the first byte of this part.
     Start,
-    /// The fields that the flags add to the header.
+    /// The header fields that depend on the flags.
     Header { blocks: bool, content: bool },
     /// The length of a block, or the end mark.
     Length { blocks: bool, content: bool },
-    /// A block, with its checksum.
+    /// A block and its checksum.
     Block { blocks: bool, content: bool },
     /// The checksum of the content.
     End,
 }
 
-/// The source; its end within a frame is an error.
+/// The source of frames. If it ends within a frame, that is an error.
 struct Frames<R> {
     source: R,
     part: Part,
-    /// The bytes of a part that determines the length of the next one.
+    /// The bytes read of a part that determines the length of the next part.
     seen: Vec<u8>,
-    /// Bytes still missing from the current part.
+    /// Number of bytes still missing from the current part.
     wanted: u64,
     ended: bool,
 }
 
 impl<R: Read> Frames<R> {
-    /// Moves on to the next part.
+    /// Moves to the next part.
     fn next(&mut self) -> io::Result<()> {
         let seen = std::mem::take(&mut self.seen);
         (self.part, self.wanted) = match self.part {
             Part::Start => {
                 let flags = seen[4];
-                // Skippable frames, legacy formats and dictionaries are not used for packages.
+                // Packages do not use skippable frames, legacy formats and dictionaries.
                 if seen[..4] != MAGIC || flags >> 6 != 1 || flags & 0b11 != 0 {
                     return Err(invalid("not a frame of lz4"));
                 }
