@@ -42,7 +42,7 @@ pub(super) enum Body {
 /// The part of the response that the time limit covers.
 #[derive(Clone, Copy)]
 pub(super) enum Wait {
-    /// The whole response.
+    /// The whole response, including its body.
     Whole(Duration),
     /// The response headers only; the body may take any time.
     Head(Duration),

@@ -23,7 +23,6 @@ const IDLE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogAppend {
-    /// The bytes were stored.
     Stored,
     /// The offset does not match: the orchestrator has this many bytes. Continue from there.
     StandsAt(u64),

@@ -5,7 +5,6 @@ use reqwest::Url;
 use std::{fmt, time::Duration};
 use swarm_common::wire::problem::Problem;
 
-/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No orchestrator answered. The request may have arrived nevertheless. Every request may be repeated,
@@ -25,7 +24,6 @@ pub enum ClientError {
         /// The HTTP status, if it is an error. Such a response comes from something in between, such as a
         /// proxy, because the orchestrator sends errors as problem documents.
         status: Option<u16>,
-        /// What is wrong with the response.
         what: String,
     },
     /// Something is wrong on this machine; nothing was sent.
@@ -37,7 +35,6 @@ pub enum ClientError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
     pub address: Url,
-    /// Why there was no answer.
     pub why: String,
     /// Whether there was a response whose certificate is not trusted.
     pub untrusted: bool,

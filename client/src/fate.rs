@@ -12,7 +12,6 @@ const WORTH_REPEATING: [&str; 5] =
 /// The kind of request that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// An enrolment.
     Enrolling,
     /// A claim or heartbeat of an enrolled drone.
     Working,

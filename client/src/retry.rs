@@ -20,7 +20,7 @@
 use reqwest::{StatusCode, header::HeaderMap};
 use std::time::Duration;
 
-/// The first pause.
+/// The pause before the first retry, without jitter.
 const FIRST: Duration = Duration::from_millis(500);
 
 /// The maximum pause, unless the server asks for a longer one.
@@ -45,7 +45,7 @@ impl Patience {
     }
 }
 
-/// The tries of one request.
+/// Counts the tries of one request, and the patience that is left.
 #[derive(Debug)]
 pub struct Tries {
     left: Duration,

@@ -28,7 +28,6 @@ use swarm_common::{
 /// Time limit for fetching a certificate.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Which certificates to trust.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trust {
     /// If not empty, the only certificates that are accepted.

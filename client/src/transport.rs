@@ -313,7 +313,6 @@ struct Unanswered {
 struct Failed {
     /// Whether the request may have arrived.
     sent: bool,
-    /// Whether the certificate was rejected.
     untrusted: bool,
     /// Whether the time limit was reached.
     is_late: bool,

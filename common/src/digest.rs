@@ -14,7 +14,6 @@ pub struct Digest(pub [u8; 32]);
 pub struct ParseDigestError;
 
 impl Digest {
-    /// The digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())

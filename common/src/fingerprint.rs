@@ -22,7 +22,6 @@ pub struct Fingerprint(Digest);
 pub struct ParseFingerprintError;
 
 impl Fingerprint {
-    /// The fingerprint of a DER-encoded certificate.
     #[must_use]
     pub fn of_certificate(der: &[u8]) -> Self {
         Self(Digest::of(der))

@@ -48,17 +48,14 @@ impl Supervisor {
         Self { socket, watchdog: watchdog.map(Duration::from_micros), last_ping: Mutex::new(None) }
     }
 
-    /// Reports that the daemon is ready.
     pub fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={}\n", line(status)));
     }
 
-    /// Reports a one-line status.
     pub fn status(&self, status: &str) {
         self.send(&format!("STATUS={}\n", line(status)));
     }
 
-    /// Reports that the daemon is stopping.
     pub fn stopping(&self, status: &str) {
         self.send(&format!("STOPPING=1\nSTATUS={}\n", line(status)));
     }

@@ -31,7 +31,6 @@ pub struct Cache {
     pub profile: ProfileView,
 }
 
-/// The closure of a system.
 #[derive(Debug, Default)]
 pub struct Closure {
     /// The store paths with their sizes in bytes. A path without a size comes from another cache.

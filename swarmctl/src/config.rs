@@ -97,11 +97,10 @@ pub struct ConnectionArgs {
 /// Where the value of a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// An option on the command line.
+    /// This option on the command line.
     Option(&'static str),
-    /// An environment variable.
+    /// This environment variable.
     Variable(&'static str),
-    /// The configuration file.
     File(PathBuf),
     /// Nothing sets a value.
     Unset,

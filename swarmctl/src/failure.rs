@@ -20,7 +20,6 @@ pub const CONFIG: u8 = 78;
 /// Interrupted with Ctrl-C, as shells report it.
 pub const INTERRUPTED: u8 = 130;
 
-/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error(transparent)]
@@ -38,7 +37,6 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The exit code.
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {

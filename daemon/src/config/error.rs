@@ -18,12 +18,7 @@ pub enum ConfigError {
     #[error("{}: cannot read the file: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}: cannot write the file: {source}", path.display())]
-    Unwritable {
-        /// The file.
-        path: PathBuf,
-        /// The I/O error.
-        source: io::Error,
-    },
+    Unwritable { path: PathBuf, source: io::Error },
     /// The file is far too large for a configuration file.
     #[error("{}: {bytes} bytes are too many for a configuration file; check the path", path.display())]
     TooLarge { path: PathBuf, bytes: u64 },

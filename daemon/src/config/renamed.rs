@@ -8,7 +8,6 @@ use toml::{
     de::{DeString, DeTable, DeValue},
 };
 
-/// The unit of an old setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Milliseconds,

@@ -25,7 +25,7 @@ pub(super) struct Bounds {
     pub(super) files: usize,
     /// Maximum size of one file in bytes. A single longer line may exceed it.
     pub(super) bytes: u64,
-    /// Maximum age in days.
+    /// Maximum age of a file in days.
     pub(super) days: u64,
 }
 
@@ -213,7 +213,7 @@ mod tests {
         // The file is full. Only the maximum number of files counts.
         files.write_all(&[b'x'; 99]).unwrap();
         assert_eq!(names(dir.path()), ["d.1.log", "d.2.log", "d.log"]);
-        // After a day of it, the clock is believed.
+        // After a day, the clock is trusted.
         assert!(files.leapt.is_some_and(|at| at.elapsed() < DAY));
         files.leapt = None;
         files.write_all(&[b'x'; 99]).unwrap();

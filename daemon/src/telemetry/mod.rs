@@ -72,13 +72,8 @@ pub enum TelemetryError {
     /// A limit is too small: the name of the setting, and the minimum.
     #[error("`{0}` of `[log]` must be at least {1}")]
     Bound(&'static str, String),
-    /// The directory is unusable.
     #[error("`dir` of `[log]`: cannot use {}: {source}", dir.display())]
-    Dir {
-        dir: PathBuf,
-        /// The I/O error.
-        source: io::Error,
-    },
+    Dir { dir: PathBuf, source: io::Error },
     /// The level cannot be changed.
     #[error("cannot change the log level: {0}")]
     Reload(#[from] reload::Error),

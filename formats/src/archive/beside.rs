@@ -36,7 +36,6 @@ pub(crate) struct Hashed {
     pub(crate) marked: Option<FileHasher>,
 }
 
-/// The state of the digests.
 #[derive(Clone, Default)]
 struct State {
     file: FileHasher,
@@ -161,7 +160,6 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    /// Hashes the next bytes.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         if let Some(follower) = &mut self.follower {
             return follower.update(bytes);

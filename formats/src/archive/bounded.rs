@@ -55,7 +55,6 @@ impl<R: Read> Source<R> {
         Rc::clone(&self.seen)
     }
 
-    /// Saves the state of the digests.
     pub(crate) fn mark(&mut self) {
         self.hasher.mark();
     }

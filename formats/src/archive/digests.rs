@@ -11,7 +11,6 @@ use sha2::{Digest as _, Sha256};
 use std::io::{self, Read, Write};
 use swarm_common::digest::Digest;
 
-/// The digests of a whole file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileDigests {
     /// Size in bytes.
@@ -45,7 +44,6 @@ pub struct FileHasher {
 }
 
 impl FileHasher {
-    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
         self.sha256.update(bytes);
@@ -102,7 +100,6 @@ pub struct MemberHasher {
 }
 
 impl MemberHasher {
-    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
         self.sha512.update(bytes);

@@ -17,7 +17,6 @@ impl Default for Sha512 {
 }
 
 impl Sha512 {
-    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }

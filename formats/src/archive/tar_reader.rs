@@ -21,7 +21,6 @@ use std::io::{self, Read};
 /// The maximum length of a path or extended header, in bytes.
 const MAX_NAME: u64 = 64 * 1024;
 
-/// The type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     File,
@@ -33,7 +32,6 @@ pub enum EntryKind {
     Special(u8),
 }
 
-/// The header of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TarEntry {
     /// The path as written in the archive, not validated.
@@ -58,7 +56,6 @@ pub struct TarAttributes {
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
     /// The source failed, or a decompressor refused its input.

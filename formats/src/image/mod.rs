@@ -57,7 +57,6 @@ pub enum ImageError {
         what: String,
         source: io::Error,
     },
-    /// The archive is malformed.
     #[error("the archive cannot be read: {0}")]
     Archive(#[from] TarError),
     /// An entry is not allowed in an image.
@@ -67,7 +66,6 @@ pub enum ImageError {
         path: String,
         why: String,
     },
-    /// A size limit was exceeded.
     #[error("more than {limit} {what}; is something in it that does not belong there?")]
     TooLarge { what: &'static str, limit: u64 },
     /// The content is not a usable root file system.

@@ -75,7 +75,6 @@ fn read(archive: impl Read, expected: Digest, dir: Option<&Path>) -> Result<Imag
     content.finish(bytes)
 }
 
-/// State of the reader.
 #[derive(Default)]
 struct Content<'a> {
     dir: Option<&'a Path>,

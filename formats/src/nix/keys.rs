@@ -33,7 +33,6 @@ pub enum KeyError {
     Random,
 }
 
-/// A key that makes signatures.
 pub struct SecretKey {
     name: String,
     pair: Ed25519KeyPair,

@@ -34,7 +34,6 @@ const MAX_URL: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NarInfo {
     pub path: StorePath,
-    /// The URL of the NAR.
     pub url: NarUrl,
     /// How the file at `url` is compressed.
     pub compression: Compression,
@@ -54,7 +53,6 @@ pub struct NarInfo {
     pub content_address: Option<ContentAddress>,
 }
 
-/// Why a narinfo is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NarInfoError {
     /// A limit was exceeded.
@@ -74,7 +72,6 @@ pub enum NarInfoError {
     /// This mandatory key is missing.
     #[error("not a sound narinfo: `{0}` is missing")]
     Missing(&'static str),
-    /// A value is invalid.
     #[error("not a sound narinfo: {key}: {reason}")]
     Value { key: &'static str, reason: String },
 }
@@ -256,7 +253,6 @@ fn number(text: &str) -> Result<u64, String> {
 /// How a NAR is compressed in a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Uncompressed.
     None,
     /// bzip2, which applies if a narinfo does not name a compression.
     Bzip2,

@@ -39,7 +39,6 @@ pub const fn digits(bytes: usize) -> usize {
     (bytes * 8).div_ceil(5)
 }
 
-/// Whether a byte is a digit.
 #[must_use]
 pub const fn is_digit(byte: u8) -> bool {
     VALUES[byte as usize] != NONE

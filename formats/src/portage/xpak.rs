@@ -18,7 +18,6 @@ const TRAILER: usize = 16;
 /// Why the metadata of a file cannot be read as XPAK.
 #[derive(Debug, thiserror::Error)]
 pub enum XpakError {
-    /// The file could not be read.
     #[error("cannot read the package file: {0}")]
     Io(#[from] io::Error),
     /// The file has another format or is damaged.

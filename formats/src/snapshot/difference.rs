@@ -129,7 +129,7 @@ impl<R: Read> Merged<R> {
             let Some((newest, head)) = there.rev().min_by(|(_, a), (_, b)| key(&a.path).cmp(&key(&b.path)))
             else {
                 self.ended = true;
-                // This is the end-of-archive marker of tar.
+                // This is tar's end-of-archive marker.
                 self.blocks = vec![0; 2 * BLOCK];
                 return Ok(());
             };

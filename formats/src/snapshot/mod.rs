@@ -222,7 +222,6 @@ pub enum SnapshotError {
         path: String,
         why: String,
     },
-    /// A size limit was exceeded.
     #[error("more than {limit} {what}; is something in it that does not belong there?")]
     TooLarge { what: &'static str, limit: u64 },
     /// The manifest is missing or invalid.

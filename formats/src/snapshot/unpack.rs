@@ -163,7 +163,6 @@ fn text(bytes: &[u8]) -> Result<String, SnapshotError> {
         .map_err(|_| SnapshotError::entry(&String::from_utf8_lossy(bytes), "the name is not UTF-8"))
 }
 
-/// The state of the reader.
 struct Content<'a> {
     dir: Option<&'a Path>,
     /// Selects the paths that are written.

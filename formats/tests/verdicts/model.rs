@@ -14,7 +14,6 @@ pub enum Style {
     Pax,
 }
 
-/// An archive entry.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub path: Vec<u8>,
@@ -30,7 +29,6 @@ impl Entry {
         Self { path, kind, link, data: data.to_vec(), style: Style::Ustar }
     }
 
-    /// The entry's headers and data.
     pub fn bytes(&self) -> Vec<u8> {
         let cut = |name: &[u8]| name[..name.len().min(99)].to_vec();
         let (path, link) = (cut(&self.path), cut(&self.link));
@@ -67,7 +65,6 @@ pub fn record(key: &str, value: &[u8]) -> Vec<u8> {
     [format!("{length} {key}=").as_bytes(), value, b"\n"].concat()
 }
 
-/// The parts of a package.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub directory: &'static str,

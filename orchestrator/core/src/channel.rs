@@ -170,7 +170,7 @@ impl Stay<'_> {
         kept.map(|(&digest, _)| digest).collect()
     }
 
-    /// What is offered, and what stays beside it.
+    /// The offer, and the old packages that stay beside it.
     fn beside(&self, offered: &BTreeMap<Digest, Held>) -> BTreeMap<Digest, Held> {
         let kept = self.kept();
         let mut open: Vec<Digest> = kept.iter().copied().collect();
@@ -210,7 +210,6 @@ impl Stay<'_> {
     }
 }
 
-/// The packages that the resolver refused.
 #[derive(Default)]
 struct Refused<'s> {
     /// Whether some refusal names no package, so that it may concern any.

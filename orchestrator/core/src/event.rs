@@ -281,7 +281,6 @@ pub enum Event {
         attempt: AttemptId,
         drone: DroneId,
         key: String,
-        /// The build id of each target.
         build_ids: Vec<u32>,
         /// The late attempt that this one deliberately duplicates.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -20,7 +20,6 @@ use swarm_common::{
     },
 };
 
-/// Both keys of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys {
     /// Follows Gentoo's rule.

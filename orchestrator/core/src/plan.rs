@@ -30,7 +30,7 @@ pub const MOST_PROBLEMS: usize = 10_000;
 /// The maximum size of all strings in a plan together, in bytes.
 pub const MOST_BYTES: usize = 24 << 20;
 
-/// A buildable node.
+/// A buildable node: one package, or a cycle of packages that is built in stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Positions in the report of the packages that form the node.

@@ -15,14 +15,12 @@ pub enum Refusal {
         /// The number, if the request named one.
         generation: Option<u64>,
     },
-    /// The profile has no schedule.
     UnknownSchedule(Name),
     UnknownRun(RunId),
     UnknownPackage(PackageId),
     UnknownAttempt(AttemptId),
     /// The token was never issued, has been used, or has expired.
     BadEnrolToken,
-    /// The name is taken.
     NameTaken(Name),
     /// Another machine uses a drone's credential.
     OtherMachine {
@@ -64,7 +62,6 @@ pub enum Refusal {
         /// What to do instead, as a sentence fragment for people.
         hint: String,
     },
-    /// The profile has an active run.
     RunUnderWay {
         run: RunId,
         profile: Name,

@@ -12,11 +12,9 @@ use swarm_common::{
 pub enum Reply {
     /// Done, or nothing was to be done.
     Done,
-    /// The drone that was enrolled.
     Drone(DroneId),
-    /// The run that was started.
     Run(RunId),
-    /// The packages affected.
+    /// The packages that the command affects.
     Packages(Vec<PackageId>),
     Claim(Box<ClaimReply>),
     Heartbeat(HeartbeatReply),

@@ -141,7 +141,7 @@ fn tangles(component: &[u32], packages: usize) -> BTreeMap<u32, Vec<u32>> {
     for &c in component {
         sizes[c as usize] += 1;
     }
-    // A build in a component is there together with its installation, the only node that needs it.
+    // If a build is in a component, so is its installation, the only node that needs the build.
     let mut found: BTreeMap<u32, Vec<u32>> =
         component[..packages].iter().filter(|&&c| sizes[c as usize] > 1).map(|&c| (c, Vec::new())).collect();
     for (package, c) in component[packages..].iter().enumerate() {

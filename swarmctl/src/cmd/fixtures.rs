@@ -23,7 +23,6 @@ pub fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// An active run.
 pub fn run() -> RunView {
     RunView {
         id: RunId(7),

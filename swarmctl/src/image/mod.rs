@@ -25,7 +25,6 @@ pub struct Made {
     pub summary: ImageSummary,
     /// The compressed archive. The file is removed when dropped.
     pub archive: NamedTempFile,
-    /// Notes for the user.
     pub notes: Vec<String>,
 }
 

@@ -116,7 +116,6 @@ pub enum Tone {
     Busy,
     /// A problem that may resolve itself.
     Warn,
-    /// An error.
     Bad,
 }
 
@@ -129,7 +128,6 @@ pub struct Paint {
 }
 
 impl Paint {
-    /// Enables colours if `on`.
     #[must_use]
     pub fn new(on: bool) -> Self {
         Self { on, width: None }

@@ -37,7 +37,6 @@ use tempfile::NamedTempFile;
 /// longer ones.
 pub const LONGEST_SOURCE: usize = 500;
 
-/// The sources of a snapshot.
 #[derive(Debug)]
 pub struct Sources {
     pub bundle: PathBuf,
@@ -58,7 +57,6 @@ pub struct Made {
     pub entries: usize,
     /// Description of the sources, for people.
     pub source: String,
-    /// Notes for the user.
     pub notes: Vec<String>,
     /// What the bundle's settings require of a processor.
     pub cpu: CpuNeeds,

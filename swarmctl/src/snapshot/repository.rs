@@ -28,7 +28,6 @@ pub(super) struct Repository {
 }
 
 impl Repository {
-    /// Reads the repository at `root`.
     pub(super) fn read(root: &Path, allow_dirty: bool) -> Result<Self, Failure> {
         let name_file = root.join("profiles/repo_name");
         let name = fs::read_to_string(&name_file).map_err(|e| {

@@ -78,7 +78,7 @@ pub(super) fn plain_path(header: &[u8; BLOCK]) -> Vec<u8> {
 
 const MALFORMED: TarError = TarError::Malformed("a header with a malformed number");
 
-/// A non-negative number.
+/// Parses a non-negative number.
 pub(super) fn number(field: &[u8]) -> Result<u64, TarError> {
     match field.split_first() {
         Some((0x80, digits)) => base256(digits, 0),
@@ -86,7 +86,7 @@ pub(super) fn number(field: &[u8]) -> Result<u64, TarError> {
     }
 }
 
-/// Seconds since the Unix epoch, negative before it.
+/// Parses a time, in seconds since the Unix epoch, negative before it.
 pub(super) fn time(field: &[u8]) -> Result<i64, TarError> {
     let read = match field.split_first() {
         // Two's complement over all bytes but the first.
@@ -96,7 +96,7 @@ pub(super) fn time(field: &[u8]) -> Result<i64, TarError> {
     i64::try_from(read).map_err(|_| MALFORMED)
 }
 
-/// A big-endian number. The bytes before the last eight must be `filler`.
+/// Parses a big-endian number. The bytes before the last eight must be `filler`.
 fn base256(digits: &[u8], filler: u8) -> Result<u64, TarError> {
     let (head, tail) = digits.split_at(digits.len().saturating_sub(8));
     let value = tail.iter().fold(if filler == 0 { 0 } else { u64::MAX }, |sum, &b| (sum << 8) | u64::from(b));

@@ -2,7 +2,6 @@
 
 use crate::nix::store_path::{StorePath, StorePathError};
 
-/// Why a `.drv` file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DerivationError {
     /// A limit was exceeded.
@@ -12,7 +11,7 @@ pub enum DerivationError {
         what: &'static str,
         limit: usize,
     },
-    /// A syntax error.
+    /// The file has a syntax error.
     #[error("not a sound derivation: {reason} (byte {at})")]
     Malformed {
         /// The byte offset.
@@ -57,7 +56,6 @@ pub enum VerifyError {
     /// The hash of this input is missing.
     #[error("input `{0}` has not been verified")]
     Input(StorePath),
-    /// A name is invalid.
     #[error(transparent)]
     Name(#[from] StorePathError),
 }

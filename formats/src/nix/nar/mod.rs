@@ -62,7 +62,6 @@ impl Default for NarLimits {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NarSum {
-    /// The SHA-256 of the archive.
     pub hash: Digest,
     /// Size of the archive in bytes.
     pub size: u64,
@@ -89,10 +88,8 @@ pub enum NarEvent {
     Leave,
 }
 
-/// The kind of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NarKind {
-    /// A directory.
     Directory,
     /// A regular file.
     File {
@@ -104,7 +101,9 @@ pub enum NarKind {
     },
     /// A symbolic link. The target may be any path, inside the archive or not. Nothing in the archive can be
     /// below a link, because names are unique.
-    Symlink { target: Vec<u8> },
+    Symlink {
+        target: Vec<u8>,
+    },
 }
 
 /// Checks the name of an entry that comes after `previous` in its directory.

@@ -30,9 +30,8 @@ enum State {
         size: u64,
         left: u64,
     },
-    /// After the end of the root.
+    /// After the end of the root node.
     Over,
-    /// After an error.
     Failed,
 }
 

@@ -103,7 +103,7 @@ fn is_slot_dependency(text: &str, eapi: u8) -> bool {
     }
 }
 
-/// `slot` or, since EAPI 5, `slot/sub-slot`.
+/// Whether the text is `slot` or, since EAPI 5, `slot/sub-slot`.
 pub(super) fn is_slot(text: &str, eapi: u8) -> bool {
     match text.split_once('/') {
         Some((slot, sub)) => eapi >= 5 && is_slot_name(slot) && is_slot_name(sub),

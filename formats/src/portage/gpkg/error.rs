@@ -9,7 +9,6 @@ pub enum GpkgError {
     /// The file could not be read. Nothing is known about its content.
     #[error("cannot read the package file: {0}")]
     Io(#[source] io::Error),
-    /// The file is truncated.
     #[error("{place} is cut off: the data ends too early")]
     Truncated {
         /// The affected archive or member.
@@ -37,13 +36,11 @@ pub enum GpkgError {
         place: String,
         /// The quantity that is limited.
         what: &'static str,
-        /// The limit.
         limit: u64,
     },
     /// The container's members are not those of a GPKG.
     #[error("not a sound GPKG container: member `{member}` {reason}")]
     Member { member: String, reason: &'static str },
-    /// A required member is missing.
     #[error("not a GPKG: there is no `{0}`")]
     Missing(&'static str),
     /// A member uses an unsupported compression.

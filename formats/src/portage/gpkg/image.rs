@@ -12,7 +12,6 @@ use super::{
 use crate::archive::tar_reader::{EntryKind, TarEntry, TarReader};
 use std::io::Read;
 
-/// A summary of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImageSummary {
     /// Number of files, directories and links.
@@ -77,7 +76,6 @@ pub(super) fn check(inflated: impl Read, limits: &Limits) -> Result<ImageSummary
     Ok(summary)
 }
 
-/// Why an entry is refused.
 enum Why {
     Refused(&'static str),
     TooMany,

@@ -99,7 +99,6 @@ fn look(reader: impl Read, limits: &Limits, build_time: Option<u64>) -> Result<G
     pass.finish(hashed)
 }
 
-/// State of the verification.
 struct Pass<'l> {
     limits: &'l Limits,
     consumed: Rc<Cell<u64>>,
@@ -277,7 +276,7 @@ impl<'l> Pass<'l> {
     }
 }
 
-/// Whether a member gets its own signature: the two archives do.
+/// Whether a member gets a signature of its own, as the two archives do.
 #[must_use]
 pub fn is_signable(member: &str) -> bool {
     member != "gpkg-1" && !member.ends_with(".sig")

@@ -78,7 +78,6 @@ const PHASES: [&str; 15] = [
     "nofetch",
 ];
 
-/// Whether a metadata key is valid.
 pub(super) fn is_key(key: &str) -> bool {
     key.len() <= 255 && is_word(key, |b| b.is_ascii_alphanumeric() || b == b'_', b"+_.-")
 }

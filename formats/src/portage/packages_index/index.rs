@@ -150,7 +150,6 @@ impl PackagesIndex {
         lines.chain([String::from("\n")]).collect()
     }
 
-    /// The index as bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -135,7 +135,6 @@ impl<'a> Board<'a> {
         1 + others.filter(|&other| self.slots[other].is_busy_at(time)).count()
     }
 
-    /// Reserves a place.
     pub(super) fn take(&mut self, place: Place) {
         let taken = &mut self.slots[place.slot].taken;
         let at = taken.partition_point(|&(start, _)| start < place.start);

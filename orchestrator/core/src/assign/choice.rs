@@ -119,7 +119,7 @@ struct Weighing<'a> {
     now: TimeMs,
     /// The drone that claims, and its free memory in bytes. `None` for a forecast.
     claimant: Option<(DroneId, u64)>,
-    /// What the claimant is already building.
+    /// The builds that the claimant is already running.
     beside: Neighbours,
     ongoing: Vec<Ongoing<'a>>,
     board: Board<'a>,

@@ -29,7 +29,7 @@ pub(crate) const LEAST_KEPT: usize = 2;
 /// on plans, which drones send.
 const MOST_ARTIFACTS: usize = 10_000;
 
-/// The upper limit of generation numbers.
+/// The maximum generation number.
 const MOST_GENERATIONS: u64 = 1 << 50;
 
 fn made(name: &Name, profile: &Profile, channel: ChannelName, like: Option<u64>) -> Event {

@@ -13,7 +13,6 @@ use swarm_common::{
     wire::nix::{NixRoot, base_name},
 };
 
-/// The channel after run `id`.
 pub(super) fn follow(swarm: &Swarm, id: RunId, run: &Run, old: &Channel) -> Channel {
     let mut held: BTreeMap<Digest, Held> = BTreeMap::new();
     for package in &run.packages {

@@ -25,7 +25,7 @@ pub const UPLOAD_MS: u64 = 1_000;
 /// Number of recent builds kept for each package name.
 const KEPT: usize = 8;
 
-/// A successful build.
+/// The measurements of a successful build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Sample {
     version: String,
@@ -83,7 +83,7 @@ impl History {
     }
 }
 
-/// The lower median.
+/// The lower median. `None` without samples.
 fn median(samples: impl IntoIterator<Item = u64>) -> Option<u64> {
     let mut sorted: Vec<u64> = samples.into_iter().collect();
     sorted.sort_unstable();

@@ -37,7 +37,6 @@ const LEAST_SURPRISE_MS: u64 = 10_000;
 /// The current estimate of a drone's speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Belief {
-    /// The speed in thousandths.
     pub(crate) permille: u64,
     /// How many results in a row were much slower (negative) or faster (positive) than that.
     pub(crate) surprises: i8,

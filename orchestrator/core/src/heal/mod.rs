@@ -31,7 +31,6 @@ pub enum Next {
     Cannot(String),
     /// Healing rests for now, for this reason.
     Rests(String),
-    /// A step is in progress.
     UnderWay(UnderWay),
     /// The step to take, and the earliest time for it.
     Take(HealStep, TimeMs),

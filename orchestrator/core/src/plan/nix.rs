@@ -92,7 +92,6 @@ pub(super) fn check(report: &PlanReport) -> Result<(), String> {
     Ok(())
 }
 
-/// The outputs of a derivation.
 pub(super) fn targets(package: &NixPackage) -> impl Iterator<Item = Target> {
     package.outputs.iter().map(|output| {
         let target = NixTarget {

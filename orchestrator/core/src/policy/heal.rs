@@ -78,8 +78,8 @@ pub struct Reach {
 pub enum RebootRule {
     #[default]
     Never,
-    /// After an admin has confirmed it.
+    /// Once an admin has confirmed it.
     Ask,
-    /// If all gentler steps failed.
+    /// Once all gentler steps have failed.
     Allow,
 }

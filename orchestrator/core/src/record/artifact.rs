@@ -10,7 +10,6 @@ use swarm_common::{
 };
 
 structs! {
-    /// A stored file.
     Artifact of wire::artifact::Artifact {
         target: Target,
         digest: Digest,

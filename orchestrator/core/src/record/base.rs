@@ -4,7 +4,6 @@ use super::{enums, structs};
 use swarm_common::{cpv::Cpv, digest::Digest, id::RunId, time::TimeMs, wire::base};
 
 structs! {
-    /// A stored image.
     Image of base::Image {
         digest: Digest,
         size: u64,
@@ -26,7 +25,6 @@ structs! {
         size: u64,
     }
 
-    /// A generation of a base.
     Generation of base::BaseGeneration {
         number: u64,
         image: Image,

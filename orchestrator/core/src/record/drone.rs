@@ -42,7 +42,6 @@ structs! {
         unusable: Vec<String>,
     }
 
-    /// A processor.
     Cpu of cpu::Cpu {
         #[serde(default)]
         vendor: String,

@@ -109,7 +109,6 @@ enums! {
 }
 
 structs! {
-    /// A Portage package of a plan.
     PortagePackage of plan::PortagePackage {
         cpv: Cpv,
         slot: String,
@@ -152,13 +151,11 @@ structs! {
         local: bool,
     }
 
-    /// An output of a derivation.
     NixOutput of nix::NixOutput {
         name: String,
         path: String,
     }
 
-    /// A dependency.
     Edge of plan::PlanEdge {
         from: u32,
         to: u32,

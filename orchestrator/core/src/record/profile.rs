@@ -8,7 +8,6 @@ use swarm_common::{
 };
 
 structs! {
-    /// The content of a profile.
     Profile of admin::ProfileRequest {
         builder: Builder,
         snapshot: Digest,
@@ -71,7 +70,6 @@ enums! {
         Strict,
     }
 
-    /// A channel of a profile.
     #[derive(Default)]
     #[serde(rename_all = "snake_case")]
     Channel of channel::ChannelName {

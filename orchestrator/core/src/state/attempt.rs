@@ -14,7 +14,6 @@ use swarm_common::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Job {
-    /// Make the plan of a run.
     Plan(RunId),
     Build(PackageId),
     /// Make the base's next generation from what a run built.
@@ -38,7 +37,6 @@ pub enum Ending {
     Lost(String),
     /// Another attempt delivered first.
     Superseded,
-    /// The run was cancelled.
     Cancelled,
 }
 

@@ -113,7 +113,7 @@ impl Builds {
         self.runs.retain(|run, _| runs.contains(run));
     }
 
-    /// Shares the records that are the same in `other`.
+    /// Shares the memory of records that `other` has as well.
     pub(crate) fn share(&mut self, other: &Self) {
         for (attempt, build) in &mut self.builds {
             if let Some(theirs) = other.builds.get(attempt) {

@@ -32,14 +32,12 @@ pub struct Forecast {
 /// A due time that has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Due {
-    /// When a run was due.
     pub due: TimeMs,
     /// When the due time was handled; later than `due` after an outage.
     pub at: TimeMs,
     pub outcome: DueOutcome,
 }
 
-/// The outcome of a due time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DueOutcome {

@@ -35,7 +35,6 @@ impl Channel {
     }
 }
 
-/// An artifact in a channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     #[serde(with = "crate::record")]

@@ -56,7 +56,6 @@ impl Conflict {
 /// Paths that two packages install.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedPaths {
-    /// Number of paths.
     pub count: u64,
     /// The first few paths.
     pub first: Vec<String>,

@@ -25,7 +25,6 @@ pub struct Drone {
     #[serde(with = "crate::record")]
     pub facts: DroneFacts,
     pub enrolled_at: TimeMs,
-    /// Whether an admin has approved it.
     pub approved: bool,
     /// Whether the drone came back after a restore of a journal that did not know it.
     #[serde(default)]

@@ -25,7 +25,6 @@ pub struct Healing {
     pub confirmed: bool,
 }
 
-/// A step that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
     pub step: HealStep,
@@ -42,7 +41,6 @@ impl Tried {
     }
 }
 
-/// A step in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderWay {
     pub step: HealStep,

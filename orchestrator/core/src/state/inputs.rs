@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::digest::Digest;
 
-/// Named values.
+/// Values by the name of the input.
 pub type Fields = BTreeMap<String, String>;
 
 /// The inputs of a key, kept to explain changes.

@@ -30,7 +30,6 @@ const LONGEST_ERROR: usize = 120;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastAttempt {
     pub id: AttemptId,
-    /// The version of the package.
     pub version: Box<str>,
     pub run: RunId,
     pub drone: DroneId,
@@ -163,7 +162,7 @@ impl PastAttempts {
         self.drones.retain(|drone, _| drones.contains(drone));
     }
 
-    /// Shares the attempts that are the same in `other`.
+    /// Shares the memory of attempts that `other` has as well.
     pub(crate) fn share(&mut self, other: &Self) {
         for (name, attempts) in &mut self.attempts {
             if let Some(theirs) = other.attempts.get(name) {

@@ -161,14 +161,13 @@ impl Profile {
         Some((Generation { number, at, like, ..earlier.clone() }, artifacts.cloned().collect()))
     }
 
-    /// Replaces what the runs lead to.
+    /// Replaces the content that the runs lead to.
     pub(crate) fn move_to(&mut self, channel: Channel) {
         self.channel.move_to(channel);
         self.stable.note(&self.channel);
         self.staging.note(&self.channel);
     }
 
-    /// Drops an old generation.
     pub(crate) fn forget(&mut self, number: u64) {
         ChannelName::ALL.into_iter().for_each(|channel| self.history_mut(channel).forget(number));
     }

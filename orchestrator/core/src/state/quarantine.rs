@@ -16,7 +16,6 @@ pub struct Quarantine(BTreeMap<Digest, Broken>);
 pub struct Broken {
     /// When the package was last judged to be broken.
     pub since: TimeMs,
-    /// The run that judged it.
     pub run: RunId,
     pub reason: String,
     /// The signature of the last failure, or the kind of the rejection; empty if there is neither.

@@ -43,7 +43,6 @@ pub struct Run {
     /// The packages of the plan, with consecutive ids.
     pub packages: Vec<PackageId>,
     pub graph: Graph,
-    /// Number of packages in each state.
     pub counts: BTreeMap<PackageState, u64>,
     /// Needed packages by rank, the longest chain of waiting work first.
     pub ready: BTreeSet<(Reverse<u64>, PackageId)>,

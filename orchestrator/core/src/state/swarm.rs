@@ -66,7 +66,6 @@ pub struct Swarm {
     pub rebuilds: BTreeMap<Digest, Wanted>,
     /// Valid enrolment tokens, by digest.
     pub tokens: BTreeMap<Digest, EnrolToken>,
-    /// Enrolled drones.
     pub drones: BTreeMap<DroneId, Drone>,
     /// Drones that an admin has removed.
     #[serde(default)]
@@ -142,7 +141,6 @@ pub struct Wanted {
     pub reason: String,
 }
 
-/// A one-time enrolment token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrolToken {
     pub expires_at: TimeMs,

@@ -47,7 +47,6 @@ fn work(swarm: &Swarm, id: AttemptId, attempt: &Attempt) -> WorkView {
     WorkView { attempt: id, title, phase: attempt.phase(), since: attempt.started_at }
 }
 
-/// The title of an attempt's work.
 pub(super) fn title(swarm: &Swarm, attempt: &Attempt) -> String {
     match attempt.job {
         Job::Plan(run) => format!("plan of {run}"),

@@ -35,7 +35,7 @@ pub enum FindError {
     #[error("`{query}` is ambiguous: {}; choose one", candidates.join(", "))]
     Ambiguous {
         query: String,
-        /// The possible packages: titles with ids.
+        /// The titles and ids of the possible packages.
         candidates: Vec<String>,
     },
 }

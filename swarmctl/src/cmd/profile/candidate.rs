@@ -11,7 +11,6 @@ use swarm_common::{
 /// The maximum length of a reason, in characters. The orchestrator refuses longer ones.
 const LONGEST_REASON: usize = 200;
 
-/// Offers a candidate.
 pub(super) async fn offer(
     session: &Session,
     client: &Client,

@@ -17,7 +17,6 @@ pub(super) struct Lock {
     pub(super) inputs: BTreeMap<String, Locked>,
 }
 
-/// A locked input.
 #[derive(Debug)]
 pub(super) struct Locked {
     /// The name as seen from the flake: `nixpkgs`, or `home-manager/nixpkgs` for an input of an input.
@@ -66,7 +65,6 @@ struct Source {
 }
 
 impl Lock {
-    /// Parses a lock file.
     pub(super) fn parse(text: &[u8]) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::Failed(format!("cannot use flake.lock: {why}"));
         if text.len() > MAX_BYTES {

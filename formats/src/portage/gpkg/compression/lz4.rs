@@ -48,7 +48,7 @@ enum Part {
     Length { blocks: bool, content: bool },
     /// A block and its checksum.
     Block { blocks: bool, content: bool },
-    /// The checksum of the content.
+    /// The checksum of the content, after which the frame ends.
     End,
 }
 
@@ -64,7 +64,6 @@ struct Frames<R> {
 }
 
 impl<R: Read> Frames<R> {
-    /// Moves to the next part.
     fn next(&mut self) -> io::Result<()> {
         let seen = std::mem::take(&mut self.seen);
         (self.part, self.wanted) = match self.part {
