@@ -1,3 +1,5 @@
+//! `run show`: formats a run with all details.
+
 use super::super::status::progress;
 use crate::output::{
     Paint, Tone,
