@@ -62,7 +62,7 @@ pub fn status(swarm: &Swarm) -> Vec<BaseStatus> {
     swarm.bases.iter().filter_map(of).collect()
 }
 
-/// Which top-level directories are links below `/usr` in the system where a drone builds a package, and thus
+/// Which directories are links below `/usr` in the system where a drone builds a package, and thus
 /// in the systems where the package is installed.
 #[must_use]
 pub fn usr(swarm: &Swarm, package: PackageId, drone: DroneId) -> UsrMerge {

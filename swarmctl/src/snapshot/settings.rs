@@ -22,7 +22,7 @@ const LARGEST_SCRIPT: u64 = 1 << 20;
 /// A word of a setting, with its place.
 #[derive(Debug, Clone)]
 pub(super) struct Word {
-    /// The variable, or empty if the word is in a script.
+    /// The variable. Empty for words of scripts and of `package.use`.
     pub(super) of: String,
     pub(super) text: String,
     pub(super) place: Place,

@@ -16,8 +16,8 @@ use swarm_common::{
 /// How soon a drone claims again after it has delivered a result, in milliseconds.
 const ASKS_AT_ONCE_MS: u64 = 2_000;
 
-/// How soon a drone claims again after its attempt was superseded or cancelled, in milliseconds: the answer
-/// to its next heartbeat tells it so.
+/// How soon a drone claims again after its attempt was superseded or cancelled, in milliseconds. The
+/// drone learns of it from the answer to its next heartbeat.
 const ASKS_WHEN_TOLD_MS: u64 = 12_000;
 
 /// Limit of the slowdown ascribed to neighbours: at least 1/16 of a build's time counts as its own.

@@ -12,7 +12,7 @@ pub(super) struct Fit<'a> {
     run: &'a Run,
     package: &'a Package,
     avoided: Vec<DroneId>,
-    /// The memory limit, in bytes, at which even a build with one job was killed; 0 if that has not happened.
+    /// The memory, in bytes, with which even a build with one job was killed; 0 if that has not happened.
     floor_bytes: u64,
     /// Whether some drone under consideration has enough memory; if none has, memory is ignored.
     memory_matters: bool,

@@ -36,8 +36,8 @@ fn jobs_after(drone: &Drone, kills: usize) -> u32 {
     drone.facts.cores.checked_shr(shift).unwrap_or(0).max(1)
 }
 
-/// The memory limit, in bytes, at which even a build with one job was killed; a drone needs more. 0 if that
-/// has not happened.
+/// The memory, in bytes, with which even a build with one job was killed; a drone needs more. 0 if that has not
+/// happened.
 #[must_use]
 pub fn floor_bytes(swarm: &Swarm, package: PackageId) -> u64 {
     let kills = past(swarm, package, AttemptId(0)).filter(|a| was_killed(a));

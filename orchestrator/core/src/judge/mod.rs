@@ -213,7 +213,8 @@ fn mismatch(attempt: &Attempt) -> Option<&str> {
     }
 }
 
-/// The failure signature of an attempt that failed by the package's own fault. `None` for any other.
+/// The signature of an attempt that failed by the package's own fault or whose result was rejected. `None` for
+/// any other.
 pub(crate) fn own_signature(attempt: &Attempt) -> Option<&str> {
     match attempt.ending.as_ref()? {
         Ending::Failed(f) if matches!(f.class, FailureClass::Package | FailureClass::Timeout) => {
