@@ -1,7 +1,7 @@
 //! Invariants that hold after every event. The simulation checks them continually, debug builds after every
 //! batch.
 //!
-//! The numbers are those of the original design:
+//! The numbers are those of the design:
 //!
 //! - 1: one live lease, one result
 //! - 3: every state has a reason, and chains of reasons end
