@@ -1,4 +1,4 @@
-//! The state that HTTP handlers and passes share.
+//! State shared by HTTP handlers and passes.
 
 use crate::{
     audit::Auditor,
@@ -20,63 +20,47 @@ use swarm_core::view;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Everything that HTTP handlers and passes share.
 pub struct App {
     /// The only access to the swarm's state.
     pub engine: Engine,
-    /// The configuration at the start.
+    /// The configuration at the start. Settings that can change at runtime are in `live`.
     pub config: Config,
-    /// The configuration after the last reload, for settings that can change at runtime.
+    /// The configuration after the last reload.
     pub live: watch::Sender<Arc<Config>>,
-    /// Digest of the admin token.
+    /// Digest of the admin token; requests are compared with this.
     pub admin: Digest,
-    /// The admin token.
     pub admin_token: Secret,
     /// Digest of the token for `/metrics`.
     pub metrics_token: Digest,
     /// The HTTPS listener, if there is one.
     pub tls: Option<Reached>,
-    /// Package files.
     pub store: Arc<dyn ArtifactStore>,
     /// Index entries of the package files.
     pub entries: EntryBook,
-    /// Listings of Nix archives.
     pub listings: Listings,
     /// The upstream caches of Nix profiles.
     pub upstreams: Arc<Upstreams>,
-    /// Accepts uploaded package files.
     pub intake: Arc<Intake>,
     /// The keys that sign Nix caches; `None` if signing is off.
     pub nix_keys: Option<Arc<NixKeys>>,
-    /// Snapshots of repositories and configuration.
     pub snapshots: Snapshots,
-    /// Images of bases.
     pub images: Images,
-    /// Build logs.
     pub logs: Arc<Logs>,
-    /// Directories of the binary package hosts.
     pub binhosts: Binhosts,
-    /// Published files cached in memory.
     pub(crate) small_files: Arc<SmallFiles>,
-    /// Progress of publishing.
     pub published: Arc<Progress>,
-    /// Checks this machine.
     pub checks: Arc<Checks>,
-    /// When each pass last ran and what it did.
     pub passes: Arc<Passes>,
-    /// Verifies what is stored.
     pub auditor: Arc<Auditor>,
-    /// Sends notifications.
     pub notifier: Arc<Notifier>,
-    /// Counts connections by caller.
     pub(crate) places: Places,
     /// Cancelled when the orchestrator stops.
     pub stopping: CancellationToken,
 }
 
 impl App {
-    /// All problems of this process, worst first. `/readyz`, status, metrics and notifications show
-    /// this list, or the part of it that stops the work.
+    /// All problems of this process, worst first. `/readyz`, status, metrics and notifications show this
+    /// list, or only those that stop the work.
     #[must_use]
     pub fn troubles(&self) -> Vec<ConcernKind> {
         let embedded = self.config.journal.redis.is_none();
@@ -99,13 +83,10 @@ impl App {
     }
 }
 
-/// The HTTPS listener.
 #[derive(Debug, Clone)]
 pub struct Reached {
-    /// The address it listens on.
     pub address: SocketAddr,
-    /// The host name in its URL.
+    /// The host name or address in its URL.
     pub name: String,
-    /// The certificate it presents.
     pub shown: Arc<Shown>,
 }

@@ -43,7 +43,6 @@ const SLOW: u64 = 16 * 1024 * 1024;
 /// How fast files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// As fast as the disk allows.
     Fast,
     /// Slow enough not to disturb other work.
     Slow,
@@ -58,17 +57,16 @@ impl Pace {
     }
 }
 
-/// Faults found by the last audit.
+/// Problems found by the last audit.
 #[derive(Debug, Default)]
 pub struct Audited(Mutex<Vec<String>>);
 
 impl Audited {
-    /// Replaces the faults.
     pub fn keep(&self, faults: Vec<String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
-    /// The faults as a concern; `None` without faults.
+    /// The problems as a concern; `None` if there are none.
     #[must_use]
     pub fn trouble(&self) -> Option<ConcernKind> {
         let faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,30 +75,21 @@ impl Audited {
     }
 }
 
-/// Verifies what is stored.
 pub struct Auditor {
     /// Access to journal and state.
     pub engine: Engine,
-    /// Package files.
     pub store: Arc<dyn ArtifactStore>,
-    /// Verifies those of Portage.
     pub portage: Portage,
-    /// Verifies those of Nix.
     pub nix: Nix,
-    /// Snapshots of repositories.
     pub snapshots: Snapshots,
-    /// Images of bases.
     pub images: Images,
-    /// What is published.
     pub binhosts: Binhosts,
-    /// Progress of publishing.
     pub published: Arc<Progress>,
-    /// What the last audit found.
     pub audited: Audited,
 }
 
 impl Auditor {
-    /// What verifies the artifacts of this kind of builder.
+    /// The verifier for artifacts of this kind of builder.
     fn of(&self, kind: BuilderKind) -> &dyn Verifier {
         match kind {
             BuilderKind::Portage => &self.portage,
@@ -108,7 +97,7 @@ impl Auditor {
         }
     }
 
-    /// What `look` finds in the published directories of each kind of builder.
+    /// Collects what `look` finds in the published directories of each kind of builder.
     fn collect<T>(&self, kept: &Kept, look: impl Fn(&dyn Verifier, &[&Path]) -> Vec<T>) -> Vec<T> {
         let kinds = [BuilderKind::Portage, BuilderKind::Nix];
         kinds.into_iter().flat_map(|kind| look(self.of(kind), &kept.hosts_of(kind))).collect()
@@ -120,7 +109,6 @@ struct Kept {
     artifacts: Vec<Artifact>,
     snapshots: BTreeSet<Digest>,
     images: BTreeSet<Digest>,
-    /// Directories with published indexes.
     hosts: Vec<PathBuf>,
 }
 
@@ -141,7 +129,7 @@ impl Kept {
         }
     }
 
-    /// The directories that something of this kind of builder is published in.
+    /// The directories in which artifacts of this kind of builder are published.
     fn hosts_of(&self, kind: BuilderKind) -> Vec<&Path> {
         self.hosts.iter().map(PathBuf::as_path).filter(|dir| publish::kind(dir) == kind).collect()
     }
@@ -203,7 +191,7 @@ fn is_kept(auditor: &Auditor, digest: Digest) -> bool {
     auditor.engine.read(|swarm| kept::artifacts(swarm, None).iter().any(|artifact| artifact.digest == digest))
 }
 
-/// Verifies an artifact. Returns what was repaired, or the fault.
+/// Verifies an artifact. Returns what was repaired, if anything, or the fault.
 fn of_artifact(auditor: &Auditor, artifact: &Artifact) -> Result<Option<String>, String> {
     auditor.of(artifact.target.builder()).artifact(artifact).map_err(|Damage { name, why, of_disk }| {
         let next = match of_disk {
@@ -214,7 +202,6 @@ fn of_artifact(auditor: &Auditor, artifact: &Artifact) -> Result<Option<String>,
     })
 }
 
-/// Kind of an archive.
 #[derive(Debug, Clone, Copy)]
 enum Archive {
     Snapshot,
@@ -263,7 +250,7 @@ async fn copies_of_packages(
     Ok((mended, faults))
 }
 
-/// Verifies a copy. Returns what was repaired, or the fault.
+/// Verifies a copy. Returns what was repaired, if anything, or the fault.
 fn of_copy(auditor: &Auditor, digest: Digest, path: &Path) -> Result<Option<String>, String> {
     match File::open(path).and_then(FileHasher::read_all) {
         Ok(read) if read.sha256 == digest => return Ok(None),

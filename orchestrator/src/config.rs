@@ -1,5 +1,5 @@
-//! The orchestrator's configuration: every setting with its unit and default. An unknown setting is
-//! refused as a typing error.
+//! The orchestrator's configuration: every setting with its unit and default. Unknown settings are errors,
+//! because they are probably typing errors.
 
 mod healing;
 mod limits;
@@ -56,8 +56,8 @@ pub struct Config {
     /// Directory of package files, snapshots, images and binary package hosts, which are large.
     /// Default: the state directory.
     pub artifact_dir: Option<PathBuf>,
-    /// How long after a start to remove for the first time what is no longer needed; then every hour.
-    /// Default 10 minutes, in which a machine without a battery learns the time.
+    /// Delay after a start before unneeded files are removed for the first time; then every hour. Default 10
+    /// minutes, enough for a machine without a clock battery to learn the time.
     pub first_cleaning: Span,
     /// Which journal to use.
     pub journal: JournalSettings,
@@ -108,12 +108,12 @@ impl Config {
     /// Reads the configuration file.
     ///
     /// # Errors
-    /// The file cannot be read, or is invalid; the message says where.
+    /// The file cannot be read or is invalid; the message names the place.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::read(path).map(|(config, _)| config)
     }
 
-    /// As [`Config::load`]; also returns the settings that have an old name.
+    /// As [`Config::load`]; also returns the settings that still use an old name.
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -170,31 +170,31 @@ impl Config {
         self.state_dir.join("metrics.token")
     }
 
-    /// The file with the fingerprint of the last TLS certificate in use.
+    /// The file with the fingerprint of the TLS certificate that was last in use.
     #[must_use]
     pub fn tls_fingerprint_file(&self) -> PathBuf {
         self.state_dir.join("tls.fingerprint")
     }
 
-    /// The file with the fingerprint of the last signing key in use.
+    /// The file with the fingerprint of the signing key that was last in use.
     #[must_use]
     pub fn key_fingerprint_file(&self) -> PathBuf {
         self.state_dir.join("signing-key.fingerprint")
     }
 
-    /// The file with the key for Nix that is created if none is configured.
+    /// The file with the Nix signing key that is created if none is configured.
     #[must_use]
     pub fn nix_key_file(&self) -> PathBuf {
         self.state_dir.join("nix-signing-key")
     }
 
-    /// The file with the public keys for Nix that were last in use.
+    /// The file with the Nix public keys that were last in use.
     #[must_use]
     pub fn nix_public_keys_file(&self) -> PathBuf {
         self.state_dir.join("nix-signing-key.public")
     }
 
-    /// The file with the last time of this machine's clock that was trusted.
+    /// The file with the last trusted time of this machine's clock.
     #[must_use]
     pub fn clock_file(&self) -> PathBuf {
         self.state_dir.join("clock")
@@ -272,7 +272,7 @@ mod tests {
     fn every_setting_of_the_example_can_be_uncommented() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("orchestrator.example.toml");
         let text = std::fs::read_to_string(&path).unwrap();
-        // Settings are commented as `#name = value`, prose as `# Prose`.
+        // In the example file, settings are commented out as `#name = value`, and prose is `# Prose`.
         let text: Vec<&str> = text
             .lines()
             .map(|l| l.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(l))

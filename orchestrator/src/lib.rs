@@ -4,10 +4,10 @@
 //! Rules about packages, drones and runs belong in the core. Handlers and passes access the state
 //! only through the engine's handle.
 //!
-//! [`app`] is the state that all parts share, [`server`] assembles them, and [`http`] is the API.
-//! [`intake`] accepts package files, [`store`] keeps them, [`sign`] signs them and [`publish`] lays them out
-//! for clients; [`nix`] reads those of Nix. [`passes`] compare the state with the outside, again and again.
-//! [`sink`] sends notifications; [`audit`] verifies everything that is stored.
+//! [`app`] is the state that all parts share, [`server`] assembles them, and [`http`] is the API. [`intake`]
+//! accepts package files, [`store`] keeps them, [`sign`] signs them and [`publish`] lays them out for
+//! clients; [`nix`] reads Nix archives. [`passes`] repeatedly compare the state with the outside world and
+//! fix differences. [`sink`] sends notifications; [`audit`] verifies everything that is stored.
 
 pub mod app;
 pub mod audit;

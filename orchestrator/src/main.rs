@@ -1,5 +1,5 @@
-//! `swarm-orchestrator`: reads the configuration, starts the server, and maps signals and errors to
-//! what a supervisor expects. Everything else is in the library.
+//! `swarm-orchestrator`: reads the configuration, starts the server, and maps signals and errors to exit
+//! codes for a supervisor. Everything else is in the library.
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -127,7 +127,7 @@ enum JournalVerb {
     },
 }
 
-/// Copies or migrates a journal. An error comes with its exit code.
+/// Copies or migrates a journal. An error includes its exit code.
 fn with_journal(verb: &JournalVerb, config: &Path) -> Result<(), (u8, String)> {
     let (from, to, swarm, password_file) = match verb {
         JournalVerb::Migrate { from, to, swarm, password_file } => (from, to, swarm, password_file),
@@ -153,7 +153,6 @@ fn back_up(config: &Path, to: &Path) -> Result<(), (u8, String)> {
     Ok(())
 }
 
-/// Prints a manual page.
 fn manual(section: &str) -> std::io::Result<()> {
     if section == "5" {
         let example = include_str!("../orchestrator.example.toml");

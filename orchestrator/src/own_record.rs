@@ -1,6 +1,6 @@
-//! Records of the orchestrator's own in the state directory, such as which concerns were announced. Each has
-//! a checksum. One that is damaged is set aside, and what it is for begins anew. The file that was set aside is
-//! a concern until an admin removes it, also after a restart.
+//! The orchestrator's own records in the state directory, such as which concerns were announced. Each has a
+//! checksum. A damaged record is moved aside and treated as missing. The file that was moved aside is a
+//! concern until an admin removes it, also after a restart.
 
 use crate::store::sealed;
 use serde::{Serialize, de::DeserializeOwned};
@@ -11,7 +11,6 @@ use std::{
 use swarm_common::wire::concern::{ConcernKind, RecordKind};
 use swarm_daemon::config::{ConfigError, secret::write_private};
 
-/// A record.
 #[derive(Debug, Clone)]
 pub struct OwnRecord {
     kind: RecordKind,
@@ -19,13 +18,13 @@ pub struct OwnRecord {
 }
 
 impl OwnRecord {
-    /// What has been announced, and the messages that wait.
+    /// Which concerns have been announced, and the waiting messages.
     #[must_use]
     pub fn notifications(state_dir: &Path) -> Self {
         Self { kind: RecordKind::Notifications, path: state_dir.join("notify.json") }
     }
 
-    /// The last scrub and what it found.
+    /// The last scrub and its findings.
     #[must_use]
     pub fn scrub(state_dir: &Path) -> Self {
         Self { kind: RecordKind::Scrub, path: state_dir.join("scrub.json") }
@@ -37,7 +36,7 @@ impl OwnRecord {
         vec![Self::notifications(state_dir), Self::scrub(state_dir)]
     }
 
-    /// Reads it. `None` if there is none, or if it is damaged and was set aside.
+    /// Reads the record. `None` if there is none, or if it was damaged and has been moved aside.
     #[must_use]
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
         let error = match fs::read(&self.path) {
@@ -60,7 +59,7 @@ impl OwnRecord {
         None
     }
 
-    /// Writes it durably.
+    /// Writes the record durably.
     ///
     /// # Errors
     /// The disk fails.
@@ -70,7 +69,7 @@ impl OwnRecord {
         write_private(&self.path, &sealed::seal(&text))
     }
 
-    /// That it was damaged, while what was set aside is still there.
+    /// Reports that the record was damaged, while the file that was moved aside exists.
     #[must_use]
     pub fn trouble(&self) -> Option<ConcernKind> {
         let aside = self.aside();

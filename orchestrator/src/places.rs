@@ -1,10 +1,9 @@
-//! Limits the number of connections, with separate budgets for strangers, workstations, drones and
-//! admins, so that a connection without a credential never displaces one that has one.
+//! Limits the number of connections, with separate budgets for strangers, workstations, drones and admins, so
+//! that a connection without a credential never displaces one with a credential.
 //!
-//! A connection belongs to a stranger until a request on it proves who the caller is. If a budget
-//! is full, the holder with the most connections loses the one that has been quiet for longest.
-//! Drones and admins lose only connections without a request in progress; if there is none, the
-//! new connection is refused.
+//! A connection belongs to a stranger until a request on it proves who the caller is. If a budget is full,
+//! the holder with the most connections loses the one that has been idle for longest. Drones and admins lose
+//! only connections without a request in progress; without such a connection, the new one is refused.
 
 use crate::config::Limits;
 use std::{
@@ -20,18 +19,17 @@ use std::{
 use swarm_common::{id::DroneId, state::Caller, wire::view::ConnectionsView};
 use tokio_util::sync::CancellationToken;
 
-/// The source of connections, for counting: an address or, for IPv6, its /64, which one machine may
-/// use as a whole.
+/// The source of connections for counting: an IPv4 address or an IPv6 /64, which one machine may use as a
+/// whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Origin {
     address: IpAddr,
-    /// Whether several clients share the address: this machine, whose proxy may stand for anyone,
-    /// or a trusted proxy.
+    /// Whether several clients share the address: a trusted proxy, or this machine, which may run a proxy.
     shared: bool,
 }
 
 impl Origin {
-    /// The origin of an address. `shared` if a known proxy uses it.
+    /// The origin of an address. `shared` is set if a known proxy uses it.
     pub(crate) fn new(address: IpAddr, shared: bool) -> Self {
         let address = match address.to_canonical() {
             IpAddr::V6(v6) if !v6.is_loopback() => {
@@ -43,14 +41,12 @@ impl Origin {
     }
 }
 
-/// Who holds a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Holder {
-    /// Not known yet.
+    /// Not identified yet.
     Stranger(Origin),
-    /// A client that was sent published files.
+    /// A client that downloaded published files.
     Workstation(Origin),
-    /// A drone.
     Drone(DroneId),
     /// An admin, or a reader of the metrics.
     Admin,
@@ -66,7 +62,7 @@ impl Holder {
         }
     }
 
-    /// Whether one holder may only use a part of the budget.
+    /// Whether a single holder may use only a part of the budget.
     fn is_bounded(self) -> bool {
         match self {
             Self::Stranger(origin) | Self::Workstation(origin) => !origin.shared,
@@ -85,9 +81,9 @@ pub(crate) struct Full(pub(crate) Caller);
 pub(crate) struct Places(Arc<Inner>);
 
 struct Inner {
-    /// The budgets, in the order of [`Caller::ALL`].
+    /// The budgets in the order of [`Caller::ALL`].
     shares: [usize; 4],
-    /// The most connections of one address or drone within a budget.
+    /// Maximum connections of one address or drone within a budget.
     each: usize,
     began: Instant,
     table: Mutex<Table>,
@@ -105,16 +101,15 @@ struct Held {
     state: Arc<State>,
 }
 
-/// State of a connection that is accessible without locking the table.
+/// State of a connection that is accessed without locking the table.
 struct State {
-    /// Time of its last request's head or answer's end, in microseconds since the start.
+    /// Time of the last request's head or response's end, in microseconds since the start.
     quiet_since: AtomicU64,
-    /// Requests in progress.
     requests: AtomicU32,
     given_up: CancellationToken,
 }
 
-/// A connection's place in the table, freed when dropped.
+/// A connection's place in the table. Freed when dropped.
 pub(crate) struct Place {
     places: Places,
     id: u64,
@@ -132,8 +127,8 @@ impl Places {
         }))
     }
 
-    /// Takes a place for an accepted connection. This always succeeds: the stranger that has been
-    /// quiet for longest is closed if needed.
+    /// Takes a place for an accepted connection. Always succeeds: if needed, the stranger that has been idle
+    /// for longest is closed.
     pub(crate) fn take(&self, origin: Origin) -> Arc<Place> {
         let holder = Holder::Stranger(origin);
         let state = Arc::new(State {
@@ -167,7 +162,7 @@ impl Places {
         .collect()
     }
 
-    /// Closes another connection if `holder` may not have one more without that.
+    /// Closes another connection if `holder` may not have one more otherwise.
     fn make_room(&self, table: &mut Table, holder: Holder, id: u64) -> Result<(), Full> {
         let caller = holder.caller();
         let mut many: BTreeMap<Holder, usize> = BTreeMap::new();
@@ -193,7 +188,7 @@ impl Places {
             let rival = if alone { held.holder == holder } else { held.holder.caller() == caller };
             other != id && rival && may_go(held)
         });
-        // A stranger can prolong its request by a slow body, so only the age counts.
+        // Strangers can prolong a request with a slow body, so only the age counts.
         let rank = |(id, held): &(&u64, &Held)| {
             let idle = caller != Caller::Stranger && held.is_idle();
             let quiet_since = held.state.quiet_since.load(Ordering::Relaxed);
@@ -222,7 +217,7 @@ impl Held {
 }
 
 impl Place {
-    /// Waits until this connection has to close to make room for another.
+    /// Waits until this connection has to be closed to make room for another.
     pub(crate) async fn given_up(&self) {
         self.state.given_up.cancelled().await;
     }
@@ -234,7 +229,7 @@ impl Place {
     pub(crate) fn proved(&self, holder: Holder) -> Result<(), Full> {
         let mut table = self.places.table();
         let current = match table.held.get(&self.id).map(|held| held.holder) {
-            // It lost its place and is being closed.
+            // The connection lost its place and is being closed.
             None => return Ok(()),
             Some(current) => current,
         };
@@ -280,7 +275,6 @@ impl Drop for Place {
     }
 }
 
-/// A request in progress.
 pub(crate) struct Answering(Arc<Place>);
 
 impl Drop for Answering {

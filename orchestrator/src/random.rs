@@ -1,4 +1,4 @@
-//! Random ids, tokens and credentials, from the operating system's generator.
+//! Random IDs, tokens and credentials from the operating system's generator.
 
 use swarm_common::digest::Digest;
 
@@ -17,7 +17,7 @@ pub fn secret(prefix: &str) -> Result<String, RandomError> {
     Ok(format!("{prefix}{}", hex::encode(bytes)))
 }
 
-/// A secret derived from `parent` and `text`, which reveals nothing about `parent`.
+/// A secret derived from `parent` and `text` that reveals nothing about `parent`.
 #[must_use]
 pub fn derived(prefix: &str, parent: &str, text: &str) -> String {
     let fields =
@@ -25,8 +25,8 @@ pub fn derived(prefix: &str, parent: &str, text: &str) -> String {
     format!("{prefix}{}", Digest::of_fields(fields))
 }
 
-/// An id for a request without one. It need not be unpredictable: without random bytes, the time is
-/// used.
+/// An ID for a request without one. It need not be unpredictable: if no random bytes are available, the time
+/// is used.
 #[must_use]
 pub fn id() -> String {
     let mut bytes = [0; 8];

@@ -1,4 +1,4 @@
-//! Why an uploaded file is rejected, whatever its format.
+//! Why an uploaded file is rejected, for all formats.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use std::io;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Rejection {
-    /// Such as `wrong-digest`, `wrong-slot`, `bad-manifest`.
+    /// For example `wrong-digest`, `wrong-slot` or `bad-manifest`.
     pub kind: &'static str,
     /// What is wrong and what was expected.
     pub message: String,

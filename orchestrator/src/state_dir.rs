@@ -1,4 +1,4 @@
-//! The state directory, locked so that only one orchestrator uses it.
+//! The state directory. It is locked, so that only one orchestrator uses it.
 
 use std::{
     fs::{self, OpenOptions, TryLockError},
@@ -8,36 +8,28 @@ use std::{
 };
 use swarm_daemon::locked::LockedFile;
 
-/// Holds everything that must survive a restart. The lock lasts as long as this value; the kernel
-/// releases it however the process ends.
+/// A locked state directory. The lock lasts as long as this value; the kernel releases it however the process
+/// ends.
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
     _lock: LockedFile,
 }
 
-/// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
-    /// Another orchestrator uses it.
     #[error(
         "another orchestrator (process {holder}) is using {path}: stop it first, or give this one its own \
          state_dir"
     )]
     Held {
-        /// The directory.
         path: PathBuf,
-        /// Process id of the lock's holder.
+        /// Process ID of the lock's holder.
         holder: String,
     },
     /// The directory cannot be created, opened or locked.
     #[error("cannot use the state directory {path}: {source}")]
-    Io {
-        /// The directory.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
 }
 
 impl StateDir {
@@ -64,13 +56,11 @@ impl StateDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// A path inside the directory.
     #[must_use]
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The directory's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,6 +1,6 @@
-//! Stops the start when a key, a certificate or the journal is missing that was there before, as
-//! something derived from it shows. Replacing it silently would cut off everybody who trusts the
-//! old one, or hide that a disk is not mounted. The admin can accept the loss.
+//! Stops the start if a key, a certificate or the journal is missing although something derived from it shows
+//! that it existed. Replacing it silently would lock out everybody who trusts the old one, or hide that a
+//! disk is not mounted. The admin can accept the loss.
 
 use std::path::{Path, PathBuf};
 use swarm_daemon::config::{ConfigError, secret::write_private};
@@ -15,11 +15,10 @@ use swarm_daemon::config::{ConfigError, secret::write_private};
 pub struct Vanished {
     /// What is missing, such as `the signing key`.
     pub what: &'static str,
-    /// Its file.
     pub path: PathBuf,
     /// The evidence that it existed.
     pub trace: String,
-    /// Consequence of accepting the loss: `to have another made, which …`.
+    /// The consequence of accepting the loss, as the end of a sentence: `to have another made, which …`.
     pub cost: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! Verifies what is kept for Nix: archives and published caches.
+//! Verifies archives and published caches of Nix.
 
 use super::verifier::{Damage, Verifier};
 use crate::{
@@ -11,20 +11,19 @@ use std::{io::BufReader, path::Path, sync::Arc};
 use swarm_common::wire::artifact::Artifact;
 use swarm_formats::nix::nar::NarLimits;
 
-/// Verifies archives.
 pub struct Nix {
     store: Arc<dyn ArtifactStore>,
     keys: Option<Arc<NixKeys>>,
 }
 
 impl Nix {
-    /// Verifies the archives in `store`, and caches signed by `keys`, which are `None` if signing is off.
+    /// Verifies the archives in `store` and caches signed by `keys`; `None` if signing is off.
     #[must_use]
     pub fn new(store: Arc<dyn ArtifactStore>, keys: Option<Arc<NixKeys>>) -> Self {
         Self { store, keys }
     }
 
-    /// What is wrong with a cache, and its archives that are copies.
+    /// The faults of a published cache, and its archives that are copies.
     fn look(&self, dir: &Path) -> (Vec<String>, Vec<Copied>) {
         let cache = NixCache::open(dir, self.keys.clone());
         let found = cache.and_then(|cache| cache::check(&cache, &*self.store));
@@ -33,7 +32,7 @@ impl Nix {
 }
 
 impl Verifier for Nix {
-    /// Verifies the digest of the file, and hash and size of the NAR in it.
+    /// Verifies the digest of the file, and the hash and size of the NAR inside it.
     fn artifact(&self, artifact: &Artifact) -> Result<Option<String>, Damage> {
         let Some(nar) = &artifact.nar else { return Ok(None) };
         let damage = |why, of_disk| Damage { name: artifact.target.id().to_owned(), why, of_disk };

@@ -1,4 +1,4 @@
-//! Verifies what is kept for Portage: packages with their entries and file lists, and published indexes.
+//! Verifies Portage packages with their entries and file lists, and published indexes.
 
 use super::verifier::{Damage, Verifier};
 use crate::{
@@ -12,7 +12,6 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use swarm_common::wire::artifact::Artifact;
 use swarm_formats::portage::packages_index::Entry;
 
-/// Verifies packages.
 pub struct Portage {
     store: Arc<dyn ArtifactStore>,
     entries: EntryBook,
@@ -51,7 +50,7 @@ impl Portage {
     }
 }
 
-/// Packages by their published path. One path may be different files in different profiles.
+/// Packages by published path. Different profiles may publish different files under one path.
 type ByPath<'a> = BTreeMap<String, Vec<&'a Artifact>>;
 
 fn by_path(artifacts: &[Artifact]) -> ByPath<'_> {
@@ -70,7 +69,8 @@ impl Verifier for Portage {
                 format!("the cached index entry {file} of {name} did not match the package; rebuilt")
             })),
             Err(error) => {
-                // If the package cannot be read, changed bytes explain more than the parser's error.
+                // The package cannot be read. If its bytes have changed, report that: it explains more than a
+                // parser error.
                 let error = match self.store.verify(artifact.digest) {
                     Err(damage) => EntriesError::Store(damage),
                     Ok(_) => error,

@@ -1,4 +1,4 @@
-//! The seam between kinds of builders: what is verified of that which each made.
+//! The interface for verifying artifacts, implemented for each kind of builder.
 
 use crate::publish::Copied;
 use std::path::Path;
@@ -6,15 +6,14 @@ use swarm_common::wire::artifact::Artifact;
 
 /// What is wrong with a stored artifact.
 pub(super) struct Damage {
-    /// What the artifact is called where it is published.
+    /// The artifact's name in the published directory.
     pub name: String,
-    /// What is wrong.
     pub why: String,
-    /// Whether the disk is at fault, so that building it again does not help.
+    /// Whether the disk is at fault, so that building the artifact again does not help.
     pub of_disk: bool,
 }
 
-/// Verifies what is stored and published of one kind of builder.
+/// Verifies the artifacts of one kind of builder, stored and published.
 pub(super) trait Verifier: Send + Sync {
     /// Verifies a stored artifact and what is derived from it. Returns what was repaired, or the fault.
     fn artifact(&self, artifact: &Artifact) -> Result<Option<String>, Damage>;
@@ -23,7 +22,7 @@ pub(super) trait Verifier: Send + Sync {
     /// indexes.
     fn copies(&self, dirs: &[&Path], artifacts: &[Artifact]) -> Vec<Copied>;
 
-    /// The first fault of the index in each of `dirs`. An index may have more than `artifacts`: what was published
-    /// after the audit began.
+    /// The first fault of the index in each of `dirs`. An index may list more than `artifacts`: anything
+    /// published after the audit began.
     fn faults(&self, dirs: &[&Path], artifacts: &[Artifact]) -> Vec<String>;
 }

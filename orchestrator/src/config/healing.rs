@@ -1,5 +1,4 @@
-//! The `[healing]` section of the configuration: which machines the healer may reach, what it may
-//! do there, and its time and attempt limits.
+//! The `[healing]` section: which machines the healer may reach, what it may do there, and its limits.
 
 use serde::Deserialize;
 use std::{
@@ -11,7 +10,7 @@ use swarm_common::name::Name;
 use swarm_core::policy::{HealPolicy, Reach, RebootRule};
 use swarm_daemon::config::Span;
 
-/// Generous bound for the time from the end of a step to its report in the journal.
+/// Generous upper bound for the time from the end of a step until its report is in the journal.
 const REPORT_MS: u64 = 30_000;
 
 /// `[healing]`: recovery of silent drones over SSH.
@@ -147,7 +146,7 @@ impl Healing {
     /// Checks what the types cannot express.
     ///
     /// # Errors
-    /// What is wrong, and what to do about it.
+    /// A setting is invalid; the message says what to change.
     pub fn check(&self) -> Result<(), String> {
         let times = [
             ("connect_timeout", self.connect_timeout),

@@ -10,7 +10,7 @@ use swarm_daemon::config::Span;
 pub struct Notify {
     /// How long concerns are collected into one message. Default: 10 min.
     pub window: Span,
-    /// The sinks.
+    /// The destinations of messages. Default: none.
     pub sink: Vec<Sink>,
 }
 

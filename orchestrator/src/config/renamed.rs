@@ -1,11 +1,11 @@
-//! The settings that used to be plain numbers with their unit in the name, and their names of today.
+//! Settings that used to be plain numbers with the unit in the name, and their current names.
 
 use swarm_daemon::{
     config::{Renamed, Unit},
     telemetry,
 };
 
-/// All of the orchestrator's configuration file.
+/// All renamed settings of the orchestrator's configuration file.
 pub const RENAMED: &[&[Renamed]] = &[
     &Renamed::in_section("journal", Unit::Milliseconds, [("lock_ms", "lock_timeout")]),
     telemetry::RENAMED,

@@ -1,4 +1,4 @@
-//! What one round of the engine has decided but not yet written.
+//! What one round of the engine has decided but not yet written to the journal.
 
 use super::{Answer, EngineError, Message};
 use crate::journal::Moves;
@@ -7,12 +7,10 @@ use swarm_core::{Event, Policy, Record, Reply, Swarm};
 /// The records of a round, and the answers to send once they are durable.
 #[derive(Default)]
 pub(super) struct Batch {
-    /// The policy it was decided with, if it changed.
+    /// The policy that the batch was decided with, if it changed.
     pub(super) policy: Option<Policy>,
-    /// Records for the journal.
     pub(super) records: Vec<Record>,
-    /// Records that are not journaled, each with the position in `records` before which it
-    /// happened.
+    /// Records that are not journaled, each with its position relative to `records`.
     fleeting: Vec<(usize, Record)>,
     pub(super) moves: Moves,
     pub(super) answers: Vec<(Answer, Result<Reply, EngineError>)>,
@@ -30,7 +28,7 @@ impl Batch {
         }
     }
 
-    /// Applies to the other copy what was done to `shown`, in the same order.
+    /// Applies to the other copy of the state what was applied to `shown`, in the same order.
     pub(super) fn apply(self, swarm: &mut Swarm, shown: &Swarm) {
         if let Some(policy) = self.policy {
             swarm.policy = policy;
@@ -47,7 +45,7 @@ impl Batch {
     }
 }
 
-/// Makes a state share with `shown` what these records added to both, instead of keeping copies.
+/// Lets `swarm` share with `shown` what these records added to both, so that it is in memory once.
 pub(super) fn share(records: &[Record], swarm: &mut Swarm, shown: &Swarm) {
     for record in records {
         match record.event {
@@ -58,7 +56,7 @@ pub(super) fn share(records: &[Record], swarm: &mut Swarm, shown: &Swarm) {
     }
 }
 
-/// The policy of the last policy message, if there is one.
+/// The policy of the last policy message; `None` without one.
 pub(super) fn newest_policy(messages: &[Message]) -> Option<&Policy> {
     messages.iter().rev().find_map(|message| match message {
         Message::Policy { policy, .. } => Some(&**policy),

@@ -4,7 +4,7 @@ use super::{Answer, EngineError};
 use swarm_common::{id::DroneId, time::TimeMs, wire::drone::*};
 use swarm_core::Reply;
 
-/// A claim for which there was no work yet.
+/// A claim for which there was no work when it arrived.
 pub(super) struct Parked {
     pub(super) drone: DroneId,
     pub(super) request: ClaimRequest,
@@ -16,31 +16,30 @@ pub(super) struct Parked {
 pub(super) enum Next {
     /// Answer when the batch is durable.
     Answer(Answer, Result<Reply, EngineError>),
-    /// Keep it waiting.
     Park(Parked),
 }
 
 impl Parked {
-    /// A claim that begins to wait at `now`.
+    /// A claim that starts waiting at `now`.
     pub(super) fn new(now: TimeMs, drone: DroneId, request: ClaimRequest, answer: Answer) -> Self {
         let deadline = now + request.wait_ms.min(swarm_core::assign::LONGEST_WAIT_MS);
         Self { drone, request, deadline, answer }
     }
 
-    /// Whether this claim replaces an older one. A drone has one claim at a time, so a claim with a
-    /// new key means that it has forgotten the old one, even if the old connection still looks
-    /// open, as after a power cut.
+    /// Whether this claim replaces an older one. A drone has one claim at a time. A claim with a new key
+    /// means that the drone has forgotten the old one, even if the old connection still looks open, as after
+    /// a power failure.
     pub(super) fn replaces(&self, older: &Self) -> bool {
         self.drone == older.drone && self.request.key != older.request.key
     }
 
-    /// The answer to a claim that will not wait any longer: no work, and the reason.
+    /// Answers a claim that stops waiting: no work, with the reason.
     pub(super) fn dismissed(self, reason: &str) -> (Answer, Result<Reply, EngineError>) {
         let reason = Some(reason.to_owned());
         (self.answer, Ok(Reply::Claim(Box::new(ClaimReply { assignment: None, reason }))))
     }
 
-    /// Whether the caller is gone. Such a claim must not be given work.
+    /// Whether the caller is gone. Work must not be given to such a claim.
     pub(super) fn is_abandoned(&self) -> bool {
         self.answer.is_closed()
     }

@@ -4,25 +4,23 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use swarm_common::time::TimeMs;
 
-/// The engine's source of time.
 pub trait Clock: Send + Sync {
     /// The current time; never goes back, and does not count suspended time.
     fn now(&self) -> TimeMs;
 
-    /// The machine's wall clock, which may be set forwards or back: for what is due at a time of
-    /// day.
+    /// The machine's wall clock, for times of day. It may be set forwards or back.
     fn wall(&self) -> TimeMs {
         self.now()
     }
 
-    /// How long the machine has been suspended since some fixed moment, in milliseconds.
+    /// Total time that the machine has been suspended, in milliseconds, since an arbitrary fixed moment.
     fn suspended_ms(&self) -> u64 {
         0
     }
 }
 
-/// Wall time at the start, advanced by the monotonic clock: setting the machine's clock while the
-/// orchestrator runs does not move any lease.
+/// Wall time at the start, advanced by the monotonic clock, so that setting the machine's clock does not move
+/// any lease.
 #[derive(Debug)]
 pub struct SystemClock {
     started_at: TimeMs,
@@ -53,15 +51,16 @@ impl Clock for SystemClock {
         self.started_at + u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Reads the wall clock again: the monotonic clock does not count suspended time, and the
-    /// machine may have started before it knew the time.
+    /// Reads the wall clock again, because the monotonic clock does not count suspended time, and the machine
+    /// may have started with a wrong time.
     fn wall(&self) -> TimeMs {
         wall()
     }
 
-    /// What CLOCK_BOOTTIME counts and CLOCK_MONOTONIC does not.
+    /// The difference between `CLOCK_BOOTTIME` and `CLOCK_MONOTONIC`.
     fn suspended_ms(&self) -> u64 {
-        // In this order a delay between both makes the result too small, and the next one is right.
+        // In this order, a delay between the two reads makes the result too small, which the next call
+        // corrects.
         let booted = milliseconds(clock_gettime(ClockId::Boottime));
         booted.saturating_sub(milliseconds(clock_gettime(ClockId::Monotonic)))
     }

@@ -1,5 +1,5 @@
-//! Maps credentials to drones. Every request needs this; kept apart from the state, the lookup does
-//! not contend with the engine.
+//! Maps credentials to drones. Every request needs this lookup. It is kept apart from the state, so that
+//! requests do not contend with the engine.
 
 use std::{
     collections::BTreeMap,
@@ -12,18 +12,17 @@ use swarm_core::{Event, Swarm};
 pub(super) struct Credentials(RwLock<BTreeMap<Digest, DroneId>>);
 
 impl Credentials {
-    /// Reads the credentials from a state.
     pub(super) fn of(swarm: &Swarm) -> Self {
         Self(RwLock::new(all(swarm)))
     }
 
-    /// Reads all credentials again, after the whole state was replaced.
+    /// Reads all credentials again after the whole state was replaced.
     pub(super) fn renew(&self, swarm: &Swarm) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = all(swarm);
     }
 
-    /// Updates the credentials after events were applied to `swarm`. Call it while the state is
-    /// still locked.
+    /// Updates the credentials after events were applied to `swarm`. Call this while the state is still
+    /// locked.
     pub(super) fn follow<'e>(&self, swarm: &Swarm, mut events: impl Iterator<Item = &'e Event>) {
         if events.any(Event::changes_credentials) {
             self.renew(swarm);

@@ -1,11 +1,11 @@
-//! Detects that the machine's clock and the engine's time have diverged, because a clock that was
-//! wrong at the start was corrected. A clock may also be wrong for a moment, so only a difference
-//! that lasts is accepted. A suspend is measured by itself, so that it is not taken for a wrong clock.
+//! Detects that the machine's clock and the engine's time have diverged because a clock that was wrong at the
+//! start was corrected. A clock may also be wrong only briefly, so a difference is accepted only if it lasts.
+//! Suspends are measured separately, so that they are not mistaken for a wrong clock.
 
 use std::time::{Duration, Instant};
 use swarm_common::time::TimeMs;
 
-/// Smaller differences are normal for synchronized clocks, in milliseconds.
+/// Smaller differences, in milliseconds, are normal for synchronized clocks.
 const LITTLE_MS: u64 = 5_000;
 
 /// A difference that changes by less than this, in milliseconds, counts as the same one.
@@ -14,17 +14,16 @@ const SAME_MS: u64 = 2_000;
 /// How long a difference must last to be accepted.
 const BELIEVED: Duration = Duration::from_secs(30);
 
-/// A shorter suspend, in milliseconds, is counted together with the next one.
+/// Shorter suspends, in milliseconds, are counted together with the next one.
 const SHORT_MS: u64 = 1_000;
 
-/// The difference between the machine's clock and the engine's time, in milliseconds, and when it
-/// was first seen.
+/// The difference between wall clock and engine time, in milliseconds, and when it was first seen.
 #[derive(Debug, Default)]
 pub(super) struct Drift(Option<(i64, Instant)>);
 
 impl Drift {
-    /// Compares the engine's time with the wall clock. Returns the correction in milliseconds once
-    /// it is certain.
+    /// Compares the engine's time with the wall clock. Returns the correction in milliseconds once the
+    /// difference has lasted.
     pub(super) fn look(&mut self, times: TimeMs, wall: TimeMs, at: Instant) -> Option<i64> {
         let by_ms = signed(wall.0) - signed(times.0);
         if by_ms.unsigned_abs() < LITTLE_MS {
@@ -46,17 +45,17 @@ impl Drift {
     }
 }
 
-/// How much suspended time the engine's time includes, in milliseconds, as its clock counts it.
+/// How much suspended time the engine's time already includes, in milliseconds, as counted by the clock.
 #[derive(Debug)]
 pub(super) struct Sleep(u64);
 
 impl Sleep {
-    /// What was suspended until now is not counted.
+    /// Ignores time suspended before now.
     pub(super) fn after(suspended_ms: u64) -> Self {
         Self(suspended_ms)
     }
 
-    /// How long the machine was suspended since the last time that this returned something.
+    /// How long the machine was suspended since the last call that returned a time, in milliseconds.
     pub(super) fn look(&mut self, suspended_ms: u64) -> Option<u64> {
         let slept_ms = suspended_ms.saturating_sub(self.0);
         (slept_ms >= SHORT_MS).then(|| {
@@ -83,11 +82,11 @@ mod tests {
         let times = wall(0);
         for (seconds, by, expected) in [
             (0, 3_000, None),
-            // Two hours ahead, for a short time.
+            // Two hours ahead, but only briefly.
             (1, 7_200_000, None),
             (20, 7_200_100, None),
             (21, 0, None),
-            // Behind, and it lasts.
+            // Two hours behind, and it lasts.
             (40, -7_200_000, None),
             (60, -7_200_500, None),
             (70, -7_200_500, Some(-7_200_500)),

@@ -1,5 +1,5 @@
-//! Logs what an admin looks for in the log of a night: runs, failures, and drones that come and go.
-//! `swarmctl events` has the rest.
+//! Logs what an admin looks for after a night: runs, failures, and drones that came and went. `swarmctl
+//! events` shows everything.
 
 use swarm_core::{Event, Record, Swarm};
 use tracing::{debug, info, warn};

@@ -5,8 +5,8 @@
 //! anything that was answered. While the journal cannot be written, no further batch is decided:
 //! the same batch is retried until it succeeds, and new commands are refused with the reason.
 //!
-//! Reads are as safe: a decision becomes visible once it is in the journal. Until then readers see
-//! the previous state, without waiting ([`pair`]).
+//! Readers see a decision only once it is in the journal. Until then they see the previous state, without
+//! waiting ([`pair`]).
 
 mod batch;
 mod claims;
@@ -49,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 /// Length of the command queue. When it is full, commands are refused.
 const QUEUE: usize = 4096;
 
-/// A clock further behind the journal than this is logged as a warning.
+/// Log a warning if the clock is further behind the journal than this.
 const CLOCK_BEHIND_MS: i64 = 60_000;
 
 /// A handle to the engine. Clones are cheap.
@@ -70,26 +70,25 @@ struct Shared {
     pair: Pair,
     credentials: Credentials,
     clock: Arc<dyn Clock>,
-    /// Added to the clock to get the engine's time, in milliseconds. Set at the start so that times
-    /// do not go back behind the journal's last, and changed when clock drift is corrected and after
-    /// a suspend.
+    /// Added to the clock to get the engine's time, in milliseconds. Set at the start so that the engine's
+    /// time never goes back behind the journal's last record; changed after clock corrections and suspends.
     offset_ms: AtomicI64,
     /// The journal's last time before this orchestrator led.
     continued_from: OnceLock<TimeMs>,
     role: watch::Sender<Role>,
     trouble: watch::Sender<Option<String>>,
-    /// Its reference count minus one is the number of commands without an answer.
+    /// The reference count minus one is the number of unanswered commands.
     waiting: Arc<()>,
-    /// Cancelled when the engine's thread has panicked.
+    /// Cancelled when the engine's thread panics.
     broken: CancellationToken,
     upkeep: Mutex<Option<PassView>>,
     committed: watch::Sender<u64>,
-    /// Number of the last journaled event that may have changed what is published.
+    /// Number of the last journaled event that may have changed the published files.
     hosts: watch::Sender<u64>,
     /// Number of the last event that changed the content of an index.
     indexed: AtomicU64,
     reader: Reader,
-    /// A reader of its own, because an audit takes long.
+    /// A separate reader, because an audit takes long.
     auditor: Reader,
 }
 
@@ -118,10 +117,9 @@ enum Message {
     Stop,
 }
 
-/// Why a command was not carried out.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
-    /// The rules do not allow the command.
+    /// The rules do not allow this command.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The journal cannot be written at present, or too many commands are waiting.
@@ -133,7 +131,6 @@ pub enum EngineError {
         /// The leader's address, if known.
         leader: Option<String>,
     },
-    /// The orchestrator is stopping.
     #[error("the orchestrator is stopping")]
     Stopped,
 }
@@ -224,7 +221,7 @@ impl Engine {
         Arc::strong_count(&self.shared.waiting).saturating_sub(1)
     }
 
-    /// Waits until the engine's thread has processed a message; works while the journal fails.
+    /// Waits until the engine's thread has processed a message; works even if the journal cannot be written.
     ///
     /// # Errors
     /// The engine has ended, or its queue is full.
@@ -235,8 +232,8 @@ impl Engine {
         wait.await.map_err(|_| EngineError::Stopped)
     }
 
-    /// Whether the engine's thread processes a message within `limit`. Blocks: call it from a
-    /// dedicated thread.
+    /// Whether the engine's thread processes a message within `limit`. Blocks, so call this from a dedicated
+    /// thread.
     ///
     /// # Errors
     /// The engine has ended, or its queue is full.
@@ -254,7 +251,7 @@ impl Engine {
     /// state.
     ///
     /// # Errors
-    /// The engine cannot take it at present.
+    /// The engine has stopped, or its queue is full.
     pub async fn set_policy(&self, policy: Policy) -> Result<(), EngineError> {
         let policy = Box::new(policy);
         self.send(|answer| Message::Policy { policy, answer }).await.map(drop)
@@ -284,7 +281,7 @@ impl Engine {
     /// The drone that the credential with this digest acts for.
     #[must_use]
     pub fn drone_of_credential(&self, hash: &Digest) -> Option<DroneId> {
-        // Digests of 256 random bits are compared, so timing reveals nothing useful.
+        // Only digests of 256 random bits are compared, so timing reveals nothing useful.
         self.shared.credentials.drone(hash)
     }
 
@@ -301,8 +298,8 @@ impl Engine {
         self.shared.hosts.subscribe()
     }
 
-    /// The number of the last event that changed the content of a run's index. An assignment made
-    /// before this call does not need anything that a later event adds.
+    /// The number of the last event that changed the content of a run's index. Assignments made before this
+    /// call need nothing from later events.
     #[must_use]
     pub fn last_indexed(&self) -> u64 {
         self.shared.indexed.load(Ordering::Acquire)
@@ -328,8 +325,7 @@ impl Engine {
         read_journal(&self.shared.reader, move |reader| reader.records(after, limit)).await
     }
 
-    /// Verifies the hash chain of the whole journal. Damage outside the events is returned too, one
-    /// line each.
+    /// Verifies the hash chain of the whole journal. Also returns other damage, one line each.
     ///
     /// # Errors
     /// The chain is broken, or the journal cannot be read.

@@ -1,10 +1,9 @@
 //! Two copies of the state, so that readers never wait for a decision.
 //!
-//! Readers use one copy while the engine decides on the other. Once the decisions are in the
-//! journal the copies are swapped, and the same records are applied to the one that was shown
-//! before. This works because only events change the state, and they do so deterministically. It
-//! costs the memory of a second state, except for what both share ([`swarm_core::shared`]), and
-//! applying each event twice.
+//! Readers use one copy while the engine decides on the other. Once the decisions are in the journal the
+//! copies are swapped, and the same records are applied to the other one. This works because only events
+//! change the state, and they do so deterministically. It costs the memory of a second state, except for what
+//! both share ([`swarm_core::shared`]), and applying each event twice.
 
 use std::sync::{
     PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
@@ -12,7 +11,6 @@ use std::sync::{
 };
 use swarm_core::Swarm;
 
-/// Both copies. Any number of threads may read; only the engine's thread writes.
 pub(super) struct Pair {
     sides: [RwLock<Swarm>; 2],
     shown: AtomicUsize,
@@ -24,26 +22,26 @@ impl Pair {
         Self { sides: [RwLock::new(swarm.clone()), RwLock::new(swarm)], shown: AtomicUsize::new(0) }
     }
 
-    /// The copy for readers: exactly what is in the journal. Returned without waiting. Holding it
-    /// long delays the engine, which needs this copy again after its next batch.
+    /// The copy for readers: exactly what is in the journal. Returns without waiting. Do not hold it for
+    /// long: the engine needs this copy again after its next batch.
     pub(super) fn shown(&self) -> RwLockReadGuard<'_, Swarm> {
         loop {
             match self.sides[self.shown.load(Ordering::Acquire)].try_read() {
                 Ok(swarm) => return swarm,
                 Err(TryLockError::Poisoned(swarm)) => return swarm.into_inner(),
-                // The copies have just been swapped.
+                // The copies were swapped at this moment.
                 Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
             }
         }
     }
 
-    /// The copy to decide on. Waits for readers that still hold it from when it was shown.
+    /// The copy to decide on. Waits for readers that took it while it was shown.
     pub(super) fn hidden(&self) -> RwLockWriteGuard<'_, Swarm> {
         let hidden = 1 - self.shown.load(Ordering::Acquire);
         self.sides[hidden].write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows the hidden copy and brings the other up to date with it.
+    /// Shows the hidden copy, then brings the other one up to date.
     pub(super) fn turn(&self, catch_up: impl FnOnce(&mut Swarm, &Swarm)) {
         self.show();
         self.follow(catch_up);

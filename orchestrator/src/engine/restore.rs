@@ -3,21 +3,20 @@
 use crate::journal::{Journal, JournalError, Replay};
 use swarm_core::{Policy, Record, Swarm};
 
-/// The state read from a journal.
 pub(super) struct Restored {
     pub(super) swarm: Swarm,
-    /// Number of the event at which its checkpoint was taken; 0 without a checkpoint.
+    /// Number of the event at which the checkpoint was taken; 0 without a checkpoint.
     pub(super) checkpoint: u64,
 }
 
 impl Restored {
-    /// The state before anything is read.
+    /// The state before anything was read.
     pub(super) fn empty(policy: Policy) -> Self {
         Self { swarm: Swarm::new(policy), checkpoint: 0 }
     }
 }
 
-/// Loads the state. It is `None` if the journal cannot be read yet, but may be later.
+/// Loads the state. Returns `None` if the journal cannot be read yet but may be later.
 pub(super) fn load(
     mut journal: Box<dyn Journal>,
     policy: Policy,
@@ -43,7 +42,7 @@ impl Replay for Restored {
                 self.swarm = Swarm { policy, ..swarm };
                 true
             }
-            // For example after an update that added required fields to the state.
+            // For example, an update added required fields to the state.
             Err(error) => {
                 tracing::warn!(%error, "cannot read a checkpoint");
                 false

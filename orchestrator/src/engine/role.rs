@@ -1,31 +1,29 @@
-//! Leader and standby. Of several orchestrators that share a journal, one leads: it takes commands
-//! and carries them out. The others follow the journal, answer reads, and send writers to the
-//! leader.
+//! Leader and standby. Of several orchestrators that share a journal, one leads: it executes commands. The
+//! others follow the journal, answer reads, and redirect writers to the leader.
 
 use super::{Engine, EngineError, Shared};
 use tokio::sync::watch;
 
-/// The role of this orchestrator for its journal.
+/// This orchestrator's role for its journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// It has not read the journal or recorded its start yet.
     Starting,
-    /// It takes commands.
+    /// It executes commands.
     Leader,
-    /// Another orchestrator takes commands, at this address if known.
+    /// Another orchestrator leads, at this address if known.
     Standby(Option<String>),
-    /// It led, and another orchestrator leads now. The process must restart.
+    /// It led, but another orchestrator leads now. The process must restart.
     Deposed(String),
 }
 
 impl Engine {
-    /// Watches the role.
     #[must_use]
     pub fn role(&self) -> watch::Receiver<Role> {
         self.shared.role.subscribe()
     }
 
-    /// Checks that this orchestrator is the leader, so that commands and uploads are taken here.
+    /// Checks that this orchestrator is the leader, so that it may accept commands and uploads.
     ///
     /// # Errors
     /// The error that a command would get.
@@ -42,7 +40,7 @@ impl Engine {
         let _ended = role.wait_for(|role| *role == Role::Leader).await;
     }
 
-    /// Waits until another orchestrator has taken over, and returns the text that identifies it.
+    /// Waits until another orchestrator has taken over; returns the text that identifies it.
     pub async fn deposed(&self) -> String {
         let mut role = self.role();
         loop {
@@ -58,7 +56,7 @@ impl Engine {
 }
 
 impl Shared {
-    /// The answer to a command in this role.
+    /// The error for a command in this role.
     pub(super) fn refusal(&self, role: Role) -> EngineError {
         match role {
             Role::Standby(leader) => EngineError::Standby { leader },

@@ -1,4 +1,4 @@
-//! What the engine does until it leads: it follows the journal and sends writers away.
+//! What the engine does until it leads: it follows the journal and redirects writers.
 
 use super::{Answer, EngineError, Message, Role, batch, work::Worker};
 use crate::journal::{JournalError, Lead, Replay};
@@ -8,7 +8,7 @@ use std::{
 };
 use swarm_core::{Record, Reply, Swarm};
 
-/// How often a standby reads the leader's journal, and so the greatest age of its answers.
+/// How often a standby reads the leader's journal. Its answers are at most this old.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Records that the leader has appended.
@@ -25,8 +25,7 @@ impl Replay for New {
 }
 
 impl Worker {
-    /// Follows the journal until this orchestrator may append to it. Returns false when stopped
-    /// first.
+    /// Follows the journal until this orchestrator may append to it. Returns false if stopped first.
     pub(super) fn follow(&mut self) -> bool {
         loop {
             match self.look() {
@@ -85,7 +84,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Until the next look, refuses commands and names the leader. Returns false when stopped.
+    /// Refuses commands and names the leader until the next look. Returns false if stopped.
     fn send_away(&mut self) -> bool {
         let end = Instant::now() + LOOK;
         loop {
@@ -133,7 +132,7 @@ impl Worker {
         });
     }
 
-    /// Why a batch was not kept. Marks the worker as deposed if another orchestrator leads.
+    /// The error for a batch that was not written. Marks the worker as deposed if another orchestrator leads.
     pub(super) fn fallen(&mut self, error: JournalError) -> EngineError {
         match error {
             JournalError::Deposed { by } => {

@@ -1,4 +1,4 @@
-//! The engine with its journal: answers come after the write, and waiting claims are woken.
+//! The engine with its journal: it answers only after writing, and wakes waiting claims.
 
 mod failing;
 mod sleeping;
@@ -86,7 +86,7 @@ async fn a_claim_whose_caller_has_gone_is_given_nothing() {
     task.stop().await;
 }
 
-/// The state without what only this process knows or the start itself changes.
+/// The state without parts that only this process knows or that a start changes.
 fn state(engine: &Engine) -> String {
     let mut swarm = engine.read(Swarm::clone);
     (swarm.seq, swarm.at) = (0, TimeMs(0));
@@ -127,7 +127,7 @@ async fn a_restart_gives_the_same_state_with_and_without_a_checkpoint() {
     engine.submit(start_run(), Some("key".into())).await.unwrap();
     engine.claim(drone, claim("k", 0)).await.unwrap();
     let before = state(&engine);
-    // As after a kill: a checkpoint is only made at the stop or after many events.
+    // As after a kill: checkpoints are made only when stopping or after many events.
     let killed = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap()) {
         std::fs::copy(file.path(), killed.path().join(file.file_name())).unwrap();
@@ -231,7 +231,7 @@ async fn while_the_engine_spins_readers_see_the_state_before_and_the_watchdog_ac
     let drone = enrol(&engine).await;
     let spins = Arc::new(AtomicBool::new(true));
     let (goes_on, (begin, began)) = (Arc::clone(&spins), oneshot::channel());
-    // Like a decision that never ends: it holds the hidden state.
+    // Simulates a decision that never ends: it holds the hidden state.
     let spin = move || {
         let _ = begin.send(());
         while goes_on.load(Ordering::Relaxed) {

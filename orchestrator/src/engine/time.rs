@@ -1,4 +1,4 @@
-//! The engine's time, and what passes with it: suspends, a clock that is corrected, and what is due.
+//! The engine's time: suspends, clock corrections, and what is due.
 
 use super::{
     Engine, Shared,
@@ -12,32 +12,32 @@ use std::{
 use swarm_common::time::TimeMs;
 use swarm_core::{Command, Swarm};
 
-/// A tick later than this was not delayed by work: the process was stopped.
+/// If a tick is later than this, work did not delay it: the process was stopped.
 const STANDSTILL: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// The engine's time, which leases and deadlines use. Read it before the state that it is
-    /// compared with: the state is never older than it then.
+    /// The engine's time, used for leases and deadlines. Read it before the state that you compare it with,
+    /// so that the state is never older than the time.
     #[must_use]
     pub fn now(&self) -> TimeMs {
         self.shared.now()
     }
 
-    /// The machine's wall clock, for what is due at a time of day.
+    /// The machine's wall clock, for times of day.
     #[must_use]
     pub fn wall(&self) -> TimeMs {
         self.shared.clock.wall()
     }
 
-    /// A time for durations only: whatever the machine's clock is set to, it advances as time
-    /// passes, also during a suspend.
+    /// A time for measuring durations only: it advances steadily, also during a suspend, no matter how the
+    /// machine's clock is set.
     #[must_use]
     pub fn steady(&self) -> TimeMs {
         self.shared.clock.now() + self.shared.clock.suspended_ms()
     }
 
-    /// The journal's last time before this orchestrator began to lead; `None` until then, or if the
-    /// journal was empty.
+    /// The journal's last time before this orchestrator began to lead; `None` until then, and if the journal
+    /// was empty.
     #[must_use]
     pub fn continued_from(&self) -> Option<TimeMs> {
         self.shared.continued_from.get().copied().filter(|&at| at > TimeMs(0))
@@ -49,12 +49,11 @@ impl Shared {
         TimeMs(self.clock.now().0.saturating_add_signed(self.offset_ms.load(Ordering::Acquire)))
     }
 
-    /// Moves the engine's time.
     pub(super) fn move_time(&self, by_ms: i64) {
         self.offset_ms.fetch_add(by_ms, Ordering::Release);
     }
 
-    /// Shifts the engine's time so that it is not before the journal's last.
+    /// Moves the engine's time forward if it is before the journal's last time.
     pub(super) fn catch_up(&self, journal: TimeMs) {
         let behind = i64::try_from(journal.since(self.now())).unwrap_or(i64::MAX);
         self.move_time(behind);
@@ -69,20 +68,20 @@ impl Shared {
 }
 
 impl Worker {
-    /// The time for the next decision. Readers see it once they see what was decided, so that they
-    /// never compare it with times that were not moved yet.
+    /// The time for the next decision. Readers get it only together with the state decided at it, so that
+    /// they never compare it with times that were not moved yet.
     pub(super) fn now(&self) -> TimeMs {
         TimeMs(self.shared.now().0.saturating_add_signed(self.ahead_ms))
     }
 
-    /// Includes what the machine has been suspended for since this was last called.
+    /// Adds the time that the machine was suspended since the last call.
     pub(super) fn wake_up(&mut self) -> Option<u64> {
         let slept_ms = self.sleep.look(self.shared.clock.suspended_ms())?;
         self.ahead_ms = self.ahead_ms.saturating_add_unsigned(slept_ms);
         Some(slept_ms)
     }
 
-    /// Considers the passage of time, if a tick is due. Returns whether it was.
+    /// Decides what is due with the passage of time, if a tick is due. Returns whether it was.
     pub(super) fn tick(&mut self, swarm: &mut Swarm, batch: &mut Batch) -> bool {
         let silence = self.last_tick.elapsed();
         if silence < TICK {
@@ -93,7 +92,7 @@ impl Worker {
         let slept_ms = self.wake_up().unwrap_or(0);
         let stopped = Some(silence).filter(|&silence| silence > REST + STANDSTILL).unwrap_or_default();
         let for_ms = slept_ms.saturating_add(u64::try_from(stopped.as_millis()).unwrap_or(u64::MAX));
-        // None of these commands is ever refused.
+        // These commands are never refused.
         if for_ms > 0 {
             tracing::warn!(for_ms, "the orchestrator was suspended; extending the leases of drones");
             let _ = self.handle(swarm, batch, Command::NoteStandstill { for_ms }, None);

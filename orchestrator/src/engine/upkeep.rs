@@ -1,4 +1,4 @@
-//! The engine's own pass: when it last considered the passage of time, and what that changed.
+//! The engine's own pass: when it last handled the passage of time, and what that changed.
 
 use super::{Engine, Shared};
 use std::{collections::BTreeMap, sync::PoisonError};

@@ -18,29 +18,28 @@ use std::{
 };
 use swarm_core::{Command, Policy, Reply, Request, Swarm};
 
-/// How many waiting messages are added to a batch.
+/// Maximum number of waiting messages added to a batch.
 const BATCH: usize = 1024;
 
-/// How often the passage of time is considered while it may change something at any moment.
+/// How often to handle the passage of time while it may change something at any moment.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
-/// The same when nothing is due sooner.
+/// How often to handle it if nothing is due sooner.
 pub(super) const REST: Duration = Duration::from_secs(10);
 
-/// Events between two checkpoints that are taken while the engine is idle.
+/// Events between two checkpoints while the engine is idle.
 const CHECKPOINT_EVERY: u64 = 10_000;
 
-/// Events after which a checkpoint is taken under load. It delays all commands, so it is rare:
-/// replaying this many events at a start takes half a second.
+/// Events after which a checkpoint is taken under load. A checkpoint delays all commands, so it is rare.
+/// Replaying this many events at a start takes half a second.
 const CHECKPOINT_AT_LEAST_EVERY: u64 = 50_000;
 
-/// How long commands are refused when it is unknown who leads, before checking again.
+/// How long to refuse commands before checking again, while it is unknown who leads.
 const UNSURE: Duration = Duration::from_millis(100);
 
 /// Longest pause between two attempts to write a batch.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// State of the engine's thread.
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) journal: Box<dyn Journal>,
@@ -51,21 +50,20 @@ pub(super) struct Worker {
     pub(super) last_tick: Instant,
     pub(super) drift: Drift,
     pub(super) sleep: Sleep,
-    /// How far the time of decisions is ahead of the one that readers see, in milliseconds.
+    /// How far the time of decisions is ahead of the time that readers see, in milliseconds.
     pub(super) ahead_ms: i64,
     pub(super) last_checkpoint: u64,
-    /// The queue as the journal shows it, if the journal supports that.
+    /// The queue as the journal shows it to admins, if the journal supports that.
     shown: Option<Shown>,
-    /// Whether the journal has been read.
     pub(super) loaded: bool,
     stopping: bool,
-    /// Another orchestrator leads now: nothing may be answered or written any more.
+    /// Another orchestrator leads now: nothing may be answered or written.
     pub(super) deposed: bool,
 }
 
 impl Worker {
-    /// Creates a worker. `last_checkpoint` is the event of the newest checkpoint, `None` if the journal
-    /// could not be read.
+    /// Creates a worker. `last_checkpoint` is the event of the newest checkpoint; `None` if the journal could
+    /// not be read.
     pub(super) fn new(
         shared: Arc<Shared>,
         journal: Box<dyn Journal>,
@@ -90,8 +88,8 @@ impl Worker {
         }
     }
 
-    /// Follows the journal until this orchestrator leads, then works until it is stopped, every
-    /// handle is dropped, or another orchestrator leads.
+    /// Follows the journal until this orchestrator leads, then works until it is stopped, all handles are
+    /// dropped, or another orchestrator leads.
     pub(super) fn run(mut self) {
         if !self.follow() {
             return;
@@ -131,11 +129,11 @@ impl Worker {
         }
     }
 
-    /// Records the start; from then on this orchestrator leads.
+    /// Records the start. From then on this orchestrator leads.
     fn begin(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut swarm = shared.pair.hidden();
-        // As a standby. Leases begin now.
+        // Ignore suspends as a standby: leases begin now.
         let _ = self.wake_up();
         shared.move_time(std::mem::take(&mut self.ahead_ms));
         shared.catch_up(swarm.at);
@@ -154,7 +152,7 @@ impl Worker {
         }
     }
 
-    /// How long to wait for a message before time alone may change something.
+    /// How long to wait for a message before the passage of time may change something.
     fn pause(&self) -> Duration {
         let now = self.shared.now();
         let due = self.shared.pair.shown().next_due();
@@ -166,7 +164,7 @@ impl Worker {
         deadlines.fold(tick, Duration::min)
     }
 
-    /// Decides all messages, then retries the parked claims.
+    /// Decides all messages, then retries parked claims.
     fn decide(&mut self, messages: Vec<Message>) -> Batch {
         let shared = Arc::clone(&self.shared);
         let mut swarm = shared.pair.hidden();
@@ -221,7 +219,7 @@ impl Worker {
         batch
     }
 
-    /// Answers the parked claims selected by `which`, without work.
+    /// Answers the parked claims selected by `which` without giving them work.
     pub(super) fn dismiss(&mut self, batch: &mut Batch, reason: &str, which: impl FnMut(&Parked) -> bool) {
         let (dismissed, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.parked).into_iter().partition(which);
@@ -259,8 +257,8 @@ impl Worker {
         Ok(reply)
     }
 
-    /// Appends a batch, retrying as long as it takes, then shows it and answers. Returns whether it
-    /// was kept.
+    /// Appends a batch, retrying until it succeeds, then shows it and answers. Returns whether the batch was
+    /// written.
     fn write(&mut self, mut batch: Batch) -> bool {
         let kept = self.append(&batch);
         if let Err(error) = &kept {
@@ -269,7 +267,7 @@ impl Worker {
             if !batch.records.is_empty() {
                 return false;
             }
-            // A batch without records has nothing to lose: both sides still get its other changes.
+            // Without records nothing can be lost: both copies still get the other changes of the batch.
         }
         self.shared.pair.show();
         self.shared.move_time(std::mem::take(&mut self.ahead_ms));
@@ -280,11 +278,11 @@ impl Worker {
         if let Some(last) = batch.records.iter().rfind(|r| r.event.may_change_hosts()) {
             self.shared.hosts.send_replace(last.seq);
         }
-        // A caller that is gone gets its answer by repeating the command.
+        // A caller that is gone can repeat the command to get its answer.
         batch.answers.drain(..).for_each(|(answer, reply)| _ = answer.send(reply));
         batch.records.iter().for_each(|record| milestones::log(&self.shared.pair.shown(), record));
         self.shared.pair.follow(|swarm, shown| batch.apply(swarm, shown));
-        // Better done while idle, but not postponed for ever.
+        // Checkpoints are better taken while idle, but cannot be postponed for ever.
         self.keep_checkpoint(CHECKPOINT_AT_LEAST_EVERY);
         kept.is_ok()
     }
@@ -318,7 +316,7 @@ impl Worker {
             let answer = match message {
                 Message::Submit { answer, .. } | Message::Claim { answer, .. } => answer,
                 Message::Pulse(answer) => {
-                    // A slow disk is no reason for the watchdog to restart the process.
+                    // A slow disk must not make the watchdog restart the process.
                     answer();
                     continue;
                 }
@@ -367,14 +365,15 @@ impl Worker {
             .and_then(|s| self.journal.checkpoint(seq, &s).map_err(|e| e.to_string()));
         match kept {
             Ok(()) => self.last_checkpoint = seq,
-            // The next start only replays more.
+            // Without a checkpoint, the next start only replays more events.
             Err(error) => tracing::warn!(error, "cannot save a checkpoint"),
         }
     }
 }
 
 impl Drop for Worker {
-    /// A panic ends the engine in the middle of its work. That must be reported, not look healthy.
+    /// Reports a panic, which ends the engine in the middle of its work; otherwise the process would look
+    /// healthy.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let what = "internal error: the engine thread panicked, see the log; restart the orchestrator";

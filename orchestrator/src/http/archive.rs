@@ -1,5 +1,5 @@
-//! Bodies of archives that are stored by the digest of their content: uploads in one request, and
-//! downloads that can resume.
+//! Bodies of archives that are stored under the digest of their content: uploads in one request, and
+//! resumable downloads.
 
 use super::{body::Pieces, problem::ApiError};
 use crate::{
@@ -28,14 +28,13 @@ pub(super) trait Sink: Sized + Send + 'static {
     /// Why the archive was not accepted.
     type Error: Into<ApiError> + From<DiskError> + Send + 'static;
 
-    /// Writes the next bytes.
     fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError>;
 
     /// Verifies the complete archive and keeps it.
     fn commit(self) -> Result<(), Self::Error>;
 }
 
-/// Writes a body into `sink` on a thread that may block, and commits it if the body is complete.
+/// Writes a body into `sink` on a blocking thread, and commits it if the body is complete.
 pub(super) async fn take<S: Sink>(body: Body, idle: Duration, sink: S) -> Result<(), ApiError> {
     let (sender, receiver) = mpsc::channel::<Bytes>(IN_FLIGHT);
     let (whole_sender, whole) = oneshot::channel::<()>();
@@ -50,7 +49,7 @@ pub(super) async fn take<S: Sink>(body: Body, idle: Duration, sink: S) -> Result
                 }
             }
             Ok(None) => {
-                // Without this message the writer discards what it has.
+                // Without this message the writer discards what it has written.
                 let _told = whole_sender.send(());
                 break None;
             }
@@ -80,8 +79,8 @@ fn write<S: Sink>(
     }
 }
 
-/// Serves the archive that `locate` finds, or the requested range of it, so that a download can resume.
-/// `what` names it in errors.
+/// Serves the archive that `locate` finds, or the requested range of it, so that downloads can resume. `what`
+/// names the archive in errors.
 pub(super) async fn give<E: Into<ApiError> + Send + 'static>(
     locate: impl FnOnce() -> Result<Option<Located>, E> + Send + 'static,
     what: &str,

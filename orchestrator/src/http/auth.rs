@@ -16,19 +16,17 @@ use std::sync::Arc;
 use swarm_common::{digest::Digest, id::DroneId};
 use swarm_core::Swarm;
 
-/// The caller of a request, by its credential.
+/// The caller of a request, identified by its credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
     /// Not checked: the route is open.
     Anyone,
-    /// The admin.
     Admin,
-    /// A drone.
     Drone(DroneId),
 }
 
 impl Who {
-    /// Counts the request's connection as the caller's from now on.
+    /// From now on, counts the request's connection as the caller's.
     pub(super) fn takes_its_place(self, request: &Request) -> Result<(), ApiError> {
         let holder = match self {
             Self::Anyone => return Ok(()),
@@ -73,7 +71,7 @@ fn who(app: &App, headers: &HeaderMap) -> Result<Who, ApiError> {
     let drone = app.engine.drone_of_credential(&hash);
     match drone {
         Some(drone) => Ok(Who::Drone(drone)),
-        // A standby may not know a new credential yet.
+        // A standby may not have read a new credential yet.
         None => Err(app.engine.leads().err().map_or_else(
             || {
                 let removed = |swarm: &Swarm| swarm.removed.get(&hash).map(|(_, name)| name.clone());
@@ -97,8 +95,8 @@ impl<S: Sync> FromRequestParts<S> for Drone {
     }
 }
 
-/// The request's idempotency key, if it has one. It includes caller, method and path, so that one
-/// key never matches two kinds of requests.
+/// The request's idempotency key, if it has one. It includes caller, method and path, so that one key never
+/// matches two different requests.
 pub(super) struct Once(pub(super) Option<String>);
 
 impl<S: Sync> FromRequestParts<S> for Once {

@@ -1,4 +1,4 @@
-//! Request bodies, with limits on their size, pauses and duration before anything is parsed.
+//! Request bodies. Size, pauses and duration are limited before anything is parsed.
 
 use super::{bounds, problem::ApiError};
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -11,12 +11,11 @@ use std::{
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-/// A JSON body may take this many times the idle limit in total, so that it cannot trickle in for
-/// ever.
+/// A JSON body may take this many times the idle limit in total, so that it cannot trickle in forever.
 const JSON_SILENCES: u32 = 4;
 /// Pieces buffered between the connection and the reader.
 const IN_FLIGHT: usize = 4;
-/// Characters of an unknown field's path that are shown.
+/// How many characters of an unknown field's path are shown.
 const MAX_SHOWN: usize = 100;
 /// Size of the read buffer in bytes.
 const BUFFER: usize = 64 << 10;
@@ -69,7 +68,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Reads `body`, which must be wrapped by [`guard`] with the same `idle`.
+    /// Reads `body`, which must be wrapped by [`guard`] with the same `idle` limit.
     pub(super) fn new(body: Body, idle: Duration) -> Self {
         Self { inner: body.into_data_stream(), idle }
     }
@@ -79,7 +78,7 @@ impl Pieces {
         self.inner.next().await.transpose().map_err(|error| explain(&error, self.idle))
     }
 
-    /// Groups the pieces by `count`; the last group may be smaller. An error comes with the pieces
+    /// Groups the pieces by `count`; the last group may be smaller. An error follows the pieces received
     /// before it.
     pub(super) fn batches(
         self,
@@ -88,7 +87,7 @@ impl Pieces {
         self.inner.map_err(move |error| explain(&error, self.idle)).try_chunks(count)
     }
 
-    /// The whole body, which must be small.
+    /// The whole body; only for small bodies.
     async fn all(&mut self) -> Result<Vec<u8>, ApiError> {
         let mut bytes = Vec::new();
         while let Some(piece) = self.next().await? {
@@ -98,7 +97,6 @@ impl Pieces {
     }
 }
 
-/// Reads the whole body.
 pub(super) async fn read(body: Body, idle: Duration) -> Result<Vec<u8>, ApiError> {
     let mut pieces = Pieces::new(body, idle);
     let longest = idle * JSON_SILENCES;
@@ -108,13 +106,13 @@ pub(super) async fn read(body: Body, idle: Duration) -> Result<Vec<u8>, ApiError
     }
 }
 
-/// Reads the whole body of a person's request as JSON of type `T`. An unknown field is an error: it
-/// is probably a typing error, and ignoring it would do something else than was asked for.
+/// Reads the whole body of an admin's request as JSON of type `T`. An unknown field is an error: it is
+/// probably a typing error, and ignoring it would do something other than requested.
 pub(super) async fn read_json<T: DeserializeOwned>(body: Body, idle: Duration) -> Result<T, ApiError> {
     parse(&read(body, idle).await?)
 }
 
-/// Like [`read_json`], but without a body the request is the default: older clients send none.
+/// Like [`read_json`], but a request without a body gets the default, because older clients send no body.
 pub(super) async fn read_json_if_any<T: DeserializeOwned + Default>(
     body: Body,
     idle: Duration,
@@ -139,14 +137,15 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     }
 }
 
-/// Reads the whole body of a drone's request as JSON of type `T`. The drone may be of a newer version,
-/// so unknown fields are ignored.
+/// Reads the whole body of a drone's request as JSON of type `T`. Unknown fields are ignored, because the
+/// drone may be newer.
 pub(super) async fn read_drones_json<T: DeserializeOwned>(body: Body, idle: Duration) -> Result<T, ApiError> {
     let bytes = read(body, idle).await?;
     serde_json::from_slice(&bytes).map_err(not_fitting)
 }
 
-/// Like [`read_drones_json`] for large bodies: parses while receiving, without keeping the whole body.
+/// Like [`read_drones_json`], for large bodies: parses while receiving and never holds the whole body in
+/// memory.
 pub(super) async fn read_large_json<T: DeserializeOwned + Send + 'static>(
     body: Body,
     idle: Duration,
@@ -160,8 +159,8 @@ pub(super) async fn read_large_json<T: DeserializeOwned + Send + 'static>(
     let mut pieces = Pieces::new(body, idle);
     let feed = async {
         while let Some(piece) = pieces.next().await? {
-            // The reader ends early only with an error. It is returned below, once the client has
-            // finished sending.
+            // The reader ends early only on an error, which is returned below once the client has finished
+            // sending.
             let _gone = sender.send(Some(piece)).await;
         }
         // Without this message the reader sees an incomplete body.
@@ -179,7 +178,7 @@ pub(super) async fn read_large_json<T: DeserializeOwned + Send + 'static>(
     }
 }
 
-/// The received part of a body, for a reader on a blocking thread.
+/// The part of a body received so far, for a reader on a blocking thread.
 struct Arrived {
     /// The pieces; `None` marks the end.
     arriving: mpsc::Receiver<Option<Bytes>>,
@@ -222,7 +221,7 @@ fn not_fitting(error: serde_json::Error) -> ApiError {
     }
 }
 
-/// Checks that a reason given by a person is one short line.
+/// Checks that a reason given by an admin is one short line.
 pub(super) fn check_reason(reason: &str) -> Result<(), ApiError> {
     bounds::REASON.check_text(reason)?;
     if reason.chars().any(char::is_control) {

@@ -1,8 +1,8 @@
-//! Limits on the content of requests: on their heads, and on every list and text that the journal
-//! keeps or that costs work. Whole bodies are limited by [`super::route::Limit`], files by [`crate::intake::upload`]
-//! and the package format, plans by [`swarm_core::plan`].
+//! Limits on the content of requests: on request heads, and on every list and text that is journaled or
+//! expensive to process. Whole bodies are limited by [`super::route::Limit`], files by
+//! [`crate::intake::upload`] and the package format, plans by [`swarm_core::plan`].
 //!
-//! A refusal is one kind of problem that names the limit. A drone's texts about a failure are
+//! All limits are reported as one kind of problem, which names the limit. A drone's texts about a failure are
 //! truncated instead, because the beginning matters most.
 
 use super::problem::ApiError;
@@ -14,12 +14,9 @@ pub(super) const HEAD_BYTES: usize = 64 * 1024;
 /// Largest number of header lines in a request.
 pub(super) const HEADERS: usize = 64;
 
-/// A limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound {
-    /// What is counted.
     what: &'static str,
-    /// The largest number allowed.
     pub(super) most: usize,
 }
 
@@ -45,8 +42,7 @@ pub(super) const ZONE: Bound = at_most(64, "characters of a time zone");
 pub(super) const REFERENCES: Bound = at_most(100_000, "references of the files of a report");
 pub(super) const FILES: Bound = at_most(1000, "files that a report names");
 
-/// A short string takes ten times as much memory as in JSON. A plan has about 100 strings per
-/// package.
+/// A short string takes ten times as much memory as in JSON. A plan has about 100 strings per package.
 pub(super) const STRINGS: Bound = at_most(1_500_000, "strings of a report");
 
 /// Characters to which a drone's reason is truncated.

@@ -51,11 +51,9 @@ use tower::ServiceExt as _;
 /// would only waste CPU time.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A listening socket.
 pub(crate) struct Entrance {
-    /// The bound listener.
     pub(crate) listener: TcpListener,
-    /// The TLS configuration; `None` for plain HTTP.
+    /// `None` for plain HTTP.
     pub(crate) tls: Option<Arc<ServerConfig>>,
 }
 
@@ -86,7 +84,7 @@ pub(crate) async fn serve(
     futures_util::future::join_all(served).await;
 }
 
-/// What all connections of an entrance share.
+/// What all connections of one entrance share.
 #[derive(Clone)]
 struct Hall {
     router: Router,
@@ -180,8 +178,7 @@ impl Hall {
         };
         match greeted {
             Ok(Ok(stream)) => return Some(stream),
-            // This happens when a client does not trust the certificate, and it explains better than the
-            // drone's silence what is wrong.
+            // Usually the client does not trust the certificate. The log then explains why a drone is silent.
             Ok(Err(error)) => tracing::info!(peer = %peer.ip(), %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(peer = %peer.ip(), "a TLS handshake timed out"),
         }
@@ -201,7 +198,8 @@ impl Hall {
             let mut request = request.map(|body| unread.watch(body));
             let peer = peer.of_request(request.headers(), &self.trusted);
             if peer.way != Way::Direct {
-                // A proxy may carry requests of several callers, so its place is a stranger's again.
+                // The next request may be another caller's if a proxy sent this one, so count the connection
+                // as a stranger's again.
                 place.is_strangers(peer.origin());
             }
             let answering = place.answering();

@@ -1,4 +1,4 @@
-//! What a drone sends while it is on duty: claim, heartbeat, sign-off.
+//! What a drone on duty sends: claim, heartbeat, sign-off.
 
 use super::{
     auth::Drone,
@@ -51,8 +51,8 @@ async fn claim(
     };
     if let Some(assignment) = &mut reply.assignment {
         assignment.binhost = binhost::path_of_run(&assignment.profile, assignment.run);
-        // Dependencies of the build were received before it was assigned. Once the index includes
-        // everything received so far, the drone finds them.
+        // The dependencies of the build were received before it was assigned, so the drone finds them once
+        // the index includes everything received so far.
         let seq = app.engine.last_indexed();
         if !app.published.reached(seq, app.config.limits.publish_wait()).await {
             tracing::warn!(attempt = %assignment.attempt, seq, "the index is outdated; a dependency may be \
@@ -96,7 +96,7 @@ async fn sign_off(State(app): State<Arc<App>>, Drone(drone): Drone, body: Body) 
     Ok(())
 }
 
-/// Truncates a drone's text to what the journal keeps.
+/// Truncates a drone's text to the length that the journal keeps.
 pub(super) fn shortened(text: String) -> String {
     if text.chars().count() <= DRONE_REASON { text } else { text.chars().take(DRONE_REASON).collect() }
 }

@@ -1,6 +1,6 @@
-//! Enrolment: tokens that are valid for one enrolment each, and the enrolment itself.
+//! Enrolment: single-use tokens, and the enrolment itself.
 //!
-//! Tokens and credentials leave this file only in the answer; everything else gets their digests.
+//! Tokens and credentials leave this file only in the answer; all other code gets their digests.
 
 use super::{
     auth::Once,
@@ -51,8 +51,7 @@ async fn make_token(
     }
     let days = request.valid_ms.div_ceil(24 * 3600 * 1000);
     bounds::TOKEN_DAYS.check(usize::try_from(days).unwrap_or(usize::MAX))?;
-    // The engine remembers that it answered, but not the token, so a repeated request must derive
-    // the same token again.
+    // The engine stores the answer without the token, so a repeated request must derive the same token again.
     let token = match &key {
         Some(key) => random::derived("enrol-", app.admin_token.expose(), key),
         None => random::secret("enrol-").map_err(|e| ApiError::Internal(e.to_string()))?,
@@ -66,9 +65,9 @@ async fn make_token(
     Ok(Json(EnrolTokenReply { token }))
 }
 
-/// Checks that a machine's facts are within limits, each and all together.
+/// Checks that a machine's facts are within their limits, individually and in total.
 pub(super) fn check(facts: &DroneFacts) -> Result<(), ApiError> {
-    // Without `..`, so that a new field needs a limit.
+    // No `..` here, so that the compiler demands a limit for every new field.
     let DroneFacts {
         machine_id,
         boot_id,

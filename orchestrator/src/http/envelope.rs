@@ -19,14 +19,13 @@ use tracing::Instrument as _;
 /// The request id, in requests and answers.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Bytes kept of the text of a library's error.
+/// Bytes kept of a library's error message.
 const KEPT_BYTES: usize = 4096;
 
-/// Marks an answer that is not the API's: it is sent unchanged, whatever its status.
+/// Marks a response that does not belong to the API. It is sent unchanged, whatever its status.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plain;
 
-/// Handles one request.
 pub(super) async fn wrap(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -71,7 +70,7 @@ fn check_host(request: &Request) -> Result<(), ApiError> {
     if is_host { Ok(()) } else { wrong("an invalid Host header") }
 }
 
-/// The client's request id if it is safe to log, otherwise a new one.
+/// The client's request ID if it is safe to log, otherwise a new one.
 fn request_id(headers: &HeaderMap) -> String {
     let fit = |id: &&str| {
         !id.is_empty()
@@ -94,7 +93,8 @@ async fn write_problem(mut response: Response, id: &str) -> Response {
     let status = response.status();
     if let Some(Pending(mut problem)) = response.extensions_mut().remove::<Pending>() {
         match problem.kind.rsplit('/').next() {
-            // Not an error: the client asked whether something exists, or how far an upload came.
+            // Not an error: the client only asked whether something exists, or how much of an upload has
+            // arrived.
             Some("not-found" | "wrong-offset") => {
                 tracing::debug!(kind = %problem.kind, detail = %problem.detail, "answered");
             }

@@ -1,5 +1,5 @@
-//! The journal as server-sent events. Events are read from the journal and not from memory, so a
-//! stream has no gaps, however slow its reader, and can resume where it ended.
+//! The journal as server-sent events. Events are read from the journal, not from memory, so a stream has no
+//! gaps, however slow its reader, and can be resumed.
 
 use super::{
     UNBUFFERED,
@@ -38,7 +38,6 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Position of one stream.
 struct Reader {
     app: Arc<App>,
     after: u64,
@@ -68,7 +67,7 @@ async fn events(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Respo
 /// The next part of the stream; `None` at its end.
 async fn next(reader: &mut Reader) -> Option<Bytes> {
     if !std::mem::replace(&mut reader.greeted, true) {
-        // Shows the reader at once that it is connected.
+        // Tells the reader at once that it is connected.
         return Some(Bytes::from_static(b": connected\n\n"));
     }
     loop {
@@ -101,7 +100,7 @@ async fn read(engine: &Engine, after: u64) -> Option<Vec<Record>> {
 fn write(records: &[Record]) -> Bytes {
     let mut text = String::new();
     for event in records.iter().filter_map(view::event) {
-        // A view is plain data and always has a JSON form.
+        // A view is plain data, so conversion to JSON never fails.
         let data = serde_json::to_string(&event).unwrap_or_default();
         text.push_str(&format!("id: {}\ndata: {data}\n\n", event.seq));
     }

@@ -1,4 +1,5 @@
-//! Sends a file as a response body, in large pieces: small ones cost more than the disk.
+//! Sends a file as a response body, in large pieces: with small ones, the overhead exceeds the cost of
+//! reading.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -9,7 +10,6 @@ use std::{
 };
 use tokio::task::spawn_blocking;
 
-/// Bytes per read.
 const PIECE: u64 = 256 * 1024;
 
 /// A body of `length` bytes of a file, starting at `first`. If the file is shorter, the body fails,

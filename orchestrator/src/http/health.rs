@@ -1,5 +1,5 @@
-//! Health checks for supervisors and load balancers: `/healthz` answers if the process is alive,
-//! `/readyz` tells whether it can work, and why not, `/version` what is running.
+//! Health checks for supervisors and load balancers: `/healthz` tells whether the process is alive, `/readyz`
+//! whether it can work and, if not, why, and `/version` what is running.
 
 use super::problem::ApiError;
 use crate::app::App;

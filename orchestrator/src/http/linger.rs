@@ -24,7 +24,6 @@ use tokio::{
 /// How long incoming data is discarded.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Bytes discarded per read.
 const PIECE: usize = 16 * 1024;
 
 /// Whether a request of the connection was answered before its whole body was read.
@@ -32,7 +31,7 @@ const PIECE: usize = 16 * 1024;
 pub(super) struct Unread(Arc<AtomicBool>);
 
 impl Unread {
-    /// Wraps a body, to record here if it is dropped before its end.
+    /// Wraps a body to record whether it was dropped before its end.
     pub(super) fn watch(&self, body: Incoming) -> Watched {
         Watched { body, unread: self.clone() }
     }
@@ -84,8 +83,8 @@ impl Linger {
         Self { unread, until: None }
     }
 
-    /// Ready at once if every body was read completely, else when the client has closed the connection, it
-    /// breaks, or the time is over.
+    /// Ready at once if every body was read completely; otherwise when the client closes the connection, it
+    /// breaks, or time is up.
     pub(super) fn poll(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),

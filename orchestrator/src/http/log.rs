@@ -1,4 +1,4 @@
-//! Build logs: drones append, people read and follow.
+//! Build logs: drones append to them, people read and follow them.
 
 use super::{
     UNBUFFERED,
@@ -25,7 +25,6 @@ use swarm_common::id::{AttemptId, PackageId, RunId};
 use swarm_core::Refusal;
 use tokio::sync::watch;
 
-/// Bytes per read.
 const PIECE: u64 = 256 * 1024;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -57,7 +56,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Position of a piece.
+/// Position of a piece in the log.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct At {
@@ -71,7 +70,7 @@ async fn append(
     Query(At { offset }): Query<At>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    // Attempts that are over may append too: the last lines of a log matter most.
+    // Attempts that have ended may append too: the last lines of a log matter most.
     app.engine.read(|swarm| match swarm.attempts.get(&attempt) {
         None => Err(Refusal::UnknownAttempt(attempt)),
         Some(record) if record.drone != drone => Err(Refusal::NotYours { attempt, drone }),
@@ -99,8 +98,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// The requested attempt, or the latest of `attempts`. `at` and `look` are for the error: what
-    /// they belong to, and the command that shows more.
+    /// The requested attempt, or the latest of `attempts`. For the error, `at` says what the attempts belong
+    /// to, and `look` which command shows more.
     fn one_of(&self, attempts: &[AttemptId], at: &str, look: &str) -> Result<AttemptId, ApiError> {
         let chosen = match self.attempt {
             Some(attempt) => attempts.contains(&attempt).then_some(attempt),
@@ -188,7 +187,6 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads what has been added.
     async fn read(&mut self) -> Result<Bytes, ApiError> {
         self.open().await?;
         let Some(mut log) = self.log.take() else { return Ok(Bytes::new()) };
@@ -207,7 +205,7 @@ impl Reader {
         loop {
             self.grown.mark_unchanged();
             self.committed.mark_unchanged();
-            // Check before reading, so that everything written before the end is read.
+            // Check before reading, so that everything written before the end of the attempt is read.
             let attempt = self.attempt;
             let live = self.app.engine.read(|s| s.attempts.get(&attempt).is_some_and(|a| a.is_live()));
             let bytes = self.read().await?;

@@ -1,6 +1,5 @@
-//! `/metrics`, for Prometheus. It needs the metrics token, which allows nothing else, or the admin
-//! token. The client's address is not considered: behind a proxy on this machine everyone would
-//! appear to be local.
+//! `/metrics` for Prometheus. Requires the metrics token, which allows nothing else, or the admin token. The
+//! client's address is not considered: behind a proxy on this machine, every client would appear to be local.
 
 use super::{auth::Who, plain, problem::ApiError, route::Role};
 use crate::{app::App, metrics};
@@ -25,7 +24,7 @@ async fn scrape(State(app): State<Arc<App>>, request: Request) -> Result<impl In
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(ApiError::NoCredential);
     }
-    // Digests are compared, so the time of the comparison reveals nothing.
+    // Only digests are compared, so timing reveals nothing.
     let hash = Digest::of(token.trim().as_bytes());
     if hash != app.metrics_token && hash != app.admin {
         return Err(ApiError::UnknownCredential);

@@ -1,10 +1,10 @@
 //! The HTTP API below `/api/v1`, health checks, metrics and the binary package host.
 //!
-//! A handler reads its request, asks the engine, and writes the answer. It contains no rules and
-//! does not write to the journal. Each resource has its own file. Shared parts: [`route`] declares
-//! routes, [`places`](crate::places) limits connections, [`peer`] determines the client's address, [`plain`] what
-//! needs TLS, [`auth`] the caller; [`body`] and [`bounds`] limit the input, and [`problem`] maps
-//! errors to answers.
+//! A handler reads its request, asks the engine, and writes the answer. It contains no rules and does not
+//! write to the journal. Each resource has its own file. Shared parts: [`route`] declares routes,
+//! [`places`](crate::places) limits connections, [`peer`] determines the client's address, [`plain`] decides
+//! what needs TLS, [`auth`] identifies the caller; [`body`] and [`bounds`] limit the input, and [`problem`]
+//! maps errors to answers.
 
 mod archive;
 mod artifacts;
@@ -58,10 +58,9 @@ use route::Route;
 use std::sync::Arc;
 use swarm_common::wire::API_PREFIX;
 
-/// Tells proxies to forward a followed stream at once: nginx otherwise buffers it.
+/// Tells proxies to forward a followed stream at once; nginx buffers it otherwise.
 const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
-/// All routes of the API.
 fn routes() -> Vec<Route> {
     [
         enrol::routes(),
@@ -90,7 +89,6 @@ fn routes() -> Vec<Route> {
     .collect()
 }
 
-/// The router for everything that is served.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new().merge(health::router()).merge(binhost::router()).merge(metrics::router());
     for route in routes() {

@@ -39,7 +39,7 @@ pub fn document() -> Value {
     })
 }
 
-/// The document as indented text with sorted keys, so that changes make small diffs.
+/// The document as indented text with sorted keys, so that diffs are small.
 #[must_use]
 pub fn text() -> String {
     format!("{:#}\n", document())

@@ -1,5 +1,5 @@
-//! The client of a request: the other end of the connection or, if that is a proxy in
-//! `trusted_proxies`, the client that the proxy names.
+//! The client of a request: the peer of the connection or, if that is a proxy in `trusted_proxies`, the
+//! client that the proxy names.
 //!
 //! A proxy on this machine connects from loopback for everyone, so a request with proxy headers
 //! never counts as local. From other proxies the headers prove nothing and are ignored.
@@ -8,7 +8,6 @@ use crate::{config::Network, places::Origin};
 use axum::http::{HeaderMap, HeaderName, header};
 use std::net::{IpAddr, SocketAddr};
 
-/// Headers that proxies add.
 const FORWARDED: [HeaderName; 6] = [
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-proto"),
@@ -18,12 +17,10 @@ const FORWARDED: [HeaderName; 6] = [
     header::VIA,
 ];
 
-/// How a request arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Without a proxy, as far as the headers show.
+    /// Without a proxy, judging by the headers.
     Direct,
-    /// Through a trusted proxy.
     Trusted,
     /// Through a proxy that is not in `trusted_proxies`.
     Unknown,
@@ -58,7 +55,7 @@ impl Peer {
         Self { ip, tls: is_https(headers), way: Way::Trusted, shared: is_in(trusted, ip) }
     }
 
-    /// Whether the client is a program on this machine.
+    /// Whether the client is a program on this machine, connected without a proxy.
     pub(super) fn is_this_machine(&self) -> bool {
         self.way == Way::Direct && self.ip.to_canonical().is_loopback()
     }
@@ -68,7 +65,6 @@ impl Peer {
         Origin::new(self.ip, self.shared)
     }
 
-    /// The client's address.
     pub(super) fn ip(&self) -> IpAddr {
         self.ip
     }
@@ -78,7 +74,7 @@ fn is_in(networks: &[Network], ip: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(ip))
 }
 
-/// The last listed address that is not a trusted proxy. The ones before it are unverified.
+/// The last listed address that is not a trusted proxy. Earlier addresses are unverified.
 fn client(headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
     let listed: Vec<&str> = values(headers, &FORWARDED[0]).collect();
     let named = if listed.is_empty() { elements(headers, "for") } else { listed };
@@ -101,13 +97,13 @@ fn is_https(headers: &HeaderMap) -> bool {
     said.peek().is_some() && said.all(|proto| proto.eq_ignore_ascii_case("https"))
 }
 
-/// The elements of a list header, over all its lines.
+/// The elements of a list header in all its lines.
 fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
     let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// A parameter of each element of `Forwarded` (RFC 7239).
+/// The value of one parameter in each element of `Forwarded` (RFC 7239).
 fn elements<'h>(headers: &'h HeaderMap, wanted: &str) -> Vec<&'h str> {
     let of = |element: &'h str| {
         element.split(';').find_map(|pair| {
@@ -128,8 +124,8 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    /// How a plain HTTP request from an address is seen, with either 10.0.0.0/8 and this machine
-    /// trusted as proxies, or none.
+    /// How a plain HTTP request from an address is classified. The trusted proxies are 10.0.0.0/8 and this
+    /// machine, or none.
     fn seen(from: &str, trusting: bool, headers: &[(&'static str, &str)]) -> (Way, String, bool, bool) {
         let trusted: Vec<Network> = ["10.0.0.0/8", "127.0.0.1"].map(|text| text.parse().unwrap()).to_vec();
         let trusted = if trusting { &trusted[..] } else { &[] };
@@ -189,7 +185,7 @@ mod tests {
         ] {
             assert!(!tls(headers), "{headers:?}");
         }
-        // Even for a program on this machine, if it went through the proxy.
+        // Not even a program on this machine counts as local if it used the proxy.
         assert!(!seen("127.0.0.1", true, &[("x-forwarded-for", "127.0.0.1")]).3);
         assert!(seen("127.0.0.1", true, &[]).3);
     }

@@ -1,7 +1,6 @@
-//! What is allowed over plain HTTP: everything from this machine; from others only what is public
-//! and signed: packages, the public key, health. An unencrypted credential can be read by anyone on
-//! the network, so routes that need one are refused there, unless the admin declares the network
-//! trusted (`plain_api`).
+//! What is allowed over plain HTTP: everything from this machine; from other machines only what is public and
+//! signed: packages, public keys and health. Anyone on the network can read an unencrypted credential, so
+//! routes that need one are refused there, unless the admin declares the network trusted (`plain_api`).
 
 use super::{
     peer::{Peer, Way},
@@ -51,7 +50,7 @@ pub(super) fn check(app: &App, role: Role, request: &Request) -> Result<(), ApiE
     }))
 }
 
-/// The host name that the client used, which evidently reaches this orchestrator.
+/// The host name that the client used. It evidently resolves to this orchestrator.
 fn asked_for(request: &Request) -> Option<String> {
     let host = request.headers().get(header::HOST)?.to_str().ok()?;
     Some(host.parse::<Authority>().ok()?.host().to_owned())

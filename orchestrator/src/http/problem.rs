@@ -20,13 +20,12 @@ use swarm_common::{
 };
 use swarm_core::Refusal;
 
-/// Position of an upload or a log, or of a piece.
+/// Header with the position of an upload, a log or a piece.
 pub(super) const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
 /// Seconds after which a client may retry.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
-/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     /// The request has no credential.
@@ -44,7 +43,6 @@ pub(crate) enum ApiError {
     /// The credential has another role.
     #[error("{0}")]
     WrongRole(&'static str),
-    /// The request needs TLS.
     #[error("{0}")]
     PlainHttp(String),
     /// The caller's budget of connections is used up.
@@ -62,67 +60,42 @@ pub(crate) enum ApiError {
     /// A name matches several things.
     #[error("{0}")]
     Ambiguous(String),
-    /// The request is malformed.
     #[error("{0}")]
     BadRequest(String),
     /// The request is well-formed, but its content is invalid.
     #[error("{0}")]
     Unprocessable(String),
-    /// A number in the request exceeds its limit.
+    /// A number in the request exceeds a limit.
     #[error("at most {most} {what} are allowed")]
-    Beyond {
-        /// What is counted.
-        what: &'static str,
-        /// The limit.
-        most: usize,
-    },
+    Beyond { what: &'static str, most: usize },
     /// The body exceeds the route's limit.
     #[error("the body exceeds the limit of {limit} bytes")]
-    BodyTooLarge {
-        /// The limit in bytes.
-        limit: u64,
-    },
+    BodyTooLarge { limit: u64 },
     /// The body paused for too long.
     #[error("no data received for {seconds} s; closing the connection")]
-    BodyStalled {
-        /// The limit in seconds.
-        seconds: u64,
-    },
+    BodyStalled { seconds: u64 },
     /// The connection broke in the middle of the body.
     #[error("the body is incomplete: {0}")]
     BodyBroken(String),
     /// An uploaded file is not the requested package.
     #[error("{message}")]
-    PackageRejected {
-        /// Which check failed.
-        kind: &'static str,
-        /// The reason in words.
-        message: String,
-    },
+    PackageRejected { kind: &'static str, message: String },
     /// A report names a file that was not uploaded.
     #[error("{0}")]
     NotUploaded(String),
     /// A piece does not start where the stored bytes end.
     #[error("the chunk starts at {given}, but {offset} bytes are stored: continue from there")]
-    WrongOffset {
-        /// Where the piece starts.
-        given: u64,
-        /// Where it must start.
-        offset: u64,
-    },
-    /// The upload was refused.
+    WrongOffset { given: u64, offset: u64 },
     #[error(transparent)]
     Upload(UploadError),
     /// A disk of the orchestrator failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is not enough disk space for what was announced.
     #[error("{0}")]
     NoSpace(String),
-    /// Temporarily not possible.
     #[error("{0}")]
     Unavailable(String),
     /// An error of the orchestrator itself.
@@ -301,7 +274,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Writes the problem as the response's body.
+/// Writes the problem as the body of the response.
 pub(super) fn write(problem: &Problem, mut response: Response) -> Response {
     let body = serde_json::to_vec(problem).unwrap_or_default();
     response.headers_mut().remove(header::CONTENT_LENGTH);

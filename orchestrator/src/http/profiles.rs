@@ -1,4 +1,4 @@
-//! Profiles: create, list, show, remove; what they may switch to, and the timers that update them.
+//! Profiles: create, list, show and remove them, what they can switch to, and the timers that update them.
 
 use super::{
     auth::Once,

@@ -1,7 +1,7 @@
-//! Results of attempts: plans, packages, bases, failures, and work that is handed back.
+//! Results of attempts: plans, packages, bases, failures, and returned work.
 //!
-//! A result that no longer counts is not an error of the drone: the answer says so, with the
-//! reason, and the drone may forget the work.
+//! A result that no longer counts is not an error of the drone: the response says so and gives the reason,
+//! and the drone may forget the work.
 
 use super::{
     auth::Drone,
@@ -96,7 +96,7 @@ async fn report(
     }
 }
 
-/// The snapshot of a plan attempt that may still report.
+/// The snapshot of a plan attempt, if the attempt may still report.
 fn planned_from(app: &App, drone: DroneId, attempt: AttemptId) -> Option<Digest> {
     app.engine.read(|swarm| {
         let Ok(Fence::Open) = fence(swarm, drone, attempt) else { return None };

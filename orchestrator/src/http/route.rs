@@ -1,5 +1,5 @@
-//! Declaration of a route: path, role, input and output. Both the router and the OpenAPI document
-//! are made from one list of routes, so neither can miss a route, and every route has a role.
+//! Declaration of a route: path, role, input and output. Both the router and the OpenAPI document are made
+//! from one list of routes, so neither lacks a route, and every route has a role.
 
 pub(super) use super::role::Role;
 
@@ -48,14 +48,10 @@ impl Limit {
     }
 }
 
-/// Type of a body.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
-    /// No body.
     Nothing,
-    /// JSON.
     Json {
-        /// Name of its schema.
         name: String,
         /// Whether it is a list.
         list: bool,
@@ -66,10 +62,8 @@ pub(super) enum Content {
     Events(String),
 }
 
-/// JSON schemas by name.
 pub(super) type Schemas = BTreeMap<String, serde_json::Value>;
 
-/// A route of the API.
 pub(super) struct Route {
     pub(super) method: Method,
     pub(super) path: &'static str,
@@ -183,8 +177,8 @@ impl Route {
     }
 }
 
-/// Checks every request before its handler runs: whether it may come this way, who the caller is,
-/// and how large the body is.
+/// Checks every request before its handler runs: whether it may use this connection, who the caller is, and
+/// how large the body is.
 #[derive(Debug, Clone, Copy)]
 struct Gate {
     role: Role,
@@ -196,7 +190,7 @@ impl Gate {
         plain::check(app, self.role, request)?;
         let who = auth::authenticate(app, self.role, request)?;
         who.takes_its_place(request)?;
-        // A body that belongs to a command is only useful where the command is taken.
+        // Do not read the body of a command that cannot be executed here.
         if !request.method().is_safe() {
             app.engine.leads()?;
         }

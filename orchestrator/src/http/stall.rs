@@ -1,5 +1,5 @@
-//! The stream of a connection. It fails if the other end does not read for long: such a client is gone, or
-//! tries to hold the connection. When it is shut down it lingers ([`linger`](super::linger)).
+//! The stream of a connection. It fails if the peer does not read for long: such a client is gone, or tries
+//! to occupy the connection. On shutdown it lingers ([`linger`](super::linger)).
 
 use super::linger::Linger;
 use std::{
@@ -13,8 +13,8 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// How long a client may read nothing. The kernel reports a socket as writable only after a third
-/// of its buffer is free, which takes minutes on a slow line.
+/// How long a client may read nothing. The kernel reports a socket as writable only when a third of its
+/// buffer is free, which takes minutes on a slow line.
 pub(in crate::http) const STALLED: Duration = Duration::from_secs(600);
 
 /// A stream that fails if a write waits too long, and lingers on shutdown.
@@ -119,7 +119,7 @@ mod tests {
                 taken += far.read(&mut piece).await.unwrap();
             }
         };
-        // In total longer than one write may wait.
+        // Longer in total than a single write may wait.
         let (written, ()) = tokio::join!(near.write_all(&[7; 16 * 1024]), slowly);
         written.unwrap();
     }

@@ -1,5 +1,5 @@
-//! Resumable uploads of package files. Bytes are written to the disk as they arrive; a complete
-//! file is checked before the request is answered.
+//! Resumable uploads of package files. Bytes are written to disk as they arrive. A complete file is checked
+//! before the request is answered.
 
 use super::{
     auth::Drone,
@@ -39,10 +39,10 @@ use swarm_core::{
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-/// Pieces of up to 64 KiB that are passed between threads together: waking a thread for each costs
-/// 5% of an upload's CPU time.
+/// Pieces of up to 64 KiB are passed between threads in groups of this size: waking a thread for each one
+/// costs 5% of an upload's CPU time.
 const BATCH: usize = 8;
-/// How many files an attempt may announce per target: one, and one that the drone built again.
+/// How many files an attempt may announce per target: one, plus one if the drone built it again.
 const TRIES: usize = 2;
 /// Batches buffered between the connection and the disk.
 const IN_FLIGHT: usize = 2;
@@ -111,7 +111,7 @@ async fn begin(
     if offset < size {
         return Ok(Json(UploadStatus { offset, verified: false }));
     }
-    // All bytes had arrived, but their check was never answered, because the orchestrator restarted
+    // All bytes had arrived, but the result of the check was never sent, because the orchestrator restarted
     // or the connection broke.
     check(&app, drone, attempt, digest, wanted.only(target.clone()), None).await?;
     Ok(Json(UploadStatus { offset, verified: true }))
@@ -124,7 +124,7 @@ async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<UploadStatus>, ApiError> {
-    // RFC 9651 integers have no plus sign, which Rust's parser accepts.
+    // Unlike RFC 9651, Rust's parser accepts a plus sign.
     let digits = |text: &&str| text.bytes().all(|b| b.is_ascii_digit());
     let given: u64 =
         headers.get(UPLOAD_OFFSET).and_then(|v| v.to_str().ok().filter(digits)?.parse().ok()).ok_or_else(
@@ -152,8 +152,8 @@ async fn append(
     Ok(Json(UploadStatus { offset, verified: complete }))
 }
 
-/// Writes a body to the disk, and passes each written batch to `look` as long as that accepts it.
-/// What has arrived is kept even if the rest does not arrive.
+/// Writes a body to disk and passes each written batch to `look` until that refuses one. What has arrived is
+/// kept even if the rest does not arrive.
 async fn store(
     mut appender: Appender,
     pieces: Pieces,
@@ -206,7 +206,7 @@ async fn check(
     }
 }
 
-/// Reports a rejected file to the engine, and returns the error for the drone.
+/// Reports a rejected file to the engine and returns the error for the drone.
 pub(super) async fn refuse(
     app: &App,
     drone: DroneId,
@@ -238,7 +238,6 @@ impl From<ReceiveError> for ApiError {
     }
 }
 
-/// Runs disk operations on a blocking thread.
 async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
 ) -> Result<Result<T, UploadError>, ApiError> {

@@ -1,8 +1,8 @@
-//! Examines a package while it arrives: what is written to disk is also passed to the examination,
-//! so that the result is available once the last byte has arrived, and the file is not read again.
+//! Examines a package while it arrives. What is written to disk is also passed to the examination, so the
+//! result is available with the last byte, and the file is not read again.
 //!
-//! This works only for a file that arrives in one request. An interrupted one is read from disk
-//! when it is complete; both ways yield the same result.
+//! This works only for a file that arrives in one request. After an interruption, the complete file is read
+//! from disk; both ways give the same result.
 
 use bytes::Bytes;
 use std::{
@@ -22,7 +22,7 @@ pub struct Alongside<T> {
 }
 
 impl<T: Send + 'static> Alongside<T> {
-    /// Starts an examination, which holds `permit` until it ends.
+    /// Starts an examination. It holds `permit` until it ends.
     #[must_use]
     pub fn start(
         permit: OwnedSemaphorePermit,
@@ -37,14 +37,14 @@ impl<T: Send + 'static> Alongside<T> {
         Self { batches, examined }
     }
 
-    /// Channel for the pieces, in order. An examination that has reached a verdict stops receiving.
+    /// Channel for the pieces, in order. The examination stops receiving once it has a verdict.
     #[must_use]
     pub fn batches(&self) -> SyncSender<Vec<Bytes>> {
         self.batches.clone()
     }
 
-    /// The result, once all senders are dropped. `None` if the examination panicked, in which case
-    /// nothing is known about the package.
+    /// The result, once all senders are dropped. `None` if the examination panicked; then nothing is known
+    /// about the package.
     pub async fn finish(self) -> Option<T> {
         drop(self.batches);
         self.examined.await.ok()

@@ -42,7 +42,6 @@ impl From<StoreError> for AcceptError {
 /// Why a file of an attempt was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
-    /// The file was rejected, or our disk or key failed.
     #[error(transparent)]
     Accept(#[from] AcceptError),
     /// The file was not uploaded, or only in part.
@@ -54,10 +53,9 @@ pub enum ReceiveError {
     /// Examining the file takes so much memory that only one such file is examined at a time.
     #[error("it is large")]
     Large,
-    /// An upstream cache cannot be asked whether it has what an archive refers to.
+    /// An upstream cache did not tell whether it has what an archive refers to.
     #[error("{0}")]
     Upstream(String),
-    /// A background task panicked.
     #[error("the task checking the package panicked: {0}")]
     Broken(#[from] tokio::task::JoinError),
 }

@@ -1,8 +1,8 @@
-//! Takes uploaded files in: everything between the uploaded bytes ([`upload`]) and the command that reports
-//! them to the engine. What becomes of a file depends on the [kind of builder](Builder) that made it.
+//! Accepts uploaded files: everything between the uploaded bytes ([`upload`]) and the command that reports
+//! them to the engine. How a file is handled depends on the [kind of builder](Builder) that made it.
 //!
-//! A file is checked, signed, stored and synced before the engine learns of it. If anything fails
-//! in between, the drone repeats it: it keeps its file until its report is accepted.
+//! A file is checked, signed, stored and synced before the engine learns of it. If anything fails in between,
+//! the drone sends it again, because it keeps its file until its report is accepted.
 
 pub mod alongside;
 mod builder;
@@ -39,35 +39,29 @@ use tokio::sync::Semaphore;
 /// Number of locks that all attempts share.
 const TURNS: usize = 64;
 
-/// How many files are checked and signed at once; each keeps a processor busy.
+/// How many files are checked and signed at once. Each occupies a processor.
 const AT_ONCE: usize = 4;
 
-/// The directories of [`Intake`].
 pub struct Places {
-    /// Unfinished uploads.
     pub incoming: Incoming,
-    /// Accepted files.
     pub store: Arc<dyn ArtifactStore>,
-    /// Index entries of packages.
     pub entries: EntryBook,
-    /// Listings of archives.
     pub listings: Listings,
 }
 
-/// Accepts the files of attempts.
 pub struct Intake {
     incoming: Incoming,
     portage: Arc<Portage>,
     nix: Arc<Nix>,
     turns: [tokio::sync::Mutex<()>; TURNS],
-    /// Permits to examine an upload while it arrives. Without a permit it is examined once
+    /// Permits to examine uploads while they arrive. An upload without a permit is examined when it is
     /// complete, so slow connections block nobody.
     alongside: Arc<Semaphore>,
 }
 
 impl Intake {
-    /// Uses these directories, and `key` for signing. An index may have up to `index_bytes`. Restores files that
-    /// were accepted before a restart.
+    /// Uses these directories, and signs with `key`. An index may have up to `index_bytes` bytes. Restores
+    /// files that were accepted before a restart.
     #[must_use]
     pub fn new(
         engine: Engine,
@@ -89,7 +83,7 @@ impl Intake {
         }
     }
 
-    /// What takes in the files wanted.
+    /// The implementation that accepts the wanted files.
     #[must_use]
     pub fn of(&self, wanted: &Wanted) -> Arc<dyn Builder> {
         match wanted.kind {
@@ -102,7 +96,6 @@ impl Intake {
         [&*self.portage, &*self.nix]
     }
 
-    /// The unfinished uploads.
     #[must_use]
     pub fn incoming(&self) -> &Incoming {
         &self.incoming
@@ -126,13 +119,13 @@ impl Intake {
         Some(Alongside::start(permit, self.of(wanted).examination(wanted, build_time)?))
     }
 
-    /// Stored artifacts that the engine does not know yet.
+    /// Stored artifacts that were not reported to the engine yet.
     #[must_use]
     pub fn untold(&self) -> BTreeSet<Digest> {
         self.all().into_iter().flat_map(|builder| builder.untold()).collect()
     }
 
-    /// Forgets accepted files of attempts that cannot report them any more.
+    /// Forgets accepted files of attempts that can no longer report them.
     pub fn retain(&self, open: impl Fn(AttemptId) -> bool) {
         self.all().into_iter().for_each(|builder| builder.retain(&open));
     }
@@ -146,7 +139,7 @@ impl Intake {
         if let Err(error) =
             removed.and_then(|removed: Result<(), DiskError>| removed.map_err(|e| e.to_string()))
         {
-            // This only costs space, and the next sweep tries again.
+            // The leftover only costs space, and the next sweep tries again.
             tracing::warn!(%attempt, %error, "cannot remove an unneeded upload");
         }
     }

@@ -1,10 +1,10 @@
-//! What is known of archives between their upload and the report.
+//! Archives between their upload and the report of their attempt.
 
 use crate::nix::archive::NarFile;
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::AttemptId, wire::artifact::Artifact};
 
-/// Archives that the engine does not know yet.
+/// Archives that were not reported to the engine yet.
 #[derive(Debug, Default)]
 pub(super) struct Nars {
     /// Verified uploads. After a restart they are verified again.
@@ -14,13 +14,12 @@ pub(super) struct Nars {
 }
 
 impl Nars {
-    /// Forgets those of attempts that are not `open`.
+    /// Forgets archives of attempts that are not `open`.
     pub(super) fn retain(&mut self, open: impl Fn(AttemptId) -> bool) {
         self.verified.retain(|(attempt, _), _| open(*attempt));
         self.stored.retain(|(attempt, _), _| open(*attempt));
     }
 
-    /// Whether a file was verified or is stored.
     pub(super) fn has_verified(&self, attempt: AttemptId, digest: Digest) -> bool {
         let is = |(key, artifact): (&(AttemptId, String), &Artifact)| {
             key.0 == attempt && artifact.uploaded_digest == digest

@@ -1,5 +1,5 @@
-//! Archives of Nix. An archive is verified when its upload is complete, and becomes an artifact when
-//! its attempt reports which output it is: an archive does not contain its own path.
+//! Nix archives. An archive is verified when its upload is complete. It becomes an artifact when its attempt
+//! reports which output it is, because an archive does not contain its own path.
 
 use super::{
     AcceptError, Places, ReceiveError,
@@ -42,7 +42,6 @@ use swarm_formats::{
 };
 use tokio::sync::Semaphore;
 
-/// Takes in archives of Nix.
 pub(super) struct Nix {
     incoming: Incoming,
     store: Arc<dyn ArtifactStore>,
@@ -65,7 +64,7 @@ impl Nix {
         }
     }
 
-    /// What to look for in an archive of an attempt that may refer to what is `known`.
+    /// What to look for in an archive of an attempt that may refer to `known` paths.
     ///
     /// # Errors
     /// The snapshot cannot be read.
@@ -88,8 +87,8 @@ impl Nix {
     /// Verifies an uploaded archive. `examined` is the result of examining it while it arrived.
     ///
     /// # Errors
-    /// The file is incomplete or rejected, an upstream cache cannot be asked, or the disk fails. A
-    /// rejected file is removed.
+    /// The file is incomplete or rejected, an upstream cache does not answer, or the disk fails. A rejected
+    /// file is removed.
     async fn verify_nar(
         self: &Arc<Self>,
         attempt: AttemptId,
@@ -128,19 +127,19 @@ impl Nix {
         let mentions = std::mem::take(&mut file.mentions);
         let others: Vec<String> = mentions.into_iter().filter(|hash| !known.has(hash)).collect();
         if !others.is_empty() && !upstreams.is_empty() {
-            // What no cache has is usually only mentioned. If the drone's Nix calls it a reference, its report is
-            // refused.
+            // A path that no cache has is usually only mentioned. If the drone's Nix registered it as a
+            // reference, its report is refused.
             let found = self.upstreams.find(&upstreams, others).await.map_err(ReceiveError::Upstream)?;
             file.references.extend(found);
         }
         Ok(file)
     }
 
-    /// Adds references that the drone's Nix registered and the first look could not find: it looks for the paths of
-    /// the run, and for others only where they are written in full.
+    /// Adds references that the drone's Nix registered but the first examination could not find: that looks
+    /// for the paths of the run, and finds other paths only where they are written in full.
     ///
     /// # Errors
-    /// No cache has one of them. Installed without it, the path would not work.
+    /// No cache has one of them.
     async fn confirm(
         self: &Arc<Self>,
         attempt: AttemptId,
@@ -245,7 +244,7 @@ impl Nix {
         tokio::task::spawn_blocking(store).await?
     }
 
-    /// Moves a verified upload into the store as `target`; copies it if it is needed `again`.
+    /// Moves a verified upload into the store as `target`, or copies it if it is needed `again`.
     fn store_nar(
         &self,
         attempt: AttemptId,
@@ -311,7 +310,7 @@ impl Nix {
     }
 }
 
-/// Why an upload is not taken.
+/// Maps a failed examination to the reason why the upload is not accepted.
 fn unsound(error: ExamineError, upload: &Upload) -> AcceptError {
     match error {
         ExamineError::Rejected(rejection) => rejection.into(),
@@ -321,7 +320,7 @@ fn unsound(error: ExamineError, upload: &Upload) -> AcceptError {
 
 impl Builder for Nix {
     fn examination(&self, wanted: &Wanted, _: TimeMs) -> Option<Examination> {
-        // If the snapshot cannot be read, the complete file is examined, which reports it.
+        // If the snapshot cannot be read, the examination of the complete file reports it.
         let (sought, limits) = (self.sought(&wanted.known).ok()?, self.nar_limits());
         let examine = move |pieces: &mut dyn Read| archive::examine(pieces, &limits, &sought);
         Some(Box::new(move |pieces: &mut dyn Read| Examined::Nar(Box::new(examine(pieces)))))
@@ -331,7 +330,7 @@ impl Builder for Nix {
         self.nars().has_verified(attempt, digest)
     }
 
-    /// An archive is only checked, because it does not tell which of those wanted it is.
+    /// Only verifies the archive, because it does not tell which of the wanted outputs it is.
     fn take(
         self: Arc<Self>,
         attempt: AttemptId,
@@ -361,7 +360,7 @@ impl Builder for Nix {
         })
     }
 
-    /// Store paths share no files, find their libraries by store path, and have no index.
+    /// Always fits: store paths share no files, find their libraries by store path, and have no index.
     fn fit(
         self: Arc<Self>,
         _: AttemptId,

@@ -1,9 +1,8 @@
 //! Incoming files: resumable, size-limited, and removed completely when no longer needed.
 //!
-//! A file is stored as `incoming/<attempt>/<digest>-<size>`; its length is the offset, so there is
-//! no second record that could contradict it. An accepted file leaves a note
-//! `<digest>-<size>.taken`, so that its result survives a restart. Each request locks the file: of
-//! two concurrent appends, one is refused.
+//! A file is stored as `incoming/<attempt>/<digest>-<size>`; its length is the offset, so no second record
+//! can contradict it. An accepted file leaves a note `<digest>-<size>.taken`, so that its result survives a
+//! restart. Each request locks the file: of two concurrent appends, one is refused.
 
 use crate::{
     intake::writeback::Writeback,
@@ -22,75 +21,44 @@ use swarm_daemon::locked::LockedFile;
 /// Why bytes were refused. Bytes stored before are kept.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// The upload was never announced or has been dropped.
     #[error("unknown upload: announce it first")]
     Unknown,
-    /// The file exceeds the size limit.
     #[error("the file has {size} bytes; the limit for uploads is {limit}")]
-    TooLarge {
-        /// The announced size.
-        size: u64,
-        /// The limit.
-        limit: u64,
-    },
+    TooLarge { size: u64, limit: u64 },
     /// The attempt has announced the maximum number of files.
     #[error("the attempt has announced {limit} files, which is the limit")]
-    TooManyFiles {
-        /// The limit.
-        limit: usize,
-    },
+    TooManyFiles { limit: usize },
     /// The files announced by the attempt exceed its total size limit.
     #[error("with this file the attempt announces {sum} bytes; the limit is {limit}")]
-    TooLargeTogether {
-        /// The resulting total.
-        sum: u64,
-        /// The limit.
-        limit: u64,
-    },
+    TooLargeTogether { sum: u64, limit: u64 },
     /// The file was previously announced with another size.
     #[error("this upload was announced with {announced} bytes before, now with {size}")]
-    SizeChanged {
-        /// The size announced first.
-        announced: u64,
-        /// The size announced now.
-        size: u64,
-    },
+    SizeChanged { announced: u64, size: u64 },
     /// The piece does not begin where the stored bytes end.
     #[error("the chunk starts at offset {given}, expected {offset}")]
     WrongOffset {
         /// The offset of the piece.
         given: u64,
-        /// The expected offset.
         offset: u64,
     },
     /// More bytes were sent than announced.
     #[error("received more than the announced {size} bytes")]
-    TooMany {
-        /// The announced size.
-        size: u64,
-    },
-    /// Another request is appending to the file.
+    TooMany { size: u64 },
     #[error("another request is uploading this file: try again")]
     Busy,
-    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
 
-/// A stored upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
     /// The attempt that it belongs to.
     pub attempt: AttemptId,
-    /// The announced digest.
     pub digest: Digest,
-    /// Announced size in bytes.
     pub size: u64,
-    /// Bytes stored so far.
     pub offset: u64,
     /// When bytes were last received.
     pub modified: SystemTime,
-    /// The file.
     pub path: PathBuf,
     /// Whether the upload was accepted and the file is only the note about it.
     pub taken: bool,
@@ -108,16 +76,13 @@ impl Upload {
 /// exceeds its announced size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Number of files.
     pub files: usize,
-    /// Total size in bytes.
     pub bytes: u64,
 }
 
 /// File name suffix of notes.
 const TAKEN: &str = ".taken";
 
-/// The directory of unfinished uploads.
 #[derive(Debug, Clone)]
 pub struct Incoming {
     dir: PathBuf,
@@ -137,7 +102,6 @@ impl Incoming {
         Ok(Self { dir, max_bytes, announcing: Arc::default() })
     }
 
-    /// Size limit of a file in bytes.
     #[must_use]
     pub fn max_bytes(&self) -> u64 {
         self.max_bytes
@@ -313,7 +277,6 @@ impl Incoming {
     }
 }
 
-/// The names in a directory; empty if it does not exist.
 fn names(dir: &Path) -> Result<Vec<String>, DiskError> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! What an attempt may deliver.
+//! The files that an attempt may deliver.
 
 use crate::nix::known::Known;
 use std::sync::Arc;
@@ -10,26 +10,23 @@ use swarm_common::{
 };
 use swarm_core::{Refusal, Swarm, state::Job};
 
-/// What an attempt may deliver.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// The files.
     pub targets: Vec<Target>,
-    /// The kind of builder that makes them.
     pub kind: BuilderKind,
-    /// For Nix, the store paths that they may refer to.
+    /// For Nix: the store paths that the files may refer to.
     pub known: Arc<Known>,
-    /// For Nix, what the drone's Nix registered as references of each file, as base names in the order of the
-    /// targets. Empty of older drones.
+    /// For Nix: the references that the drone's Nix registered for each file, as base names, in the order of
+    /// the targets. Empty if the drone is older.
     pub references: Vec<Vec<String>>,
-    /// Whether a package may have another build id than its target, and gets the target's. After a
-    /// restore, another package may have been published with its own, and the target's may be too high
-    /// for a drone.
+    /// Whether a package may have another build ID than its target, which it then gets. After a restore,
+    /// another package may already be published with the package's own ID, and the target's ID may be higher
+    /// than a drone accepts.
     pub any_build_id: bool,
 }
 
 impl Wanted {
-    /// What this attempt must bring.
+    /// What this attempt must deliver.
     ///
     /// # Errors
     /// There is no such attempt, it is not a build, or its package is gone.
@@ -52,14 +49,14 @@ impl Wanted {
         Self { targets, kind, known, references, any_build_id: false }
     }
 
-    /// Only this of its files.
+    /// The same, restricted to one target.
     #[must_use]
     pub fn only(&self, target: Target) -> Self {
         Self { targets: vec![target], ..self.clone() }
     }
 }
 
-/// The targets of an attempt with its build ids.
+/// The targets of an attempt, with its build IDs.
 fn targets(swarm: &Swarm, attempt: AttemptId) -> Result<Vec<Target>, Refusal> {
     let record = swarm.attempts.get(&attempt).ok_or(Refusal::UnknownAttempt(attempt))?;
     let Job::Build(package) = record.job else {

@@ -1,5 +1,5 @@
-//! Starts disk writes while a large file still arrives, so that the final sync, which the uploader
-//! waits for, has little left to do.
+//! Starts disk writes while a large file is still arriving, so that the final sync, which the uploader waits
+//! for, has little left to write.
 
 use std::{
     fs::File,
@@ -33,8 +33,8 @@ impl Writeback {
             self.worker = Some(start(file.try_clone()?)?);
         }
         if let Some((ask, _)) = &self.worker {
-            // If the previous sync is still running, no other is needed; if it failed,
-            // [`Self::finish`] reports it.
+            // If the previous sync is still running, no other is needed. If it failed, [`Self::finish`]
+            // reports it.
             let _ = ask.try_send(());
         }
         Ok(())
@@ -54,7 +54,7 @@ impl Writeback {
 /// The file stays open, and therefore locked, until the thread has ended.
 impl Drop for Writeback {
     fn drop(&mut self) {
-        // A caller that drops this without a result has a more important error.
+        // A caller that drops this without the result has a more important error to report.
         let _ = self.finish();
     }
 }

@@ -1,13 +1,12 @@
-//! The contract of all journals, as a test suite that each implementation runs.
+//! The contract of all journals: a test suite that every implementation runs.
 
 use super::{Journal, JournalError, Lead, Moves, Replay, genesis};
 use swarm_common::{digest::Digest, id::DroneId, time::TimeMs};
 use swarm_core::{Event, Record};
 
-/// The result of a load.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Replayed {
-    /// Checkpoints that it is to reject as unreadable.
+    /// Checkpoints to reject as unreadable.
     pub(crate) unreadable: Vec<String>,
     pub(crate) checkpoint: Option<String>,
     pub(crate) records: Vec<Record>,
@@ -26,7 +25,6 @@ impl Replay for Replayed {
     }
 }
 
-/// Loads a journal.
 pub(crate) fn load(journal: &mut dyn Journal) -> Result<Replayed, JournalError> {
     let mut replayed = Replayed::default();
     journal.load(&mut replayed)?;
@@ -45,7 +43,7 @@ fn begin(journal: &mut dyn Journal) -> Replayed {
     replayed
 }
 
-/// `count` records from number `first` on.
+/// `count` records, starting with number `first`.
 pub(crate) fn records(first: u64, count: u64) -> Vec<Record> {
     let event = |seq| match seq % 2 {
         0 => Event::DroneApproved { drone: DroneId(seq) },
@@ -58,8 +56,8 @@ pub(crate) fn records(first: u64, count: u64) -> Vec<Record> {
     (first..first + count).map(|seq| Record { seq, at: TimeMs(1000 + seq), event: event(seq) }).collect()
 }
 
-/// Runs the suite. `open` reopens the same journal like a restart; it is empty at first, and its
-/// previous user may not have closed it.
+/// Runs the suite. `open` opens the same journal again, like a restart. The journal is empty at first, and
+/// its previous user may not have closed it.
 pub(crate) fn check(open: impl Fn() -> Box<dyn Journal>) {
     records_come_back_in_order(&open);
     a_load_begins_at_the_newest_checkpoint_that_can_be_read(&open);

@@ -1,11 +1,10 @@
 //! The high-water mark: the last event known to be acknowledged, in a file on this machine. If the
 //! journal comes back with less, it has lost events, and that must not look like a fresh start.
 //!
-//! The mark is written after the event is durable in the journal, and without syncing. A power cut
-//! may lose the latest marks, so that a loss goes undetected, but never leaves a mark that is ahead
-//! of the journal. The file is shorter than a sector, so a mark is replaced completely or not at
-//! all; only the first write of a process, which creates the file, is synced, so that no empty file
-//! remains.
+//! The mark is written after the event is durable in the journal, and without syncing. A power failure may
+//! lose the latest marks, so that a loss goes undetected, but the mark is never ahead of the journal. The
+//! file is shorter than a sector, so a mark is replaced completely or not at all; only the first write of a
+//! process, which creates the file, is synced, so that no empty file remains.
 //!
 //! Its last word is a check of the others, so that a damaged mark is not taken for a damaged journal.
 //!
@@ -76,7 +75,7 @@ impl Mark {
         Ok(mark)
     }
 
-    /// Whether `found`, the journal's hash of the marked event, matches the mark.
+    /// Whether `found`, the hash that the journal has for the marked event, matches the mark.
     pub(super) fn fits(&self, found: Option<Digest>) -> bool {
         self.at.is_none_or(|(_, known)| found == Some(known))
     }
@@ -113,7 +112,6 @@ impl Mark {
         synced.map_err(|error| unusable(self.path.as_deref().unwrap_or(Path::new("")), &error))
     }
 
-    /// Advances the mark.
     pub(super) fn set(&mut self, at: (u64, Digest)) {
         if self.at == Some(at) || at.0 == 0 {
             return;

@@ -1,5 +1,5 @@
-//! Migrating a journal to the other backend: every event is copied in order with its hash chain
-//! while no orchestrator uses either one. The source is not changed.
+//! Migrates a journal to the other backend: copies every event in order, with its hash chain, while no
+//! orchestrator uses either journal. The source is not changed.
 
 use super::{
     Journal, JournalError, Lead, Moves, RedisJournal, RedisSettings, Replay, SqliteJournal, Verified,
@@ -14,7 +14,7 @@ use std::{
 };
 use swarm_core::Record;
 
-/// Events copied at a time.
+/// Events copied per batch.
 const PIECE: usize = 1000;
 
 /// Source or target of a migration.
@@ -22,11 +22,10 @@ const PIECE: usize = 1000;
 pub enum End {
     /// A file in an orchestrator's state directory.
     Sqlite(PathBuf),
-    /// A Redis.
     Redis(RedisSettings),
 }
 
-/// Why a journal was not migrated. The source is intact.
+/// Why a journal was not migrated. The source is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// One of the journals is unusable.
@@ -35,21 +34,13 @@ pub enum MigrateError {
     /// An orchestrator uses the journal, or its state directory is unusable.
     #[error(transparent)]
     StateDir(#[from] StateDirError),
-    /// An orchestrator leads.
     #[error("an orchestrator ({by}) is using {end}: stop all orchestrators first")]
-    Held {
-        /// Source or target.
-        end: String,
-        /// The leader.
-        by: String,
-    },
-    /// The source is empty.
+    Held { end: String, by: String },
     #[error("{0} contains no events: check the path")]
     Nothing(String),
     /// The target is not empty.
     #[error("{end} already contains {events} events: use an empty target, or remove it first")]
     NotEmpty {
-        /// The target.
         end: String,
         /// Number of events in it.
         events: u64,
@@ -83,7 +74,7 @@ impl End {
     /// Parses `sqlite:PATH` or `redis://HOST:PORT`.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// The text has neither form; the message says what is wrong.
     pub fn parse(text: &str, swarm: &str, password_file: Option<&Path>) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("sqlite:") {
             return Ok(Self::Sqlite(path.into()));
@@ -97,7 +88,6 @@ impl End {
         Ok(Self::Redis(RedisSettings { swarm: swarm.into(), password_file, ..RedisSettings::at(text) }))
     }
 
-    /// Opens the journal exclusively.
     fn open(&self) -> Result<Opened, MigrateError> {
         match self {
             Self::Sqlite(path) => {
@@ -114,14 +104,13 @@ impl End {
     }
 }
 
-/// A journal opened exclusively.
 struct Opened {
     journal: Box<dyn Journal>,
     events: u64,
     _held: Option<StateDir>,
 }
 
-/// Counts the events, ignoring checkpoints so that all are replayed.
+/// Counts the events. Rejects checkpoints, so that all events are replayed.
 impl Replay for u64 {
     fn checkpoint(&mut self, _: &str) -> bool {
         false

@@ -1,8 +1,7 @@
 //! The append-only, hash-chained log of events, from which the swarm's state is rebuilt.
 //!
-//! A journal stores records and the latest checkpoints and knows no rules. [`sqlite`] is the embedded
-//! one, [`redis`] the one for several orchestrators. All journals pass the same contract tests
-//! (`contract`).
+//! A journal stores records and the latest checkpoints and knows no rules. [`sqlite`] is embedded; [`redis`]
+//! is for several orchestrators. All journals pass the same contract tests (`contract`).
 
 #[cfg(test)]
 pub(crate) mod contract;
@@ -28,26 +27,26 @@ use std::{
 use swarm_common::{digest::Digest, time::TimeMs};
 use swarm_core::{Event, Record};
 
-/// Durable storage of the records: appending, replaying, checkpoints, and the choice of the one writer.
+/// Durable storage of the records: appending, replaying, checkpoints, and the choice of the single writer.
 pub trait Journal: Send {
-    /// Replays what startup needs: the newest usable checkpoint and the records after it. Must be
-    /// called before anything is appended.
+    /// Replays what a start needs: the newest usable checkpoint and the records after it. Call this before
+    /// appending anything.
     ///
     /// # Errors
     /// The journal is damaged or has a gap. Nothing is repaired, and no new journal is started.
     fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError>;
 
-    /// Appends records durably in one transaction: once this returns, they survive a power cut.
+    /// Appends records durably in one transaction: once this returns, they survive a power failure.
     ///
     /// # Errors
-    /// The journal does not end at `expected_seq`, or cannot be written. None of the records is
-    /// stored then, and the same call can be repeated. If an attempt stored them despite its error,
-    /// the next one detects that and succeeds.
+    /// The journal does not end at `expected_seq`, or cannot be written. None of the records is stored then,
+    /// and the same call can be repeated. If a call stored them despite its error, the next call detects that
+    /// and succeeds.
     ///
     /// `moves` is for displaying the queue; see [`Journal::shows_queue`].
     fn append(&mut self, expected_seq: u64, records: &[Record], moves: &Moves) -> Result<(), JournalError>;
 
-    /// Whether this journal displays the queue and needs the packages' state changes.
+    /// Whether this journal displays the queue and so needs the packages' state changes.
     fn shows_queue(&self) -> bool {
         false
     }
@@ -57,14 +56,13 @@ pub trait Journal: Send {
         false
     }
 
-    /// Whether more events may have been acknowledged than the journal has, because it was restored
-    /// or a loss was accepted. Called once, before anything is appended.
+    /// Whether more events may have been acknowledged than the journal contains, because it was restored or a
+    /// loss was accepted. Called once, before anything is appended.
     fn may_lack(&self) -> bool {
         false
     }
 
-    /// Tries to become the one that appends. A journal that only one process can open always
-    /// succeeds.
+    /// Tries to become the writer. Always succeeds for a journal that only one process can open.
     ///
     /// # Errors
     /// The journal is unreachable, or has lost acknowledged events.
@@ -72,30 +70,29 @@ pub trait Journal: Send {
         Ok(Lead::Ours)
     }
 
-    /// Checks that nobody else can append at this moment.
+    /// Checks that no other orchestrator can append at this moment.
     ///
     /// # Errors
-    /// [`JournalError::Deposed`] if somebody else can; any other error if that is unknown.
+    /// [`JournalError::Deposed`] if another one can; any other error if that is unknown.
     fn held(&self) -> Result<(), JournalError> {
         Ok(())
     }
 
-    /// Replays the records that others appended since the last load or follow.
+    /// Replays the records that others appended since the last `load` or `follow`.
     ///
     /// # Errors
-    /// The records cannot be read, or records that were read before are gone.
+    /// The records cannot be read, or records read earlier are gone.
     fn follow(&mut self, _into: &mut dyn Replay) -> Result<(), JournalError> {
         Ok(())
     }
 
-    /// Stores the state after event `seq` as JSON, so that a start need not replay the earlier
-    /// events.
+    /// Stores the state after event `seq` as JSON, so that a start does not replay earlier events.
     ///
     /// # Errors
     /// The checkpoint cannot be written.
     fn checkpoint(&mut self, seq: u64, state: &str) -> Result<(), JournalError>;
 
-    /// Shuts down cleanly: files copied after this are complete.
+    /// Shuts down cleanly, so that files copied afterwards are complete.
     ///
     /// # Errors
     /// The disk fails. Nothing is lost; the next start recovers as after a crash.
@@ -110,7 +107,6 @@ pub trait Journal: Send {
     fn reader(&self) -> Result<Box<dyn JournalReader>, JournalError>;
 }
 
-/// Who may append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lead {
     /// This orchestrator, until [`Journal::held`] says otherwise.
@@ -174,142 +170,96 @@ pub trait JournalReader: Send {
     }
 }
 
-/// Receives what startup replays.
 pub trait Replay {
     /// Starts from this state (JSON). Returns whether it could be parsed.
     fn checkpoint(&mut self, state: &str) -> bool;
 
-    /// Applies the next record.
     fn record(&mut self, record: Record);
 }
 
-/// The result of verifying a hash chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
-    /// Number of events.
     pub events: u64,
-    /// Hash of the last.
+    /// Hash of the last event.
     pub head: Digest,
 }
 
-/// Errors of a journal.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {
-    /// The disk is full.
     #[error(
         "no space left for the journal {path}: free space; no data was lost, and work resumes \
              automatically"
     )]
-    NoSpace {
-        /// The journal.
-        path: PathBuf,
-    },
-    /// The content is damaged.
+    NoSpace { path: PathBuf },
     #[error(
         "the journal {path} is damaged: {what}; keep a copy, then restore a backup or recover the readable \
          part with `sqlite3 {path} .recover`"
     )]
-    Damaged {
-        /// The journal.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
+    Damaged { path: PathBuf, what: String },
     /// The journal was written by a newer version.
     #[error(
         "the journal {path} has format {found}, but this version supports up to {known}: use a newer \
          version"
     )]
-    Newer {
-        /// The journal.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The newest supported format.
-        known: u32,
-    },
-    /// An event is intact, as its hash shows, but this version does not know what it says.
+    Newer { path: PathBuf, found: u32, known: u32 },
+    /// An event is intact, as its hash shows, but this version cannot parse it.
     #[error(
         "the journal {path} was written by a newer version: cannot read its event {seq} ({what}); upgrade this \
          orchestrator"
     )]
-    NewerEvent {
-        /// The journal.
-        path: PathBuf,
-        /// Number of the event.
-        seq: u64,
-        /// What is unknown.
-        what: String,
-    },
+    NewerEvent { path: PathBuf, seq: u64, what: String },
     /// Another process has written to the journal.
     #[error("the journal ends at event {found}, expected {expected}: another orchestrator writes to it")]
     Moved {
-        /// The event at which the writer expected the journal to end.
+        /// The last event that the writer expected in the journal.
         expected: u64,
-        /// The event at which it ends.
+        /// The last event that is in the journal.
         found: u64,
     },
     /// The journal is unreachable, so its state is unknown.
     #[error("the journal {journal} is unavailable: {what}; no data was lost, and work resumes automatically")]
-    Away {
-        /// The journal.
-        journal: String,
-        /// What happened.
-        what: String,
-    },
-    /// Another orchestrator leads now.
+    Away { journal: String, what: String },
     #[error("another orchestrator is the leader now: {by}")]
-    Deposed {
-        /// The new leader.
-        by: String,
-    },
-    /// The journal came back with fewer events than it had.
+    Deposed { by: String },
+    /// The journal has lost events.
     #[error(
         "the journal {journal} lost acknowledged events: event {known} was acknowledged, but it ends at \
          {found}; nothing is written until its data is restored from a replica or a backup. To accept the \
          loss, see `Redis lost events` in the handbook"
     )]
     LostTail {
-        /// The journal.
         journal: String,
-        /// An event that it had.
+        /// An event that the journal had.
         known: u64,
-        /// The event at which it ends.
+        /// The last event that it has now.
         found: u64,
     },
-    /// The files contain less than was acknowledged.
+    /// The files contain fewer events than were acknowledged.
     #[error(
         "the journal {path} lost acknowledged events: {what}. Nothing was changed: restore the whole state \
          directory from its newest backup, or start once with --accept-new to continue with the current \
          data; lost packages are then rebuilt"
     )]
     Behind {
-        /// The journal.
         path: PathBuf,
-        /// How far the journal goes and how far it went.
+        /// Where the journal ends, and where it must end.
         what: String,
     },
-    /// Any other error.
     #[error("cannot use the journal {path}: {what}")]
-    Unusable {
-        /// The journal.
-        path: PathBuf,
-        /// The underlying error.
-        what: String,
-    },
+    Unusable { path: PathBuf, what: String },
 }
 
 impl JournalError {
-    /// Whether the journal may become usable without intervention, so that startup should wait.
-    /// Published packages can be served without a journal.
+    /// Whether the journal may become usable without intervention, so that a start should wait. Published
+    /// packages can be served without a journal.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Away { .. } | Self::LostTail { .. })
     }
 }
 
-/// Serialises an event. For a large plan, the buffer is allocated at its exact size, because
-/// growing it can take twice as much.
+/// Serialises an event. The buffer is allocated at its exact size, because growing it for a large plan can
+/// take twice as much memory.
 fn body(event: &Event) -> Result<String, serde_json::Error> {
     if !matches!(event, Event::PlanReceived { .. }) {
         return serde_json::to_string(event);
@@ -321,7 +271,6 @@ fn body(event: &Event) -> Result<String, serde_json::Error> {
     String::from_utf8(text).map_err(serde_json::Error::custom)
 }
 
-/// Counts the bytes written.
 struct Counted(usize);
 
 impl io::Write for Counted {

@@ -1,5 +1,5 @@
-//! Parses events from JSON in a second thread, while the first one reads rows, verifies them and
-//! applies the results. This nearly halves the time of a start.
+//! Parses events from JSON in a second thread, while the first one reads rows, verifies them and applies the
+//! results. This nearly halves the startup time.
 
 use super::JournalError;
 use std::{
@@ -9,14 +9,12 @@ use std::{
 use swarm_common::time::TimeMs;
 use swarm_core::Record;
 
-/// Rows passed to the thread at a time. If there are fewer in total, they are parsed without a
-/// thread.
+/// Rows passed to the thread at a time. Fewer rows are parsed without a thread.
 const PIECE: usize = 512;
 
-/// Maximum batches in flight, which bounds the memory used.
+/// Maximum batches in flight, which bounds memory use.
 const AHEAD: usize = 4;
 
-/// A stored event.
 pub(super) struct Row {
     pub(super) seq: u64,
     pub(super) at: TimeMs,
@@ -38,13 +36,13 @@ impl<'scope, 'env, U> Parsing<'scope, 'env, U>
 where
     U: Fn(u64, &serde_json::Error) -> JournalError + Copy + Send + 'scope,
 {
-    /// Threads are started in `scope` if there are enough rows; `unknown` makes the error for an
-    /// event that this version cannot parse.
+    /// Starts threads in `scope` if there are enough rows. `unknown` makes the error for an event that this
+    /// version cannot parse.
     pub(super) fn new(scope: &'scope Scope<'scope, 'env>, unknown: U) -> Self {
         Self { scope, unknown, piece: Vec::new(), aside: None, under_way: 0 }
     }
 
-    /// Adds the next row, and passes finished records to `take`.
+    /// Adds the next row and passes finished records to `take`.
     pub(super) fn give(&mut self, row: Row, take: &mut impl FnMut(Record)) -> Result<(), JournalError> {
         self.piece.push(row);
         if self.piece.len() < PIECE {
@@ -56,7 +54,7 @@ where
             let (rows, waiting) = sync_channel::<Vec<Row>>(AHEAD);
             let (done, parsed) = sync_channel(AHEAD);
             scope.spawn(move || {
-                // Stops when the receiver has been dropped, after an error.
+                // Ends when the receiver was dropped after an error.
                 while let Ok(piece) = waiting.recv()
                     && done.send(parse(piece, unknown)).is_ok()
                 {}

@@ -1,5 +1,5 @@
-//! State changes of packages, for a journal that displays the queue to outside tools (`redis-cli`).
-//! The display is write-only: nothing reads it back.
+//! State changes of packages, for a journal that shows the queue to external tools (`redis-cli`). Nothing
+//! reads this data back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{id::PackageId, state::PackageState};
@@ -8,19 +8,17 @@ use swarm_core::{Event, Record, Swarm, state::Package};
 /// The state changes of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moves {
-    /// The displayed state is unknown: clear it first.
+    /// The displayed state is unknown: clear the display first.
     pub anew: bool,
     /// Each package with its old and new state; `None` means not in the queue.
     pub moved: Vec<(String, Option<PackageState>, Option<PackageState>)>,
 }
 
-/// What is currently displayed.
 #[derive(Debug, Default)]
 pub struct Shown(Option<BTreeMap<PackageId, (String, PackageState)>>);
 
 impl Shown {
-    /// The changes that make the display show the packages of open runs as they are after these
-    /// records.
+    /// The changes that update the display to the packages of open runs after these records.
     pub fn moves(&mut self, swarm: &Swarm, records: &[Record]) -> Moves {
         let mut moved = Vec::new();
         let near = self.0.is_some().then(|| touched(swarm, records)).flatten();
@@ -69,8 +67,8 @@ fn show(
     }
 }
 
-/// The packages that these records may affect; `None` if it could be any. Packages unblocked by a
-/// receipt are included.
+/// The packages that these records may affect, including those unblocked by a received package; `None` if any
+/// may be.
 fn touched(swarm: &Swarm, records: &[Record]) -> Option<BTreeSet<PackageId>> {
     let mut touched = BTreeSet::new();
     for record in records {
@@ -112,8 +110,8 @@ mod tests {
     }
 
     impl Queue {
-        /// Executes a command, and checks the display after examining only what the records
-        /// indicate.
+        /// Executes a command, and checks that the display is right after examining only the packages that
+        /// the records name.
         fn say(&mut self, command: Command) -> Reply {
             self.now += 1;
             let request = Request { now: TimeMs(self.now), entropy: 0, key: None, command };
@@ -134,8 +132,8 @@ mod tests {
         }
     }
 
-    /// A plan in which each package depends on the first, with different packages in each run,
-    /// because packages that stay broken are not tried again.
+    /// A plan in which every package depends on the first one. Each run has different packages, because
+    /// failed packages are not tried again.
     fn plan(count: u32, run: u32) -> PlanReport {
         let package = |n: u32| PortagePackage {
             cpv: format!("dev-libs/p{n}-1").parse().unwrap(),

@@ -1,19 +1,17 @@
-//! The `[journal]` section of the configuration: where the journal is stored. A section that has
-//! Redis settings without using Redis, or the reverse, is refused, because its author expects
-//! something else than what would happen.
+//! The `[journal]` section of the configuration: where the journal is stored. A section with Redis settings
+//! that does not select Redis, or the reverse, is an error, because the author expects something else.
 
 use super::redis::{LOCK, Place, RedisSettings, check_url};
 use serde::Deserialize;
 use std::path::PathBuf;
 use swarm_daemon::config::Span;
 
-/// Minimum lifetime of the lock: a third of it must suffice on a slow network.
+/// Minimum lifetime of the lock. A third of it must be enough on a slow network.
 const SHORTEST_LOCK: Span = Span::from_millis(500);
 
-/// Maximum lifetime of the lock: nobody leads for this long after a power cut.
+/// Maximum lifetime of the lock. After a power failure, nobody leads for this long.
 const LONGEST_LOCK: Span = Span::from_secs(600);
 
-/// The kind of journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -24,15 +22,14 @@ pub enum Kind {
     Redis,
 }
 
-/// `[journal]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct JournalSettings {
-    /// The Redis; `None` for the file in the state directory.
+    /// The Redis settings; `None` if the journal is a file in the state directory.
     pub redis: Option<RedisSettings>,
 }
 
-/// The section as written.
+/// The section as written in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {

@@ -1,8 +1,8 @@
 //! The embedded journal: one SQLite file, which the `sqlite3` shell can read as well.
 //!
-//! It uses WAL with `synchronous=FULL`: a committed transaction survives a power cut, and readers
-//! do not block the writer. A new file is created under a temporary name and renamed, so an
-//! existing file is complete; an empty one has lost its content and is refused.
+//! It uses WAL with `synchronous=FULL`: a committed transaction survives a power failure, and readers do not
+//! block the writer. A new file is created under a temporary name and renamed, so an existing file is
+//! complete. An empty file has lost its content and is refused.
 //!
 //! SQLite treats a damaged or missing WAL as one that a crash truncated. Therefore the last
 //! acknowledged event is also stored next to it, as a [`Mark`]. A clean shutdown merges the WAL
@@ -31,8 +31,8 @@ const FORMAT: u32 = 1;
 /// Number of checkpoints kept: one spare in case the newest is unreadable.
 const CHECKPOINTS_KEPT: u32 = 2;
 
-/// How long to wait for another program's lock on the file. Short, because the engine retries by
-/// itself and reports the reason to its callers in the meantime.
+/// How long to wait for another program's lock on the file. Short, because the engine retries anyway and
+/// reports the reason to its callers meanwhile.
 const LOCKED: Duration = Duration::from_millis(500);
 
 /// Page cache of a connection in KiB (a negative value selects KiB). Small, because the file is
@@ -122,8 +122,8 @@ impl SqliteJournal {
         self.mark.set(end);
     }
 
-    /// Replays the newest checkpoint that is intact, belongs to the hash chain and is accepted.
-    /// Returns the number and hash of its event.
+    /// Replays the newest checkpoint that is intact, belongs to the hash chain and can be parsed. Returns the
+    /// number and hash of its event.
     fn replay_checkpoint(&self, into: &mut dyn Replay) -> Result<(u64, Digest), JournalError> {
         let explain = |e| explain(&self.path, &e);
         let sql = "SELECT s.seq, e.hash, s.hash, s.state
@@ -167,7 +167,7 @@ impl Journal for SqliteJournal {
             self.reader()?.verify()?;
         }
         let from = self.replay_checkpoint(into)?;
-        // Do not advance the mark: what a killed process wrote may not be on disk yet.
+        // Do not advance the mark: data written by a killed process may not be on disk yet.
         self.end = walk(&self.connection, &self.path, from, usize::MAX, |r| into.record(r))?;
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Journal for SqliteJournal {
         let transaction = begun.map_err(explain)?;
         let found = last(&transaction, path)?;
         if found == end {
-            // The previous attempt reported an error but was committed.
+            // The previous call returned an error but was committed.
             drop(transaction);
             self.know(end);
             return Ok(());
@@ -261,7 +261,7 @@ fn begin(path: &Path, mark: &Mark) -> Result<(), JournalError> {
     let new = beside(".new");
     let io = |e: std::io::Error| explain_io(path, &e);
     for left in [&new, &beside(".new-wal"), &beside(".new-shm")] {
-        // Left by an interrupted start.
+        // The file was left by an interrupted start.
         match fs::remove_file(left) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
             _ => {}
@@ -274,7 +274,7 @@ fn begin(path: &Path, mark: &Mark) -> Result<(), JournalError> {
     connection
         .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT"))
         .map_err(explain)?;
-    // Makes closing merge the WAL into the file.
+    // With this option, closing merges the WAL into the file.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(explain)?;
     connection.close().map_err(|(_, e)| explain(e))?;
     File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
@@ -296,7 +296,7 @@ fn last(connection: &Connection, path: &Path) -> Result<(u64, Digest), JournalEr
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, JournalError> {
     let connection = Connection::open_with_flags(path, flags).map_err(|e| explain(path, &e))?;
     connection.busy_timeout(LOCKED).map_err(|e| explain(path, &e))?;
-    // A refused journal must stay unchanged, including its WAL.
+    // A refused journal must not change, including its WAL.
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(|e| explain(path, &e))?;
@@ -335,7 +335,7 @@ fn explain_io(path: &Path, error: &std::io::Error) -> JournalError {
 fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => JournalError::NoSpace { path: path.to_owned() },
-        // The WAL's shared index cannot grow either, and SQLite does not report why.
+        // The WAL's shared-memory index cannot grow either, and SQLite does not report why.
         Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(path) => {
             JournalError::NoSpace { path: path.to_owned() }
         }
@@ -347,7 +347,7 @@ fn explain(path: &Path, error: &rusqlite::Error) -> JournalError {
     }
 }
 
-/// Whether the file system has no space for the file or others next to it to grow.
+/// Whether the file system has no space for the journal or the files next to it to grow.
 fn is_full(path: &Path) -> bool {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     rustix::fs::statvfs(folder).is_ok_and(|fs| fs.f_bavail == 0 || (fs.f_files > 0 && fs.f_favail == 0))

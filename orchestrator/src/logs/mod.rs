@@ -1,6 +1,5 @@
-//! Logs of attempts, one file each. The drone names the offset of each piece, so that a piece sent
-//! twice is stored once. Some time after its attempt has ended, a log is compressed, transparently
-//! for readers.
+//! Logs of attempts, one file each. The drone names the offset of each piece, so that a piece sent twice is
+//! stored once. A log is compressed some time after its attempt has ended, transparently for readers.
 //!
 //! [`tidy`] limits the logs by attempt, age and size.
 
@@ -30,16 +29,11 @@ pub enum LogError {
     },
     /// The log would exceed its size limit.
     #[error("a log has at most {limit} bytes")]
-    TooLarge {
-        /// The limit.
-        limit: u64,
-    },
-    /// The disk failed.
+    TooLarge { limit: u64 },
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
 
-/// The directory of logs.
 #[derive(Debug)]
 pub struct Logs {
     dir: PathBuf,
@@ -68,7 +62,7 @@ impl Logs {
     pub fn append(&self, attempt: AttemptId, offset: u64, bytes: &[u8], limit: u64) -> Result<(), LogError> {
         let _whole = self.forms.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(length) = self.packed_length(attempt)? {
-            // A drone that was away may deliver the last lines of an attempt that ended long ago.
+            // A drone that was unreachable may deliver the last lines of an attempt that ended long ago.
             if length != offset {
                 return Err(LogError::WrongOffset { offset: length });
             }
@@ -88,7 +82,7 @@ impl Logs {
             return Err(LogError::TooLarge { limit });
         }
         if let Err(error) = file.write_all(bytes) {
-            // Remove a partial piece, so that the drone's next one begins at the right offset.
+            // Remove a partial piece, so that the drone's next piece begins at the right offset.
             file.set_len(end).map_err(DiskError::at("cut", &path))?;
             return Err(DiskError::new("write", &path, error).into());
         }
@@ -101,7 +95,7 @@ impl Logs {
     /// # Errors
     /// The disk fails.
     pub fn reader(&self, attempt: AttemptId) -> Result<Option<LogReader>, DiskError> {
-        // Try the first form again, because the log may have been decompressed in between.
+        // Try the plain file again last, because the log may have been decompressed in between.
         for path in [self.path(attempt), self.packed(attempt), self.path(attempt)] {
             match LogReader::open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -126,8 +120,8 @@ impl Logs {
         self.dir.join(format!("{attempt}.log.zst"))
     }
 
-    /// The uncompressed size of a compressed log; `None` if it is not compressed. If both forms
-    /// exist, as after a crash, the plain file counts.
+    /// The uncompressed size of a compressed log; `None` if it is not compressed. If both forms exist, as
+    /// after a crash, the plain file is used.
     fn packed_length(&self, attempt: AttemptId) -> Result<Option<u64>, DiskError> {
         let path = self.packed(attempt);
         if !path.exists() || self.path(attempt).exists() {

@@ -1,4 +1,4 @@
-//! Reading a log from the beginning, compressed or not.
+//! Reads a log from the beginning, compressed or not.
 
 use std::{
     fs::File,

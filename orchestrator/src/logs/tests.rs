@@ -1,4 +1,4 @@
-//! The logs of builds: how they grow, are compressed and expire.
+//! Build logs: how they grow, are compressed and expire.
 
 use super::*;
 use std::time::{Duration, SystemTime};

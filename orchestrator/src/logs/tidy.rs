@@ -13,19 +13,18 @@ use std::{
 };
 use swarm_common::id::AttemptId;
 
-/// How long a log must be unchanged before it is compressed, because a drone may deliver the last
-/// lines shortly after its report.
+/// How long a log must be unchanged before it is compressed. A drone may deliver the last lines shortly after
+/// its report.
 const QUIET: Duration = Duration::from_secs(600);
 
-/// Chosen for speed: logs shrink to a tenth at any level.
+/// Chosen for speed: logs shrink to a tenth at any compression level.
 const LEVEL: i32 = 3;
 
 /// What may be done with a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Its attempt may be in progress.
+    /// Its attempt may still be running.
     Open,
-    /// Its attempt has ended.
     Ended,
     /// Its attempt is no longer known.
     Forgotten,
@@ -116,12 +115,12 @@ impl Logs {
         let written = (|| {
             let file = File::create(&partial)?;
             copy(&source, &file)?;
-            // Its age is determined by its last line.
+            // The modification time is that of the last line, which determines the age.
             file.set_modified(source.metadata()?.modified()?)?;
             Ok(file)
         })();
         let file = written.map_err(|error| {
-            // The disk is probably full; do not let a partial file keep it so.
+            // The disk is probably full. Remove the partial file, which occupies space.
             let _ = std::fs::remove_file(&partial);
             DiskError::new("write", &partial, error)
         })?;

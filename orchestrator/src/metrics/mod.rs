@@ -1,5 +1,5 @@
-//! The content of `/metrics`, read from the state at each scrape. Labels are states, kinds, and
-//! names from the configuration (profiles, sinks, passes), never packages.
+//! The content of `/metrics`, read from the state at each scrape. Labels are states, kinds and configured
+//! names (profiles, sinks, passes), never packages.
 
 pub mod text;
 
@@ -81,7 +81,7 @@ fn profiles(swarm: &Swarm, out: &mut Text) {
         runs.filter_map(|run| run.ended_at).max()
     };
     let succeeded = swarm.profiles.keys().filter_map(|name| {
-        // The schedule still knows the time after the run has been forgotten.
+        // The schedule keeps the time after the run is forgotten.
         let told = swarm.schedules.get(name).and_then(|s| s.succeeded_at);
         let at = last(name, |state| state == RunState::Succeeded).max(told)?;
         Some((label(name), seconds(at)))
@@ -132,7 +132,7 @@ fn connections(app: &App, out: &mut Text) {
 
 fn disks(app: &App, out: &mut Text) {
     let free = |name: &str, dir: &Path| {
-        // A disk that cannot be read has no sample, for which an alert can be defined.
+        // An unreadable disk has no sample. Alerts can be defined for absent samples.
         let stat = rustix::fs::statvfs(dir).ok()?;
         Some(([("directory", name.to_owned())], stat.f_bavail.saturating_mul(stat.f_frsize)))
     };

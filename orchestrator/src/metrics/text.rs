@@ -1,8 +1,8 @@
 //! A writer for gauges and counters in Prometheus' text format, version 0.0.4
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! The usual crates keep a registry of live counters, which would duplicate the state. Here
-//! everything is read from the state at each scrape.
+//! The usual crates keep a registry of live counters, which would duplicate the state. Here, each scrape
+//! reads the state.
 
 use std::fmt::{Display, Write as _};
 
@@ -55,7 +55,6 @@ impl Text {
         self.family(name, Type::Gauge, help, [([], value)]);
     }
 
-    /// The complete text.
     #[must_use]
     pub fn finish(self) -> String {
         self.0

@@ -1,8 +1,8 @@
-//! Reads an uploaded archive: a NAR, compressed with zstd, from a drone that is not trusted.
+//! Reads an uploaded archive: a NAR, compressed with zstd, from an untrusted drone.
 //!
-//! One pass over the bytes, of which only a small window is in memory, verifies the structure and
-//! finds out everything that the cache says about the path: hash and size of the NAR, its
-//! references and its listing.
+//! One pass over the bytes, with only a small window in memory, verifies the structure and collects
+//! everything that the cache publishes about the path: hash and size of the NAR, its references and its
+//! listing.
 
 use super::{
     listing::Listing,
@@ -25,47 +25,45 @@ use swarm_formats::{
     },
 };
 
-/// How many times an uncompressed NAR may be larger than the largest upload.
+/// How much larger an uncompressed NAR may be than the largest upload, as a factor.
 const EXPANSION: u64 = 8;
 
-/// What an archive contains.
 #[derive(Debug, Clone)]
 pub struct NarFile {
     /// Digest of the compressed file.
     pub read: Digest,
-    /// The state of hashing it, to hash what is appended.
+    /// The hasher's state after the file, for hashing appended bytes.
     pub hash: Sha256,
-    /// Its size in bytes.
     pub size: u64,
     /// Hash and size of the NAR.
     pub sum: NarSum,
-    /// Digest of the content if the archive is a single file that is not executable, from which the
-    /// paths of some sources are computed.
+    /// Digest of the content if the archive is a single non-executable file. The store paths of some sources
+    /// are computed from it.
     pub flat: Option<Digest>,
-    /// The sought paths that it refers to.
+    /// The sought paths that the archive refers to.
     pub references: BTreeSet<StorePath>,
-    /// Hash parts of other store paths that it names.
+    /// Hash parts of other store paths that appear in full.
     pub mentions: BTreeSet<String>,
-    /// The JSON of its listing.
+    /// The listing as JSON; `None` if it is too large.
     pub listing: Option<String>,
 }
 
 /// What to look for in an archive.
 #[derive(Debug, Clone, Default)]
 pub struct Sought {
-    /// The paths that it may refer to.
+    /// The paths that the archive may refer to.
     pub paths: BTreeSet<StorePath>,
-    /// Whether to remember all other store paths that it names.
+    /// Whether to record all other store paths that appear in full.
     pub mentions: bool,
 }
 
-/// Limits for archives where uploads have at most `upload_size`.
+/// Limits for archives if uploads have at most `upload_bytes` bytes.
 #[must_use]
 pub fn limits(upload_bytes: u64) -> NarLimits {
     NarLimits { bytes: upload_bytes.saturating_mul(EXPANSION), ..NarLimits::default() }
 }
 
-/// Reads a whole file.
+/// Reads a whole compressed archive.
 ///
 /// # Errors
 /// [`ExamineError::Rejected`] if the file is at fault, [`ExamineError::Unreadable`] if it cannot be
@@ -124,8 +122,7 @@ fn rejection(error: NarError) -> Rejection {
     Rejection { kind, message }
 }
 
-/// The compressed file. Hashes it, and keeps the errors of the disk apart from those of the
-/// decompressor.
+/// The compressed file. Hashes it, and distinguishes disk errors from errors of the decompressor.
 struct Input<R> {
     inner: R,
     hash: Sha256,

@@ -1,4 +1,4 @@
-//! Hostile and sound archives.
+//! Archives that are hostile, and archives that are valid.
 
 use super::*;
 use swarm_formats::nix::nar::NarWriter;
@@ -36,7 +36,7 @@ fn rejected(file: &[u8], kind: &str) {
     }
 }
 
-/// A string of a NAR.
+/// A string in the NAR format.
 fn word(text: &[u8]) -> Vec<u8> {
     let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
     bytes.extend(text);
@@ -44,7 +44,7 @@ fn word(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A NAR of these strings.
+/// A NAR made of these strings.
 fn words(words: &[&[u8]]) -> Vec<u8> {
     words.iter().flat_map(|text| word(text)).collect()
 }

@@ -1,5 +1,5 @@
-//! Checks what a plan leaves to the upstream caches. A drone's Nix asks them without regard to signatures, and its
-//! answers may be old.
+//! Checks the paths that a plan expects from upstream caches. The drone's Nix asks the caches without
+//! verifying signatures, and its answers may be old.
 
 use super::upstream::Upstreams;
 use std::{
@@ -15,14 +15,15 @@ use swarm_common::{
 };
 use swarm_formats::nix::store_path::StorePath;
 
-/// The most paths that the caches are asked for. Nixpkgs has fewer.
+/// Maximum paths to ask caches for. Nixpkgs has fewer.
 const MOST: usize = 200_000;
 
-/// Makes a problem of each path that a plan needs, does not have, and no upstream cache of its snapshot has with a
-/// signature by one of its keys. An attribute at such a path is taken out of the plan.
+/// Reports a problem for each path that a plan needs and does not contain, if no upstream cache of its
+/// snapshot has it with a signature by one of the cache's keys. Attributes at such paths are removed from the
+/// plan.
 ///
 /// # Errors
-/// The snapshot cannot be read, or a cache cannot be asked.
+/// The snapshot cannot be read, or a cache does not answer.
 pub async fn check(
     upstreams: &Arc<Upstreams>,
     snapshot: Digest,
@@ -52,7 +53,7 @@ pub async fn check(
     let source = source.map_err(std::io::Error::other).flatten();
     let source = source.map_err(|error| format!("cannot read the snapshot {}: {error}", snapshot.short()))?;
     if source.upstreams.is_empty() {
-        // Then its Nix left nothing to them.
+        // Without upstream caches, the drone's Nix expected nothing from them.
         return Ok(());
     }
     let hashes = wanted.values().map(|path| path.hash_part().to_owned()).collect();

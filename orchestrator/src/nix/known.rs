@@ -1,7 +1,7 @@
 //! The store paths that an uploaded archive may refer to.
 //!
-//! In Nix, a path refers to another if its archive contains the other's hash part. Clients get a path
-//! together with all that it refers to, so a reference that the swarm cannot serve would break them.
+//! In Nix, a path refers to another if its archive contains the other's hash part. Clients install a path
+//! together with everything it refers to, so they cannot install it if the swarm cannot serve a reference.
 
 use super::archive::{NarFile, Sought};
 use crate::rejection::Rejection;
@@ -15,18 +15,18 @@ use swarm_common::{
 use swarm_core::{Swarm, state::Job};
 use swarm_formats::nix::store_path::{StoreDir, StorePath, StorePathError};
 
-/// The store paths of a run, as of the upload of one of its packages.
+/// The store paths of a run at the time when one of its packages is uploaded.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// Each path, and whether it may be referred to: it has been received, or the same attempt must
-    /// deliver it.
+    /// All paths. The value is whether a path may be referred to: it has been received, or the same attempt
+    /// must deliver it.
     paths: BTreeMap<StorePath, bool>,
     /// The snapshot, which names the upstream caches.
     pub snapshot: Option<Digest>,
 }
 
 impl Known {
-    /// What the package that this attempt builds may refer to.
+    /// The paths that the package built by this attempt may refer to.
     #[must_use]
     pub fn of(swarm: &Swarm, attempt: AttemptId) -> Option<Self> {
         let record = swarm.attempts.get(&attempt)?;
@@ -40,7 +40,7 @@ impl Known {
         Some(Self { paths: paths.collect(), snapshot: Some(run.snapshot) })
     }
 
-    /// What to look for in an archive; `mentions` tells whether paths of upstream caches matter.
+    /// What to look for in an archive. `mentions` is whether paths in upstream caches matter.
     #[must_use]
     pub fn sought(&self, mentions: bool) -> Sought {
         Sought { paths: self.paths.keys().cloned().collect(), mentions }
@@ -54,10 +54,10 @@ impl Known {
         self.paths.range(first..).next().is_some_and(|(path, _)| path.hash_part() == hash)
     }
 
-    /// Checks that everything that an archive refers to has been received.
+    /// Checks that everything an archive refers to has been received.
     ///
     /// # Errors
-    /// The first path that has not.
+    /// The first path that was not received.
     pub fn check(&self, references: &BTreeSet<StorePath>) -> Result<(), Rejection> {
         let missing = references.iter().find(|path| self.paths.get(*path) == Some(&false));
         let Some(path) = missing else { return Ok(()) };
@@ -66,11 +66,11 @@ impl Known {
     }
 }
 
-/// The references of an archive that is to be `target`. The content of a source and of most fixed
-/// outputs determines their path, so it is verified here and not left to the drone.
+/// The references of an archive that is to become `target`. The content of a source and of most fixed outputs
+/// determines their path, so it is verified here instead of trusting the drone.
 ///
 /// # Errors
-/// The content has another path.
+/// The content belongs to another path.
 pub fn references_as(target: &NixTarget, file: &NarFile) -> Result<BTreeSet<StorePath>, Rejection> {
     if target.drv.is_some() && !matches!(target.content_hash, Some(ContentHash::File | ContentHash::Nar)) {
         return Ok(file.references.clone());
@@ -181,10 +181,10 @@ mod tests {
         for (target, file, verdict) in [
             (fixed(&tree, ContentHash::Nar), file(None, &['a']), None),
             (fixed(&fetched, ContentHash::File), file(Some(flat), &['a']), None),
-            // The right bytes, in the other form.
+            // The right bytes, hashed in the other way.
             (fixed(&tree, ContentHash::File), file(Some(flat), &[]), Some("wrong-content")),
             (fixed(&fetched, ContentHash::Nar), file(Some(flat), &[]), Some("wrong-content")),
-            // A directory or a program instead of the file, and other bytes.
+            // A directory or an executable instead of the file, and other bytes.
             (fixed(&fetched, ContentHash::File), file(None, &[]), Some("wrong-content")),
             (fixed(&fetched, ContentHash::File), other.clone(), Some("wrong-content")),
             (fixed(&path('c'), ContentHash::Nar), other.clone(), Some("wrong-content")),

@@ -1,19 +1,19 @@
-//! Listings of archives: `HASH.ls` of a binary cache, the JSON that Nix's clients read to look into
-//! a store path without fetching it.
+//! Listings of archives: `HASH.ls` of a binary cache, JSON from which Nix clients learn the content of a
+//! store path without fetching it.
 
 use serde_json::Value;
 use std::{collections::VecDeque, fmt::Write as _, rc::Rc};
 use swarm_formats::nix::nar::{NarEvent, NarKind};
 
-/// Largest listing in bytes. A path with more has none; clients then fetch the archive.
+/// Maximum size of a listing in bytes. A larger one is not published; clients then fetch the archive.
 const MAX_BYTES: usize = 32 << 20;
 
 /// Writes the listing of an archive, event by event.
 #[derive(Debug)]
 pub struct Listing {
-    /// `None` once it is too large.
+    /// `None` once it has become too large.
     text: Option<String>,
-    /// For each open directory, whether it has an entry.
+    /// For each open directory, whether an entry was written.
     open: Vec<bool>,
 }
 
@@ -71,19 +71,18 @@ impl Listing {
     }
 }
 
-/// A JSON string. Names that are not UTF-8 cannot be exact in JSON.
+/// A JSON string. Names that are not UTF-8 cannot be represented exactly.
 fn json(bytes: &[u8]) -> String {
     Value::from(String::from_utf8_lossy(bytes)).to_string()
 }
 
-/// Most links that are followed to a file, as in the kernel.
+/// Maximum number of links followed, as in the kernel.
 const LINKS: usize = 40;
-/// Where all store paths are.
 const STORE: &str = "/nix/store/";
 
-/// Where `name` in the store path `top` leads if all links are followed, from one store path to the
-/// next. `listing` knows what is in a path by its base name; a link into one that it does not know
-/// is taken as it is. `None` if nothing is there, or it cannot be known.
+/// Where `name` in the store path `top` leads after following all links, also from one store path to another.
+/// `listing` returns the listing of a path by its base name. A link into a path without a listing is assumed
+/// to be valid. `None` if nothing is there, or if that is unknown.
 #[must_use]
 pub fn resolve(top: &str, name: &str, mut listing: impl FnMut(&str) -> Option<Rc<Value>>) -> Option<String> {
     let (mut asked, mut links) = (name.split('/'), 0);
@@ -212,7 +211,7 @@ mod tests {
             ("file/below", None),
             ("around", None),
             ("outside", None),
-            // What an unknown path has is not known.
+            // The content of an unknown path is not known.
             ("etc/systemd/system", None),
         ] {
             let found = resolve("1-system", name, |path| {

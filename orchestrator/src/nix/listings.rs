@@ -1,5 +1,5 @@
-//! Listings of archives, kept beside the store by the hash of the NAR, so that publishing does not
-//! unpack every archive again. What is missing or damaged is made again from the archive.
+//! Listings of archives, stored by the hash of the NAR, so that publishing does not unpack every archive
+//! again. A missing or damaged listing is made again from the archive.
 
 use super::archive::{self, Sought};
 use crate::{
@@ -20,7 +20,6 @@ use std::{
 use swarm_common::{digest::Digest, wire::artifact::Artifact};
 use swarm_formats::nix::nar::NarLimits;
 
-/// The directory of listings.
 #[derive(Clone)]
 pub struct Listings {
     dir: PathBuf,
@@ -38,7 +37,7 @@ impl Listings {
         Ok(Self { dir, store })
     }
 
-    /// Keeps the listing of the NAR with this hash.
+    /// Stores the listing of the NAR with this hash.
     ///
     /// # Errors
     /// The disk fails.
@@ -51,15 +50,15 @@ impl Listings {
         Ok(())
     }
 
-    /// The listing of an artifact; `None` if it is too large, or the archive is damaged, which the
-    /// audit reports.
+    /// The listing of an artifact; `None` if it is too large, or if the archive is damaged, which the audit
+    /// reports.
     ///
     /// # Errors
     /// The disk fails.
     pub fn get(&self, artifact: &Artifact) -> Result<Option<String>, StoreError> {
         let Some(nar) = &artifact.nar else { return Ok(None) };
         let kept = fs::read(self.path(nar.hash)).ok();
-        // A crash may have cut it, or the disk changed it.
+        // A crash may have truncated the file, or the disk may have changed it.
         if let Some(text) = kept.as_deref().and_then(sealed::open) {
             return Ok(Some(text.to_owned()));
         }

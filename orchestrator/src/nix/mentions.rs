@@ -1,5 +1,5 @@
-//! Finds the store paths that an archive names in full (`/nix/store/HASH-…`), whichever they are.
-//! What the run does not know among them may be in an upstream cache.
+//! Finds all store paths that an archive contains in full (`/nix/store/HASH-…`). Those that are unknown to
+//! the run may be in an upstream cache.
 
 use std::{
     collections::BTreeSet,
@@ -7,13 +7,13 @@ use std::{
 };
 use swarm_formats::nix::nix32;
 
-/// What comes before a hash part.
+/// Text before a hash part.
 const DIR: &[u8] = b"/nix/store/";
 /// Digits of a hash part.
 const DIGITS: usize = 32;
 /// Length of directory, hash part and hyphen.
 const WHOLE: usize = DIR.len() + DIGITS + 1;
-/// The most hash parts to remember. No sound path refers to so many.
+/// Maximum hash parts to remember. No valid path refers to so many.
 const MOST: usize = 20_000;
 
 /// A scanner that takes bytes in pieces.
@@ -60,7 +60,7 @@ impl Mentions {
     }
 }
 
-/// A reader whose bytes are scanned, if that is wanted.
+/// A reader that passes its bytes to a scanner, if there is one.
 pub struct Scanned<'m, R> {
     inner: R,
     mentions: Option<&'m mut Mentions>,

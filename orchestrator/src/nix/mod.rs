@@ -1,6 +1,6 @@
-//! What only Nix needs: reading uploaded archives ([`archive`]), what they may refer to ([`known`],
-//! [`upstream`]), what plans leave to other caches ([`available`]), and what is kept of archives ([`stored`],
-//! [`listings`]).
+//! Code that only Nix needs: reading uploaded archives ([`archive`]), what they may refer to ([`known`],
+//! [`upstream`]), what plans expect from other caches ([`available`]), and data stored about archives
+//! ([`stored`], [`listings`]).
 
 pub mod archive;
 pub mod available;

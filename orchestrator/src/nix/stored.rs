@@ -1,16 +1,16 @@
-//! The stored form of an archive: the uploaded file, followed by a zstd frame that decoders skip
-//! (RFC 8878, section 3.1.2) and that names the store path.
+//! The stored form of an archive: the uploaded file, followed by a zstd frame that decoders skip (RFC 8878,
+//! section 3.1.2) and that contains the name of the store path.
 //!
-//! Artifacts are known by the digest of their file, and many outputs have equal contents, such as
-//! empty ones. With the name in it, the files of two paths are never equal.
+//! Artifacts are identified by the digest of their file, and many outputs have equal contents, such as empty
+//! ones. The name makes the files of two paths different.
 
 use sha2::{Digest as _, Sha256};
 use swarm_common::{digest::Digest, wire::nix::base_name};
 
-/// Magic number of a frame that decoders skip.
+/// Magic number of a skippable frame.
 const SKIPPED: u32 = 0x184D_2A5E;
 
-/// What is appended to the archive of a store path.
+/// The bytes appended to the archive of a store path.
 #[must_use]
 pub fn tail(path: &str) -> Vec<u8> {
     let name = base_name(path).as_bytes();

@@ -1,6 +1,6 @@
-//! Asks the upstream caches of a snapshot whether they have a store path. Answers are remembered for
-//! a while, and count only with a signature by one of the cache's keys. A cache that cannot be asked is a
-//! concern until it answers, or until nothing has waited for its answer for an hour.
+//! Asks the upstream caches of a snapshot whether they have a store path. Answers are cached for a while, and
+//! count only if they are signed by one of the cache's keys. A cache that does not answer is a concern until
+//! it answers, or until no package has waited for it for an hour.
 
 use crate::store::snapshots::Snapshots;
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
@@ -24,47 +24,47 @@ use swarm_formats::{
 /// Time limits for connecting and for a whole request.
 const CONNECT: Duration = Duration::from_secs(10);
 const WHOLE: Duration = Duration::from_secs(30);
-/// How long answers are remembered: that a cache has a path, and that it does not.
+/// How long answers are cached: that a cache has a path, and that it does not have it.
 const KNOWN: Duration = Duration::from_secs(24 * 3600);
 const UNKNOWN: Duration = Duration::from_secs(3600);
-/// How long a cache counts as away after a package last waited for it. Drones deliver again within minutes.
+/// How long a cache is reported as unreachable after a package last waited for it. Drones repeat a delivery
+/// within minutes.
 const AWAY: Duration = Duration::from_secs(3600);
-/// The most caches that are known to be away.
+/// Maximum number of unreachable caches to remember.
 const ALL_AWAY: usize = 64;
-/// The most remembered answers, and manifests.
+/// Maximum number of cached answers, and of cached manifests.
 const ANSWERS: usize = 100_000;
 const MANIFESTS: usize = 64;
-/// Requests at a time.
 const AT_ONCE: usize = 16;
-/// Where a snapshot has the lock file of a flake.
+/// Path of a flake's lock file in a snapshot.
 const LOCK: &str = "source/flake.lock";
-/// Largest lock file in bytes.
+/// Maximum size of a lock file in bytes.
 const LOCK_BYTES: u64 = 16 << 20;
-/// Largest manifest in bytes.
+/// Maximum size of a manifest in bytes.
 const MANIFEST_BYTES: u64 = 1 << 20;
 
-/// Whether an upstream has a path, and when it said so.
+/// When an upstream answered, and the path if it has it.
 type Answer = (Instant, Option<StorePath>);
 
-/// A cache that could not be asked.
+/// A cache that did not answer.
 #[derive(Clone)]
 struct Away {
     upstream: NixUpstream,
-    /// What it was asked for last.
+    /// The hash part that it was last asked for.
     hash: String,
     /// When a package last waited for it.
     waited: Instant,
     why: String,
 }
 
-/// What the snapshots and their upstream caches said.
+/// What is known of snapshots and their upstream caches.
 pub struct Upstreams {
     snapshots: Snapshots,
     sources: Mutex<BTreeMap<Digest, Arc<NixSource>>>,
     answers: Mutex<HashMap<(String, String), Answer>>,
-    /// The caches that could not be asked, by address.
+    /// The caches that did not answer, by address.
     away: Mutex<BTreeMap<String, Away>>,
-    /// Whether a cache says 403 for what it does not have, by address, and when that was seen.
+    /// Whether a cache answers 403 for paths that it does not have, by address, and when that was seen.
     forbidding: Mutex<BTreeMap<String, (Instant, bool)>>,
 }
 
@@ -81,7 +81,7 @@ impl Upstreams {
         }
     }
 
-    /// What a snapshot says of its source. May block.
+    /// The source that the manifest of a snapshot describes. May block.
     ///
     /// # Errors
     /// The snapshot cannot be read, or is not for Nix.
@@ -99,8 +99,8 @@ impl Upstreams {
         Ok(source)
     }
 
-    /// The lock file of a snapshot's flake, if there is one. Reads the snapshot up to there, so it may block
-    /// for seconds.
+    /// The lock file of a snapshot's flake, if there is one. Reads the snapshot up to that file, so this may
+    /// block for seconds.
     ///
     /// # Errors
     /// The snapshot cannot be read.
@@ -121,7 +121,7 @@ impl Upstreams {
     /// The paths with these hash parts that the caches have.
     ///
     /// # Errors
-    /// A cache cannot be asked, and no other has the path: whether it is a reference is not known.
+    /// A cache does not answer and no other cache has the path, so it is unknown whether it is a reference.
     pub async fn find(
         &self,
         upstreams: &[NixUpstream],
@@ -164,7 +164,7 @@ impl Upstreams {
         failed.map_or(Ok(None), Err)
     }
 
-    /// Asks a cache and remembers its answer.
+    /// Asks a cache and stores its answer.
     async fn ask(
         &self,
         client: &Client,
@@ -180,8 +180,8 @@ impl Upstreams {
         Ok(self.remember((upstream.url.clone(), hash.to_owned()), answer))
     }
 
-    /// Whether 403 means that the cache does not have a path: some object stores answer like this. Then the cache
-    /// says it for what nobody can have as well, and otherwise answers.
+    /// Whether 403 means that the cache does not have a path, as with some object stores. Such a cache
+    /// answers 403 also for a path that cannot exist.
     async fn forbids_what_it_lacks(&self, client: &Client, upstream: &NixUpstream) -> Result<bool, String> {
         let known = locked(&self.forbidding).get(&upstream.url).copied();
         if let Some((_, forbids)) = known.filter(|(at, _)| at.elapsed() < UNKNOWN) {
@@ -205,7 +205,7 @@ impl Upstreams {
         }
     }
 
-    /// The caches that cannot be asked.
+    /// The caches that do not answer.
     #[must_use]
     pub fn troubles(&self) -> Vec<ConcernKind> {
         let trouble = |(url, away): (&String, &Away)| ConcernKind::UpstreamAway {
@@ -215,7 +215,7 @@ impl Upstreams {
         locked(&self.away).iter().map(trouble).collect()
     }
 
-    /// Asks the caches again that could not be asked, and forgets those that nothing waits for.
+    /// Repeats the question to caches that did not answer, and forgets those that nothing waits for.
     pub async fn ask_again(&self) {
         locked(&self.away).retain(|_, away| away.waited.elapsed() < AWAY);
         let all: Vec<Away> = locked(&self.away).values().cloned().collect();
@@ -224,7 +224,7 @@ impl Upstreams {
                 Ok(client) => self.ask(&client, &upstream, &hash).await,
                 Err(why) => Err(why),
             };
-            // Meanwhile, it may have answered a package.
+            // A package may have received an answer meanwhile.
             if let (Err(why), Some(away)) = (again, locked(&self.away).get_mut(&upstream.url)) {
                 away.why = why;
             }
@@ -242,11 +242,11 @@ impl Upstreams {
     }
 }
 
-/// What a cache said of a path.
+/// A cache's answer for a path.
 enum Said {
-    /// It has it, or not.
+    /// The path if the cache has it, or `None`.
     Path(Option<StorePath>),
-    /// It may not be asked for it, or does not have it.
+    /// Access is forbidden, or the cache does not have the path.
     Forbidden,
 }
 
@@ -260,7 +260,6 @@ async fn get(client: &Client, upstream: &NixUpstream, name: &str) -> Result<reqw
     client.get(url).send().await.map_err(told)
 }
 
-/// Asks one cache.
 async fn ask(client: &Client, upstream: &NixUpstream, hash: &str) -> Result<Said, String> {
     let mut response = get(client, upstream, &format!("{hash}.narinfo")).await?;
     match response.status() {
@@ -279,7 +278,7 @@ async fn ask(client: &Client, upstream: &NixUpstream, hash: &str) -> Result<Said
     let dir = StoreDir::default();
     let info = NarInfo::parse(&text, &dir).map_err(|error| error.to_string())?;
     let keys: Vec<PublicKey> = upstream.keys.iter().filter_map(|key| key.parse().ok()).collect();
-    // Clients would refuse it as well.
+    // Clients would refuse the path as well.
     let trusted = info.path.hash_part() == hash && info.is_signed_by(&keys, &dir);
     Ok(Said::Path(trusted.then_some(info.path)))
 }
@@ -293,13 +292,13 @@ fn client(upstreams: &[NixUpstream]) -> Result<Client, String> {
         .connect_timeout(CONNECT)
         .timeout(WHOLE);
     if upstreams.iter().all(|upstream| upstream.url.starts_with("http:")) {
-        // Without TLS, a machine without root certificates must work, too.
+        // A machine without root certificates must work as well if no TLS is used.
         builder = builder.tls_certs_only([]);
     }
     builder.build().map_err(|error| format!("HTTP cannot be set up: {error}"))
 }
 
-/// The manifest of an archive, which is its first entry.
+/// The manifest of a snapshot archive, which is its first entry.
 fn manifest(archive: impl Read) -> io::Result<SnapshotManifest> {
     let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
     let wrong = || io::Error::other("the snapshot does not begin with its manifest");

@@ -1,8 +1,9 @@
-//! Checks this machine before anything fails on it: that its directories are writable, their disks
-//! have space, and the certificate remains valid. A renewed certificate is loaded. Records that were damaged
-//! are named until an admin has seen them. Upstream caches that could not be asked are asked again.
+//! Checks this machine before something fails on it: its directories must be writable, their disks must have
+//! free space, and the certificate must remain valid. The checks also load a renewed certificate, report
+//! damaged records until an admin has removed them, and repeat questions to upstream caches that did not
+//! answer.
 //!
-//! A problem is listed until a later check does not find it.
+//! A problem is listed until a later check no longer finds it.
 
 use crate::{
     config::Config,
@@ -23,7 +24,6 @@ use std::{
 use swarm_common::wire::concern::ConcernKind;
 use tokio::{task::JoinError, time::Interval};
 
-/// Interval between checks.
 const EVERY: Duration = Duration::from_secs(30);
 
 /// A disk with fewer free bytes than this is a concern.
@@ -32,12 +32,13 @@ const LITTLE: u64 = 1 << 30;
 /// A certificate that expires within this time is a concern.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Larger than the rest of the last block that even a full file system may still offer.
+/// Data for a test write. Larger than the rest of the last block, which even a full file system may still
+/// accept.
 static PROBE: [u8; 64 * 1024] = [0; 64 * 1024];
 
-/// Checks this machine, and keeps what the last check found.
+/// Checks this machine, and stores what the last check found.
 pub struct Checks {
-    /// The directories, each with what it is for.
+    /// The directories, each with its purpose.
     places: Vec<(&'static str, PathBuf)>,
     records: Vec<OwnRecord>,
     shown: Option<Arc<Shown>>,
@@ -46,7 +47,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Checks of the configured directories, and of the certificate of HTTPS.
+    /// Checks the configured directories and the HTTPS certificate.
     #[must_use]
     pub fn new(config: &Config, shown: Option<Arc<Shown>>, upstreams: Arc<Upstreams>) -> Self {
         let mut places = vec![("state directory", config.state_dir.clone())];
@@ -55,7 +56,6 @@ impl Checks {
         Self { places, records, shown, upstreams, found: Mutex::default() }
     }
 
-    /// The problems.
     #[must_use]
     pub fn found(&self) -> Vec<ConcernKind> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -87,7 +87,6 @@ pub struct CheckPass {
 }
 
 impl CheckPass {
-    /// Runs these checks.
     #[must_use]
     pub fn new(checks: Arc<Checks>) -> Self {
         Self { checks, timer: every(EVERY) }
@@ -156,7 +155,7 @@ mod tests {
     fn a_directory_that_is_gone_or_read_only_stops_the_work_and_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let gone = dir.path().join("gone");
-        // Not even root can write there.
+        // Not even root can write to this directory.
         let places =
             [("state directory", dir.path().into()), ("store", gone.clone()), ("store", "/proc".into())];
         let found = of_disks(&places);

@@ -4,8 +4,8 @@
 //! A file is garbage only if the state does not refer to it. Young files are kept, because a file
 //! is stored before the state refers to it.
 //!
-//! Nothing is removed while the machine's clock is in doubt ([`trust`]): by a clock that is ahead,
-//! everything looks old.
+//! Nothing is removed while the machine's clock is in doubt ([`trust`]): to a clock that is ahead, everything
+//! looks old.
 
 pub mod trust;
 
@@ -43,32 +43,30 @@ use swarm_core::{
 use tokio::{sync::watch, time::Interval};
 use trust::Trust;
 
-/// Interval between runs.
 const EVERY: Duration = Duration::from_secs(3600);
 
 /// Files younger than this are left alone.
 const YOUNG: Duration = Duration::from_secs(3600);
 
-/// How long uploads, snapshots and images are kept that nothing refers to.
+/// How long unreferenced uploads, snapshots and images are kept.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// Seconds that files of a replaced generation stay, for workstations that have read its index.
+/// How long, in seconds, files of a replaced generation stay for workstations that have read its index.
 const GRACE_SECS: u64 = 24 * 3600;
 
-/// What the state still refers to.
 struct Needed {
     attempts: BTreeSet<AttemptId>,
     /// Attempts that may still deliver files.
     open: BTreeSet<AttemptId>,
     artifacts: BTreeSet<Digest>,
-    /// Hashes of the NARs among them.
+    /// Hashes of the NARs among the needed artifacts.
     nars: BTreeSet<Digest>,
     snapshots: BTreeSet<Digest>,
     images: BTreeSet<Digest>,
     profiles: BTreeMap<Name, Hosts>,
 }
 
-/// What the state still refers to of a profile's binary package hosts.
+/// What the state refers to in a profile's binary package hosts.
 #[derive(Default)]
 struct Hosts {
     runs: BTreeSet<RunId>,
@@ -117,34 +115,24 @@ impl Needed {
     }
 }
 
-/// Where things are that may be no longer needed.
+/// The places that may contain something that is no longer needed.
 #[derive(Clone)]
 pub struct Leftovers {
-    /// Tells what the state refers to.
     pub engine: Engine,
-    /// The configuration, for how long logs are kept.
+    /// The current configuration, which says how long logs are kept.
     pub live: watch::Receiver<Arc<Config>>,
-    /// Uploads.
     pub intake: Arc<Intake>,
-    /// Build logs.
     pub logs: Arc<Logs>,
-    /// Package files.
     pub store: Arc<dyn ArtifactStore>,
-    /// Their index entries.
     pub entries: EntryBook,
-    /// Listings of Nix archives.
     pub listings: Listings,
-    /// Snapshots of repositories.
     pub snapshots: Snapshots,
-    /// Images of bases.
     pub images: Images,
-    /// What is published.
     pub binhosts: Binhosts,
-    /// The keys that sign Nix caches.
     pub nix_keys: Option<Arc<NixKeys>>,
 }
 
-/// The pass that removes what is no longer needed, every hour.
+/// The pass that removes what is no longer needed, once an hour.
 pub struct LeftoversPass {
     leftovers: Leftovers,
     trust: Trust,
@@ -152,7 +140,7 @@ pub struct LeftoversPass {
 }
 
 impl LeftoversPass {
-    /// Removes what is no longer needed of these, for the first time after `first`.
+    /// Cleans up `leftovers`, for the first time after `first`.
     #[must_use]
     pub fn new(leftovers: Leftovers, trust: Trust, first: Duration) -> Self {
         Self { leftovers, trust, timer: every_after(first, EVERY) }
@@ -175,7 +163,7 @@ impl Pass for LeftoversPass {
             }
         };
         let leftovers = self.leftovers.clone();
-        // The order matters: what is reported in between is then found in the state.
+        // The order matters: artifacts reported after this call are then found in the state.
         let untold = leftovers.intake.untold();
         let mut needed = leftovers.engine.read(Needed::of);
         needed.artifacts.extend(untold);
@@ -185,7 +173,7 @@ impl Pass for LeftoversPass {
                 tracing::info!(removed, "removed unused files");
                 Ok(format!("{removed} removed"))
             }
-            // What remains only costs space; the next run tries again.
+            // What remains only costs space, and the next run tries again.
             Ok(Err(error)) => {
                 tracing::warn!(%error, "cannot remove unused files");
                 Err(error.to_string())
@@ -204,7 +192,7 @@ impl Leftovers {
         logs::Bounds { age: bounds.max_age.duration(), total: bounds.total_size.bytes() }
     }
 
-    /// Removes what is not needed and returns the number of removed files and directories.
+    /// Removes what is not needed. Returns the number of removed files and directories.
     fn sweep(&self, needed: &Needed, now: TimeMs) -> Result<usize, StoreError> {
         let clock = SystemTime::UNIX_EPOCH + Duration::from_millis(now.0);
         let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -231,12 +219,12 @@ impl Leftovers {
     }
 
     fn sweep_binhosts(&self, needed: &Needed, now: u64) -> Result<usize, DiskError> {
-        // Files are placed before an index lists them, so publishing must wait.
+        // Publishing must wait, because it places files before an index lists them.
         let _writing = self.binhosts.write();
         let (mut removed, mut failed) = (0, None);
         for name in names(self.binhosts.dir())? {
             let Ok(profile) = name.parse::<Name>() else { continue };
-            // One profile's damage does not keep the others' files.
+            // An error in one profile must not keep the other profiles from being cleaned.
             match self.sweep_profile(&profile, needed.profiles.get(&profile), now) {
                 Ok(files) => removed += files,
                 Err(error) => failed = failed.or(Some(error)),

@@ -1,5 +1,5 @@
 //! Background passes: what a [`Pass`] is, the driver that runs it ([`Passes::start`]), and a record of when
-//! each last ran and what it did, so that a pass that silently stopped is noticed.
+//! each pass last ran and what it did, so that a pass that silently stopped is noticed.
 //!
 //! The record is only for display and is lost when the process ends.
 
@@ -27,12 +27,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What a run of a pass did, in a few words, empty if there was nothing to do; or why it could not do its
-/// work, in one line.
+/// What a run of a pass did, in a few words (empty if there was nothing to do), or in one line why it failed.
 pub type Report = Result<String, String>;
 
-/// A background pass: compares the state with the outside and does what is missing, so that the next run
-/// repairs what a crash or an error interrupted.
+/// A background pass. It compares the state with the outside world and does what is missing, so that its next
+/// run repairs what a crash or an error interrupted.
 pub trait Pass: Send + 'static {
     /// Its name in status and logs.
     const NAME: &'static str;
@@ -40,13 +39,14 @@ pub trait Pass: Send + 'static {
     /// Whether it runs only while this orchestrator leads, because it sends commands or changes shared files.
     const LEADS: bool = true;
 
-    /// Waits until the next run is due; the first one usually is at once. Dropped when the orchestrator stops.
+    /// Waits until the next run is due; usually the first run is due at once. Dropped when the orchestrator
+    /// stops.
     fn wake(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Runs once. It is waited for when the orchestrator stops, so a long run ends early then.
+    /// Runs once. When the orchestrator stops, it waits for this call, so a long run must then end early.
     fn run_once(&mut self, cx: &Context) -> impl Future<Output = Report> + Send;
 
-    /// Ends what the pass started, when the orchestrator stops.
+    /// Ends what the pass started. Called when the orchestrator stops.
     fn end(self) -> impl Future<Output = ()> + Send
     where
         Self: Sized,
@@ -55,7 +55,6 @@ pub trait Pass: Send + 'static {
     }
 }
 
-/// What the driver gives a pass.
 #[derive(Clone)]
 pub struct Context {
     name: &'static str,
@@ -65,32 +64,32 @@ pub struct Context {
 }
 
 impl Context {
-    /// Records something that the pass did before its run has ended.
+    /// Records progress before the run has ended.
     pub fn note(&self, did: impl Into<String>) {
         self.passes.note(self.name, did);
     }
 }
 
-/// A timer for passes that run at intervals: it ticks at once, and then this long after each tick.
+/// A timer for passes that run at intervals. It ticks at once, and then this long after each tick.
 fn every(period: Duration) -> Interval {
     every_after(Duration::ZERO, period)
 }
 
-/// The same with its first tick after `first`.
+/// Like [`every`], with the first tick after `first`.
 fn every_after(first: Duration, period: Duration) -> Interval {
     let mut timer = tokio::time::interval_at(Instant::now() + first, period);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     timer
 }
 
-/// A started pass, with its name in logs.
+/// A started pass: its name and its task.
 pub type Started = (&'static str, JoinHandle<()>);
 
 /// The last result of each pass.
 pub struct Passes {
     engine: Engine,
     rows: Mutex<BTreeMap<&'static str, PassView>>,
-    /// Passes that ended by a panic.
+    /// Passes that panicked.
     ended: Mutex<BTreeSet<&'static str>>,
 }
 
@@ -128,7 +127,7 @@ impl Passes {
         (P::NAME, self.spawn(P::NAME, run))
     }
 
-    /// Runs a pass as a task. If it panics, the list shows that.
+    /// Runs a pass as a task. A panic is shown in the list of passes.
     pub fn spawn(
         self: &Arc<Self>,
         name: &'static str,
@@ -144,8 +143,8 @@ impl Passes {
         })
     }
 
-    /// Records that a pass ran and what it did, in a few words; empty if there was nothing to do.
-    /// Clears an earlier failure.
+    /// Records that a pass ran and what it did, in a few words (empty if there was nothing to do). Clears an
+    /// earlier failure.
     pub fn note(&self, name: &'static str, did: impl Into<String>) {
         let (now, did) = (self.engine.now(), did.into());
         self.change(name, now, |row| {
@@ -156,7 +155,7 @@ impl Passes {
         });
     }
 
-    /// Records that a pass ran but could not do its work, with the reason in one line.
+    /// Records that a pass ran but failed, with the reason in one line.
     pub fn fail(&self, name: &'static str, why: impl Into<String>) {
         let why = why.into();
         self.change(name, self.engine.now(), |row| row.trouble = Some(why));
@@ -171,8 +170,8 @@ impl Passes {
         rows
     }
 
-    /// The failing passes, one concern each. A pass in `told` reports its failures elsewhere and is
-    /// left out unless it has panicked.
+    /// The failing passes, one concern each. Passes in `told` report their failures elsewhere, so they are
+    /// included only if they have panicked.
     #[must_use]
     pub fn troubles(&self, told: &[&str]) -> Vec<ConcernKind> {
         let (rows, ended) = (self.rows(), self.ended.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,8 +1,8 @@
 //! The publishing pass: brings the binary package hosts in line with the state.
 //!
-//! - `runs/RUN` of a run in progress has exactly the packages received in it, so that the run's
-//!   drones install their dependencies from there.
-//! - `stable` and `staging` of a profile have what [`swarm_core::channel`] says.
+//! - `runs/RUN` of a run in progress contains exactly the packages received in it, so that the run's drones
+//!   install their dependencies from there.
+//! - `stable` and `staging` of a profile contain what [`swarm_core::channel`] says.
 //!
 //! The pass is level-triggered and idempotent: it compares the state with what is published
 //! ([`mod@todo`]) and publishes what is missing ([`disk`]). A later pass recovers from a crash or a
@@ -30,11 +30,11 @@ use tokio::sync::watch;
 
 /// Delay before a failed pass is retried.
 const RETRY: Duration = Duration::from_secs(1);
-/// Delay before a pass that lacked only lost packages is retried: they can stay lost for days. What an
-/// audit repairs is published at once.
+/// Delay before a pass that lacked only lost packages is retried. They can stay lost for days. Packages
+/// repaired by an audit are published at once.
 const RETRY_LOST: Duration = Duration::from_secs(60);
 
-/// Why a pass failed. Each index is whole, old or new.
+/// Why a pass failed. Every index stays complete: the old one or the new one.
 #[derive(Debug, thiserror::Error)]
 enum PassError {
     #[error(transparent)]
@@ -46,13 +46,12 @@ enum PassError {
 }
 
 impl PassError {
-    /// Whether only packages that are lost are not published; nobody waits for those.
+    /// Whether only lost packages were not published. Nobody waits for those.
     fn is_of_lost_packages(&self) -> bool {
         matches!(self, Self::Disk(error) if error.is_of_lost_packages())
     }
 }
 
-/// Keeps the binary package hosts in line with the state.
 pub struct Publisher {
     engine: Engine,
     progress: Arc<Progress>,
@@ -61,16 +60,15 @@ pub struct Publisher {
     entries: EntryBook,
     caches: Caches,
     disk: Disk,
-    /// Changes with each journaled event that may concern the pass.
+    /// Changes with every journaled event that may affect the published files.
     hosts: watch::Receiver<u64>,
     /// Why the last run did not publish everything.
     failed: Option<String>,
-    /// Delay before it is retried.
+    /// Delay before the next try.
     retry: Duration,
 }
 
 impl Publisher {
-    /// A publisher for these directories.
     #[must_use]
     pub fn new(
         engine: Engine,
@@ -86,19 +84,20 @@ impl Publisher {
         Self { engine, progress, binhosts, store, entries, caches, disk, hosts, failed: None, retry: RETRY }
     }
 
-    /// A disk half that has not published anything yet.
+    /// A [`Disk`] that has not published anything yet.
     fn fresh(&self) -> Disk {
         Disk::new(self.binhosts.clone(), self.store.clone(), self.entries.clone(), self.caches.clone())
     }
 
-    /// Publishes what is missing. Returns the event up to which the state was examined, and any error.
+    /// Publishes what is missing. Returns the event up to which the state was examined, and an error if there
+    /// was one.
     async fn publish(&mut self, cx: &Context) -> (u64, Option<PassError>) {
         let todo = self.engine.read(|swarm| todo::todo(swarm, self.disk.done()));
         let seq = todo.seq;
         if todo.is_empty() {
             return (seq, None);
         }
-        // Never use a date in the future of either clock.
+        // The date must not be in the future of either clock.
         let now = self.engine.now().min(self.engine.wall()).as_secs();
         let placed: usize = todo.runs.iter().map(|run| run.artifacts.len()).sum();
         // If publishing panics, the next run checks everything again.
@@ -130,10 +129,10 @@ impl Publisher {
                 }
             }
             match self.engine.submit(report, None).await {
-                // The profile was removed in the meantime: there is nothing to record.
+                // The profile was removed meanwhile, so there is nothing to record.
                 Ok(_) | Err(EngineError::Refused(_)) => {}
                 Err(error) => {
-                    // Nothing was reported: the next pass examines all channels again.
+                    // Nothing was recorded, so the next pass examines all channels again.
                     self.disk.redo();
                     return (seq, Some(error.into()));
                 }
@@ -151,7 +150,7 @@ impl Pass for Publisher {
             biased;
             () = self.binhosts.doubted() => self.disk = self.fresh(),
             changed = self.hosts.changed() => if changed.is_err() {
-                // The engine has ended, so nothing will change any more.
+                // The engine has ended, so nothing will change.
                 std::future::pending::<()>().await;
             },
             () = tokio::time::sleep(self.retry), if self.failed.is_some() => {}

@@ -1,5 +1,5 @@
-//! The pass that verifies all stored files once a month, slowly, so that a disk that loses data is
-//! noticed while there are still backups.
+//! The pass that verifies all stored files slowly, once a month, so that a failing disk is noticed while
+//! there are still backups.
 
 use crate::{
     audit::{self, Auditor, Pace},
@@ -19,11 +19,11 @@ const EVERY_MS: u64 = 30 * 24 * 3600 * 1000;
 /// How often to check whether a scrub is due.
 const LOOK: Duration = Duration::from_secs(3600);
 
-/// The last scrub, or, before the first, the time from which its interval counts.
+/// The last scrub. Before the first scrub, `at` is when its interval began.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Last {
     at: TimeMs,
-    /// Faults it found, one line each.
+    /// The faults it found, one line each.
     faults: Vec<String>,
 }
 
@@ -36,27 +36,25 @@ impl Last {
 
 /// Verifies all stored files when due.
 pub struct Scrub {
-    /// Verifies.
     auditor: Arc<Auditor>,
-    /// Provides the time.
     engine: Engine,
     record: OwnRecord,
     timer: Interval,
     /// The last scrub, once the pass has begun.
     last: Option<Last>,
-    /// Why it could not be recorded when the pass began.
+    /// Why the record could not be written when the pass began.
     unwritten: Option<ConfigError>,
 }
 
 impl Scrub {
-    /// A scrub by this auditor, which is recorded in `record`.
+    /// A scrub by this auditor, recorded in `record`.
     #[must_use]
     pub fn new(auditor: Arc<Auditor>, engine: Engine, record: OwnRecord) -> Self {
         Self { auditor, engine, record, timer: every(LOOK), last: None, unwritten: None }
     }
 
-    /// Reads the record of the last scrub. If there is none, the interval starts; if it was damaged, what it
-    /// said is found out by a scrub at once.
+    /// Reads the record of the last scrub. If there is none, the interval starts now. If it was damaged, a
+    /// scrub is due at once.
     fn begin(&mut self) -> Last {
         let last = self.record.read().unwrap_or_else(|| {
             let was_damaged = self.record.trouble().is_some();

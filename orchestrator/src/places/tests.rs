@@ -1,4 +1,4 @@
-//! Which connection gives way to which.
+//! Which connections are closed to make room for others.
 
 use super::*;
 
@@ -16,14 +16,14 @@ fn is_given_up(place: &Place) -> bool {
     place.state.given_up.is_cancelled()
 }
 
-/// `(open, turned away)` for a kind of caller.
+/// `(open, turned away)` for one kind of caller.
 fn count(places: &Places, caller: Caller) -> (u64, u64) {
     let view = places.view();
     let row = view.iter().find(|row| row.of == caller).unwrap();
     (row.open, row.turned_away)
 }
 
-/// Takes places, each of them quiet since a different time.
+/// Takes places, each idle since a different time.
 fn take(places: &Places, origin: Origin, count: u64) -> Vec<Arc<Place>> {
     let one = |n: u64| {
         let place = places.take(origin);
@@ -89,7 +89,7 @@ fn strangers_take_no_place_of_whom_is_known_and_one_drone_none_of_another() {
     let fourth = places.take(at("127.0.0.1"));
     assert_eq!(fourth.proved(drone(2)), Err(Full(Caller::Drone)));
     assert_eq!(fourth.proved(drone(3)), Ok(()));
-    // A connection without a request gives way to another of the same drone.
+    // A connection without a request makes room for another one of the same drone.
     drop(asking);
     assert_eq!(places.take(at("127.0.0.1")).proved(drone(2)), Ok(()));
     assert_eq!(greedy.iter().filter(|place| is_given_up(place)).count(), 1);
@@ -104,7 +104,7 @@ fn a_download_gives_way_only_to_an_address_that_has_fewer() {
         let place = places.take(at(address));
         place.proved(Holder::Workstation(at(address))).map(|()| (place.answering(), place))
     };
-    // A proxy on this machine may use the whole budget, but displaces none of its own connections.
+    // A proxy on this machine may use the whole budget, but does not displace its own connections.
     let crowd: Vec<_> = (0..8).map(|_| download("127.0.0.1").unwrap()).collect();
     assert!(download("127.0.0.1").is_err());
     let _other = download("192.0.2.1").unwrap();
@@ -119,7 +119,7 @@ fn a_proxys_connection_is_whose_request_it_brings() {
     place.proved(Holder::Drone(DroneId(1))).unwrap();
     place.is_strangers(at("192.0.2.1"));
     assert_eq!((count(&places, Caller::Drone).0, count(&places, Caller::Stranger).0), (0, 1));
-    // From then on it counts for that address, as a direct connection would.
+    // From now on it counts for that address, like a direct connection.
     let _own = take(&places, at("192.0.2.1"), 3);
     assert_eq!(count(&places, Caller::Stranger), (3, 1));
     place.is_strangers(at("192.0.2.2"));

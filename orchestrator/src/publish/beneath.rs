@@ -22,13 +22,13 @@ pub(super) fn open(root: &Path, path: &Path) -> io::Result<File> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     match openat2(&dir, below, flags, Mode::empty(), resolve) {
         Ok(file) => Ok(file.into()),
-        // Kernels before 5.6, and containers that block the system call.
+        // The kernel is older than 5.6, or a container blocks the system call.
         Err(Errno::NOSYS | Errno::PERM) => open_resolved(root, path),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The same without support of the kernel.
+/// Like [`open`], without the kernel's support.
 fn open_resolved(root: &Path, path: &Path) -> io::Result<File> {
     let resolved = fs::canonicalize(path)?;
     if !resolved.starts_with(fs::canonicalize(root)?) {

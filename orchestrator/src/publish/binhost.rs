@@ -1,9 +1,9 @@
 //! A binary package host: a directory with an index that never names a missing file.
 //!
-//! Publishing is level-triggered: the caller passes the desired set of packages, and whatever is
-//! missing is done. Files come first and the index last, each by renaming, so a crash between any
-//! two steps leaves the old index with all its files, and the next publication completes the work.
-//! An unchanged set writes nothing.
+//! Publishing is level-triggered: the caller passes the desired set of packages, and this module does what is
+//! missing. Files come first and the index last, each by renaming, so a crash between any two steps leaves
+//! the old index with all its files, and the next publication completes the work. An unchanged set writes
+//! nothing.
 
 use super::{
     Generations,
@@ -30,9 +30,8 @@ use swarm_formats::{
 /// A package to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// The stored file.
     pub digest: Digest,
-    /// Its index entry, whose path is the path of the published file.
+    /// Its index entry, which contains the path of the published file.
     pub entry: Entry,
 }
 
@@ -49,14 +48,13 @@ pub struct Outcome {
     pub added: usize,
     /// Number of packages removed from the index.
     pub removed: usize,
-    /// Packages that were left out because they are not in the store.
+    /// Packages that were omitted because they are not in the store.
     pub missing: Vec<Digest>,
 }
 
-/// Why nothing new was published. The old index remains, with all its files.
+/// Why nothing new was published. The old index and all its files remain.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The path is not valid for a package.
     #[error("invalid package path `{0}`")]
     Path(String),
     /// The index entry does not match its artifact.
@@ -66,10 +64,8 @@ pub enum PublishError {
     /// the index.
     #[error("`{0}` is already published with other content: build IDs must not repeat")]
     Taken(String),
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
@@ -88,8 +84,8 @@ pub struct Binhost {
 }
 
 impl Binhost {
-    /// Opens the channel in `dir`, which is created if needed. `header` has the profile's values
-    /// (ARCH, CHOST, USE ...). Work interrupted by a crash is completed by the next publication.
+    /// Opens the channel in `dir`, which is created if needed. `header` contains the profile's values (ARCH,
+    /// CHOST, USE ...). Work interrupted by a crash is completed by the next publication.
     ///
     /// # Errors
     /// The disk fails. A damaged index is not an error: it is rewritten.
@@ -114,20 +110,19 @@ impl Binhost {
         Ok(Self { dir, keep, index, generation, next: generation + 1, written })
     }
 
-    /// Publishes as generation `number`, which is written even if the packages are those of the current
-    /// one. A current generation with this number is written again if anything differs.
+    /// Publishes as generation `number`, even if the packages are those of the current generation. If the
+    /// current generation already has this number, it is written again if anything differs.
     #[must_use]
     pub fn numbered(self, number: u64) -> Self {
         Self { next: number, written: self.written && number == self.generation, ..self }
     }
 
-    /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The index as last published, or pending if writing it failed.
+    /// The index as last published, or the new one if writing it failed.
     #[must_use]
     pub fn index(&self) -> &PackagesIndex {
         &self.index
@@ -164,9 +159,8 @@ impl Binhost {
         self.switch(now, new, gone, missing)
     }
 
-    /// Adds packages without checking the existing ones, so the cost is that of the new packages
-    /// and of writing the index. Use this on a channel that [`Binhost::publish`] has published at
-    /// least once.
+    /// Adds packages without checking the existing ones, so the cost depends only on the new packages and on
+    /// writing the index. Use this on a channel that [`Binhost::publish`] has published at least once.
     ///
     /// # Errors
     /// See [`Binhost::publish`].
@@ -201,7 +195,7 @@ impl Binhost {
             let known = self.index.contains(entry);
             if !(known && self.is_placed(entry)) {
                 match self.place(package, store, &mut touched) {
-                    // It must not hold up the others.
+                    // A lost or damaged package must not delay the others.
                     Err(PublishError::Store(
                         StoreError::Absent(digest) | StoreError::Damaged { expected: digest, .. },
                     )) => {
@@ -219,7 +213,7 @@ impl Binhost {
         Ok((new, missing))
     }
 
-    /// Updates the index, and writes it if the one on disk differs.
+    /// Updates the index, and writes it if the index on disk differs.
     fn switch(
         &mut self,
         now: u64,
@@ -229,7 +223,7 @@ impl Binhost {
     ) -> Result<Outcome, PublishError> {
         let (added, removed) = (new.len(), gone.len());
         if added + removed > 0 {
-            // From here on, the disk is out of date; after a failure the next call catches up.
+            // From here on, the disk is out of date. After a failure, the next call writes again.
             self.written = false;
             gone.iter().for_each(|entry| _ = self.index.remove(entry));
             new.into_iter().for_each(|entry| self.index.insert(entry.clone()));
@@ -319,7 +313,7 @@ impl Binhost {
     ) -> Result<(), PublishError> {
         let to = self.dir.join(package.entry.path());
         if store.size(package.digest)?.to_string() != package.entry.get("SIZE") {
-            // Either the stored file is truncated, which this detects, or the entry is wrong.
+            // Either the stored file is truncated, which this call detects, or the entry is wrong.
             store.verify(package.digest)?;
             return Err(PublishError::Entry(package.entry.path().to_owned()));
         }
@@ -331,7 +325,7 @@ impl Binhost {
             if there.sha256 == package.digest {
                 return Ok(());
             }
-            // A damaged file is replaced, but not one that matches the index.
+            // Replace a damaged file, but never one that matches the index.
             let mut named = self.index.entries().filter(|entry| entry.path() == package.entry.path());
             if named.any(|entry| entry.get("SHA1") == there.sha1) {
                 return Err(PublishError::Taken(package.entry.path().to_owned()));
@@ -352,7 +346,7 @@ impl Binhost {
     }
 }
 
-/// Package files below `dir` and leftovers of interrupted publications, by relative path.
+/// Collects, by relative path, package files below `dir` and leftovers of interrupted publications.
 fn walk(root: &Path, dir: &Path, depth: usize, found: &mut Vec<String>) -> Result<(), DiskError> {
     for entry in fs::read_dir(dir).map_err(DiskError::at("list", dir))? {
         let entry = entry.map_err(DiskError::at("list", dir))?;

@@ -1,4 +1,4 @@
-//! Where the binary package hosts are: a directory for each channel of a profile and each run.
+//! The directories of the binary package hosts: one for each channel of a profile and for each run.
 
 use crate::publish::NixCache;
 use std::{
@@ -9,7 +9,6 @@ use std::{
 use swarm_common::{id::RunId, name::Name, wire::channel::ChannelName};
 use tokio::sync::Notify;
 
-/// The directories of the binary package hosts.
 #[derive(Debug, Clone)]
 pub struct Binhosts {
     dir: PathBuf,
@@ -20,7 +19,6 @@ pub struct Binhosts {
 }
 
 impl Binhosts {
-    /// The binary package hosts below `dir`.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), writing: Arc::default(), doubted: Arc::default() }
@@ -31,7 +29,7 @@ impl Binhosts {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the publisher compare everything with the state again and write what differs.
+    /// Makes the publisher compare everything with the state again, and write what differs.
     pub fn doubt(&self) {
         self.doubted.notify_one();
     }
@@ -47,13 +45,13 @@ impl Binhosts {
         &self.dir
     }
 
-    /// A channel from which a profile's workstations install.
+    /// The channel from which a profile's workstations install.
     #[must_use]
     pub fn channel(&self, profile: &Name, channel: ChannelName) -> PathBuf {
         self.dir.join(profile.as_str()).join(channel.word())
     }
 
-    /// The channel from which all but a few of a profile's workstations install.
+    /// The channel that most of a profile's workstations use.
     #[must_use]
     pub fn stable(&self, profile: &Name) -> PathBuf {
         self.channel(profile, ChannelName::Stable)
@@ -65,7 +63,7 @@ impl Binhosts {
         let entries = fs::read_dir(&self.dir).ok()?.filter_map(Result::ok);
         let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let mut profiles: Vec<Name> = names.collect();
-        // If two have other bytes for a path, it is always those of the same one.
+        // If two caches have different bytes for a path, always choose the same cache.
         profiles.sort_unstable();
         let caches =
             profiles.iter().flat_map(|name| ChannelName::ALL.map(|channel| self.channel(name, channel)));

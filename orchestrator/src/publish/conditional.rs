@@ -1,37 +1,28 @@
-//! Conditional and range requests (RFC 9110, sections 13 and 14), as far as clients of a binary
-//! package host need them. No I/O; times are whole seconds since the Unix epoch.
+//! Conditional and range requests (RFC 9110, sections 13 and 14), as far as clients of a binary package host
+//! need them. Does no I/O. Times are whole seconds since the Unix epoch.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Portage sends its TIMESTAMP plus this many seconds as `If-Modified-Since`, and so would miss an
-/// index that is published within that time.
+/// Portage sends its TIMESTAMP plus this many seconds as `If-Modified-Since`, and would miss an index
+/// published within that time.
 const PORTAGE_HABIT_SECS: u64 = 5;
 
 /// The conditions of a request, as raw header values.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Conditions<'r> {
-    /// `If-Match`.
     pub if_match: Option<&'r str>,
-    /// `If-None-Match`.
     pub if_none_match: Option<&'r str>,
-    /// `If-Modified-Since`.
     pub if_modified_since: Option<&'r str>,
-    /// `If-Unmodified-Since`.
     pub if_unmodified_since: Option<&'r str>,
-    /// `If-Range`.
     pub if_range: Option<&'r str>,
-    /// `User-Agent`.
     pub user_agent: Option<&'r str>,
 }
 
 /// The relevant parts of a GET or HEAD request, unparsed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ask<'r> {
-    /// Whether the method is HEAD.
     pub head: bool,
-    /// `Range`.
     pub range: Option<&'r str>,
-    /// Its conditions.
     pub conditions: Conditions<'r>,
 }
 
@@ -47,11 +38,11 @@ pub struct Version {
 /// The result of a conditional GET or HEAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Send the file or the requested part.
+    /// Send the file or the requested part of it.
     Send,
     /// 304: the client already has this version.
     NotModified,
-    /// 412: the version that the client expects is no longer current.
+    /// 412: the version that the client expects is not the current one.
     Failed,
 }
 
@@ -111,10 +102,9 @@ fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
 }
 
-/// The value of `Last-Modified`.
 #[must_use]
 pub fn http_date(seconds: u64) -> String {
-    // The last second that the format can represent; no file of ours is later.
+    // The last second that the format can represent. No published file is later.
     let seconds = seconds.min(253_402_300_799);
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
 }
@@ -124,25 +114,21 @@ fn parse_date(text: &str) -> Option<u64> {
     time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-/// Which bytes to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bytes {
     /// 200 with the whole file.
     All,
-    /// 206 with this part.
     Part {
-        /// The first byte.
         first: u64,
-        /// The last byte, inclusive.
         last: u64,
     },
     /// 416: the file has none of the requested bytes.
     Unsatisfiable,
 }
 
-/// Evaluates a `Range` header for a file of `size` bytes. A malformed header or one with several
-/// ranges is ignored, as the standard allows. `If-Range` matches only the file's own date or strong
-/// entity tag; without a known version it never matches.
+/// Evaluates a `Range` header for a file of `size` bytes. A malformed header or one with several ranges is
+/// ignored, as the standard allows. `If-Range` matches only the file's own date or strong entity tag; without
+/// a known version, it never matches.
 #[must_use]
 pub fn range(range: Option<&str>, if_range: Option<&str>, size: u64, version: Option<&Version>) -> Bytes {
     let is_current = |asked: &str, version: &Version| match asked.contains('"') {
@@ -158,7 +144,7 @@ pub fn range(range: Option<&str>, if_range: Option<&str>, size: u64, version: Op
     }
 }
 
-/// `bytes=first-last`, `bytes=first-` or `bytes=-count`; `None` if it is anything else.
+/// Parses `bytes=first-last`, `bytes=first-` or `bytes=-count`; `None` for anything else.
 fn parse_range(header: &str, size: u64) -> Option<Bytes> {
     let (unit, ranges) = header.split_once('=')?;
     let (first, last) = ranges.trim().split_once('-')?;

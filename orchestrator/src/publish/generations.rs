@@ -1,9 +1,9 @@
 //! Earlier contents of a channel: `generations/<number>/`, with the index files `Packages(.gz)`, or
 //! for Nix the list `paths`.
 //!
-//! A workstation that has just read an older index still fetches the files that it names. A
-//! generation is immutable and stays for a grace time after it was replaced; that of a Nix cache also
-//! for as long as the core keeps it.
+//! A workstation that has just read an older index still fetches the files that it names. A generation is
+//! immutable. It stays for a grace time after it was replaced; a generation of a Nix cache stays at least as
+//! long as the core keeps it.
 
 use crate::store::disk::{self, DiskError};
 use std::{
@@ -16,10 +16,10 @@ use std::{
 /// Whether a channel keeps its earlier indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generations {
-    /// Keep every publication until it is swept; for channels that workstations use.
+    /// Keep every publication until it is swept. For channels that workstations use.
     Keep,
-    /// Keep only the current index; for the channel of a run, which is published after every
-    /// package and only grows.
+    /// Keep only the current index. For the channel of a run, which is published after every package and only
+    /// grows.
     CurrentOnly,
 }
 
@@ -49,8 +49,7 @@ pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join("generations").join(number.to_string())
 }
 
-/// Durably writes a generation with these files. One that a crash left before the switch is
-/// replaced.
+/// Durably writes a generation with these files. Replaces one that a crash left before it became current.
 pub(super) fn write(
     dir: &Path,
     number: u64,
@@ -81,7 +80,7 @@ pub(super) fn remove(dir: &Path, number: u64) -> Result<(), DiskError> {
     fs::remove_dir_all(&home).map_err(DiskError::at("remove", &home))
 }
 
-/// Puts files with this modification time into `dir` by renaming, in this order.
+/// Moves files with this modification time into `dir` by renaming, in this order.
 pub(super) fn replace(dir: &Path, files: &[(&str, &[u8])], timestamp: u64) -> Result<(), DiskError> {
     let temp = |name: &str| dir.join(format!("{name}.new"));
     for (name, bytes) in files {
@@ -94,13 +93,12 @@ pub(super) fn replace(dir: &Path, files: &[(&str, &[u8])], timestamp: u64) -> Re
     disk::sync_dir(dir)
 }
 
-/// The modification time of a file in seconds since the Unix epoch, if it exists.
+/// The modification time of a file in seconds since the Unix epoch; `None` if there is no file.
 pub(super) fn seconds_of(path: &Path) -> Option<u64> {
     let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
     modified.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-/// A time in seconds since the Unix epoch.
 pub(super) fn time(seconds: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
 }

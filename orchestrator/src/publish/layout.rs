@@ -1,4 +1,4 @@
-//! The paths of a binary package host or cache that are served to clients.
+//! The paths in a binary package host or cache that are served to clients.
 
 use swarm_common::digest::Digest;
 use swarm_formats::{
@@ -6,7 +6,6 @@ use swarm_formats::{
     snapshot::is_host,
 };
 
-/// What a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Servable {
     /// `Packages`; revalidated on every use.
@@ -15,7 +14,6 @@ pub enum Servable {
     CompressedIndex,
     /// A package file. The content of its path never changes.
     Package,
-    /// `nix-cache-info`.
     CacheInfo,
     /// The metadata of a store path.
     NarInfo,
@@ -27,9 +25,8 @@ pub enum Servable {
     Log,
 }
 
-/// What `path` (decoded, relative, without a leading slash) names, if it may be served. Anything
-/// else must be answered with 404 and never 403, because Portage falls back to `Packages` only
-/// after a 404.
+/// What `path` (decoded, relative, without a leading slash) names, if it may be served. Any other path must
+/// be answered with 404, never 403, because Portage falls back to `Packages` only after a 404.
 #[must_use]
 pub fn servable(path: &str) -> Option<Servable> {
     match path {
@@ -41,8 +38,8 @@ pub fn servable(path: &str) -> Option<Servable> {
     if is_package_path(path) { Some(Servable::Package) } else { in_nix_cache(path) }
 }
 
-/// What a path in the cache of all Nix profiles names: the same as in that of one, which alone has
-/// hosts.
+/// What a path in the cache of all Nix profiles names. It has the same paths as the cache of one profile,
+/// except those of hosts.
 #[must_use]
 pub fn in_all_caches(path: &str) -> Option<Servable> {
     use Servable::*;
@@ -72,7 +69,7 @@ fn in_nix_cache(path: &str) -> Option<Servable> {
         }
         Some(("lock", digest)) => digest.parse::<Digest>().is_ok().then_some(Servable::Json),
         Some(("ready", host)) => is_host(host).then_some(Servable::Json),
-        // What was ready in a generation that is still kept.
+        // The pointers of a generation that is still kept.
         Some(("generations", rest)) => {
             let (number, name) = rest.split_once('/')?;
             let is_number = (1..=20).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
@@ -83,8 +80,8 @@ fn in_nix_cache(path: &str) -> Option<Servable> {
     }
 }
 
-/// Whether the path has the form `category/name/file` or `category/file`, in plain characters, with
-/// a package's suffix.
+/// Whether the path has the form `category/name/file` or `category/file` in plain characters, and ends with a
+/// package's suffix.
 #[must_use]
 pub fn is_package_path(path: &str) -> bool {
     let plain_char = |b: u8| b.is_ascii_alphanumeric() || b"+_.-".contains(&b);

@@ -1,10 +1,10 @@
 //! Writes the binary package hosts from which drones and workstations install.
 //!
-//! A [`Binhost`] is one directory with an index and hard links into the store, so several of them
-//! (one per run, and `stable` of each profile) share the files; a [`NixCache`] is the same for Nix.
-//! [`Binhosts`] knows their places, and [`Progress`] what is published. Nothing here decides what
-//! belongs to a channel, signs anything or speaks HTTP. [`conditional`] and [`layout`] have the rules for
-//! serving over HTTP, [`small`] caches small files, and [`whole`] checks an index for damage.
+//! A [`Binhost`] is one directory with an index and hard links into the store, so several of them (one per
+//! run, and `stable` of each profile) share the files; a [`NixCache`] is the same for Nix. [`Binhosts`] knows
+//! their directories, and [`Progress`] what is published. Nothing here decides what belongs to a channel,
+//! signs anything or speaks HTTP. [`conditional`] and [`layout`] contain the rules for serving over HTTP,
+//! [`small`] caches small files, and [`whole`] checks an index for damage.
 
 mod beneath;
 mod binhost;
@@ -32,16 +32,16 @@ use std::{
 };
 use swarm_common::{digest::Digest, wire::admin::BuilderKind};
 
-/// A published file that is a copy of a stored one instead of a link: its digest, its size in bytes and its path.
+/// A published file that is a copy of a stored file instead of a link: digest, size in bytes, and path.
 pub type Copied = (Digest, u64, PathBuf);
 
-/// The kind of builder that a directory was published for; Portage if nothing was.
+/// The kind of builder that a directory was published for; Portage if it is empty.
 pub(crate) fn kind(dir: &Path) -> BuilderKind {
     if NixCache::is_in(dir) { BuilderKind::Nix } else { BuilderKind::Portage }
 }
 
-/// Empties a channel's directory if another kind of builder published there, for a removed profile of
-/// the same name.
+/// Empties a channel's directory if another kind of builder published there, for a removed profile with the
+/// same name.
 ///
 /// # Errors
 /// The disk fails.
@@ -52,8 +52,8 @@ pub(crate) fn clear_other(dir: &Path, wanted: BuilderKind) -> Result<(), DiskErr
     fs::remove_dir_all(dir).map_err(DiskError::at("remove", dir))
 }
 
-/// Removes from a channel's directory what was replaced more than `grace` seconds before `now`, except the
-/// generations `kept` of a cache. Returns the number of removed files.
+/// Removes files from a channel's directory that were replaced more than `grace` seconds before `now`, except
+/// the generations `kept` of a cache. Returns the number of removed files.
 ///
 /// # Errors
 /// The disk fails.

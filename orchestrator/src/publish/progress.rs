@@ -1,4 +1,4 @@
-//! How far publishing has come.
+//! The progress of publishing.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -6,7 +6,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// The progress of publishing, for callers that wait for it or check for errors.
+/// For callers that wait for publishing or check for errors.
 #[derive(Debug, Default)]
 pub struct Progress {
     seq: watch::Sender<u64>,
@@ -33,8 +33,8 @@ impl Progress {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Records that a pass ended and why it failed, if it did. `complete` tells whether everything
-    /// up to event `seq` that can be published is.
+    /// Records that a pass has ended, and why it failed if it did. `complete` is whether everything up to
+    /// event `seq` that can be published is published.
     pub(crate) fn tell(&self, seq: u64, trouble: Option<String>, complete: bool) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         if complete {

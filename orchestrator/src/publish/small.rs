@@ -1,10 +1,10 @@
 //! Reading published files to serve them; small files are cached in memory.
 //!
-//! A cached file is never stale: every request asks the file system which file the path currently
-//! names, and the cached one is used only if it has the same device and inode, size and times. The
-//! publisher replaces files by renaming. Another file may get the inode number of a removed one,
-//! and the publisher sets equal modification times, but nobody sets a change time. Hence a file is
-//! cached only once its change time lies in the past: whatever takes its place changed later.
+//! A cached file is never stale: for every request, the file system is asked which file the path names now,
+//! and the cached file is used only if device, inode, size and times are the same. The publisher replaces
+//! files by renaming. Another file may get the inode number of a removed one, and the publisher sets equal
+//! modification times, but nobody can set a change time. Hence a file is cached only once its change time
+//! lies in the past: a file that replaces it has a later one.
 
 use super::beneath;
 use bytes::Bytes;
@@ -24,18 +24,18 @@ use std::{
 /// Maximum size of a cached file in bytes.
 const SMALL: u64 = 64 * 1024;
 
-/// Bytes of memory for cached files: enough for 16,000 narinfos.
+/// Memory for cached files in bytes, enough for 16,000 narinfos.
 const MEMORY: usize = 16 << 20;
 
-/// Bytes that a cached file takes beside its name and content, about.
+/// Approximate memory of a cached file in addition to its name and content, in bytes.
 const OVERHEAD: usize = 256;
 
-/// How long a file must be unchanged to be cached. Change times are those of the kernel's last
-/// tick, at most 10 ms ago.
+/// How long a file must be unchanged to be cached. Change times are those of the kernel's last tick, at most
+/// 10 ms old.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// A file with its size and time, all from one inspection, so that they are consistent even if the
-/// path is switched to another file in the meantime.
+/// A file with its size and time, all from one inspection, so that they are consistent even if the path is
+/// switched to another file meanwhile.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) source: Source,
@@ -70,8 +70,8 @@ impl Identity {
         }
     }
 
-    /// Whether a file that comes later has another change time. To be asked while the file is
-    /// open, so that its inode number is not free yet.
+    /// Whether any later file will have another change time. Call this while the file is open, because its
+    /// inode number cannot be reused before it is closed.
     fn is_settled(&self, now: SystemTime) -> bool {
         let (seconds, nanoseconds) = self.changed;
         let part = u32::try_from(nanoseconds).unwrap_or_default();
@@ -87,18 +87,17 @@ struct Kept {
     bytes: Bytes,
 }
 
-/// Cache of small files.
 #[derive(Default)]
 pub(crate) struct SmallFiles {
     kept: Mutex<Halves>,
 }
 
-/// Cached files: those that were asked for lately, and those before them, which go first.
+/// Cached files in two generations: `late` was requested recently, and the other one is evicted first.
 #[derive(Default)]
 struct Halves {
     late: HashMap<OsString, Kept>,
     early: HashMap<OsString, Kept>,
-    /// Memory of `late` in bytes.
+    /// Memory used by `late` in bytes.
     memory: usize,
 }
 
@@ -158,8 +157,7 @@ impl SmallFiles {
             let source = Source::Bytes(kept.bytes);
             return Ok(Some(Found { source, size: now.len(), modified: kept.modified }));
         }
-        // Cached files were opened in this way, too: the same file by another name has the same
-        // bytes.
+        // Cached files were opened in the same way. The same file under another name has the same bytes.
         match beneath::open(root, path) {
             Ok(file) => self.read(path, file).map(Some),
             Err(error) if is_absence(&error) => Ok(None),
@@ -167,7 +165,7 @@ impl SmallFiles {
         }
     }
 
-    /// Reads an opened file; by now, the path may name another one.
+    /// Reads an opened file. Its path may name another file by now.
     fn read(&self, path: &Path, mut file: File) -> io::Result<Found> {
         let meta = file.metadata()?;
         let size = meta.len();
@@ -223,7 +221,7 @@ mod tests {
         }
     }
 
-    /// Reads until two readings give the very same bytes.
+    /// Reads until two reads return the very same buffer.
     fn from_memory(files: &SmallFiles, path: &Path) -> Bytes {
         let began = Instant::now();
         loop {
@@ -242,8 +240,8 @@ mod tests {
         let (path, temp) = (dir.path().join("Packages"), dir.path().join("Packages.new"));
         let files = SmallFiles::default();
         let date = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        // Faster than the file system's clock ticks, so that times alone could not distinguish
-        // them. Each gets the inode number of the one before the last.
+        // Faster than the file system's clock ticks, so that times alone cannot distinguish the files. Each
+        // file gets the inode number of the one before the last.
         for n in 0..2000_u32 {
             fs::write(&temp, n.to_be_bytes()).unwrap();
             File::open(&temp).unwrap().set_modified(date).unwrap();

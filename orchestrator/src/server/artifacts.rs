@@ -1,7 +1,7 @@
-//! The mark by which the directory of packages, snapshots and images is known.
+//! The mark that identifies the directory of packages, snapshots and images.
 //!
-//! A disk that is not mounted leaves an empty directory in its place. Everything in it would count as
-//! lost, and be published and built anew on the disk below.
+//! If a disk is not mounted, there is an empty directory in its place. Without the mark, everything in the
+//! directory would count as lost, and would be built and published again on the disk below.
 
 use super::StartError;
 use crate::{
@@ -15,12 +15,12 @@ use std::{
 };
 use swarm_core::{Swarm, kept};
 
-/// The file that every such directory has.
+/// The file that marks the directory.
 const MARK: &str = ".build-swarm";
-/// What it says to people.
+/// The content of the mark, for people.
 const TEXT: &str = "Build Swarm stores packages here. It does not start without this file, so that it notices if a \
                     disk is not mounted.\n";
-/// Where earlier versions, which wrote no mark, stored files.
+/// Subdirectories in which earlier versions, which wrote no mark, stored files.
 const FILES: [&str; 3] = ["store/sha256", "snapshots", "images"];
 
 /// Whether the state refers to files in the directory.
@@ -28,10 +28,10 @@ pub(super) fn is_used(swarm: &Swarm) -> bool {
     !swarm.profiles.is_empty() || !swarm.bases.is_empty() || !kept::artifacts(swarm, None).is_empty()
 }
 
-/// Stops the start if the directory has no mark and no files although it is `used`. Otherwise marks it.
+/// Stops the start if the directory is `used` but has neither a mark nor files. Otherwise writes the mark.
 ///
 /// # Errors
-/// The files have vanished, and their loss was not accepted; or the disk fails.
+/// The files have vanished and their loss was not accepted, or the disk fails.
 pub(super) fn check(dir: &Path, used: bool, accepted: bool) -> Result<(), StartError> {
     let mark = dir.join(MARK);
     if mark.try_exists().map_err(DiskError::at("look at", &mark))? {

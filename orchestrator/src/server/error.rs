@@ -1,4 +1,4 @@
-//! Why the orchestrator did not start, or stopped serving.
+//! Errors of starting and serving.
 
 use crate::{
     journal::JournalError,
@@ -13,7 +13,6 @@ use std::{io, net::SocketAddr};
 use swarm_common::exit::{EXIT_CONFIG, EXIT_IO};
 use swarm_daemon::config::ConfigError;
 
-/// Why the orchestrator did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The state directory is in use or unusable.
@@ -54,12 +53,7 @@ pub enum StartError {
         "cannot listen on {address}: {source}; check `listen`, and whether another program uses the \
              port"
     )]
-    Listen {
-        /// The configured address.
-        address: SocketAddr,
-        /// The system's error.
-        source: io::Error,
-    },
+    Listen { address: SocketAddr, source: io::Error },
 }
 
 /// Why the orchestrator stopped serving without being asked to.
@@ -71,8 +65,7 @@ pub enum ServeError {
          journal, and a restart continues from there"
     )]
     EngineBroke,
-    /// Another orchestrator holds the journal's lock. Nothing that this process does counts any
-    /// more.
+    /// Another orchestrator holds the journal's lock. Nothing that this process decides counts any more.
     #[error(
         "another orchestrator is the leader now: {0}; all acknowledged changes are in the journal, and a \
          restart makes this one a standby"
@@ -81,8 +74,8 @@ pub enum ServeError {
 }
 
 impl StartError {
-    /// The process's exit code: 74 for disks and other system resources, 75 for a state directory
-    /// in use, 78 for errors that the configuration must fix.
+    /// The exit code of the process: 74 for disks and other system resources, 75 for a state directory in
+    /// use, 78 for errors to be fixed in the configuration.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -1,4 +1,4 @@
-//! Loads the signing keys, and makes them at the first start.
+//! Loads the signing keys and creates them at the first start.
 
 use super::StartError;
 use crate::{

@@ -1,6 +1,5 @@
-//! Binds addresses. After boot, an address may not be configured yet, and the previous user of a
-//! port may release it late: both are temporary, so `bind` retries. Any other error is a
-//! configuration error.
+//! Binds addresses. After boot, an address may not be configured yet, or the previous user of a port may
+//! release it late. Both are temporary, so `bind` retries. Any other error is a configuration error.
 
 use super::StartError;
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
@@ -10,10 +9,9 @@ use tokio::net::TcpListener;
 /// First pause between attempts; doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How much more start time to request from the supervisor with each attempt.
+/// How much more startup time each attempt requests from the supervisor.
 const EXTENSION: Duration = Duration::from_secs(60);
 
 /// Binds an address, waiting until it becomes available. Returns the address with its actual port.

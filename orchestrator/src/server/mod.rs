@@ -44,7 +44,7 @@ use swarm_formats::portage::gpkg;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// An orchestrator that is bound but does not serve yet.
+/// An orchestrator that has bound its addresses but does not serve yet.
 pub struct Server {
     app: Arc<App>,
     entrances: Vec<Entrance>,
@@ -170,7 +170,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     Ok(Server { app, entrances, lane, address, engine_task, first_start, _state_dir: state_dir })
 }
 
-/// The URL under which other machines reach this orchestrator, as far as it can tell.
+/// The URL under which other machines reach this orchestrator, as far as can be determined.
 fn own_address(bound: SocketAddr, reached: Option<&Reached>) -> String {
     match (reached, bound.ip()) {
         (Some(tls), _) => format!("https://{}:{}", tls.name, tls.address.port()),
@@ -182,8 +182,8 @@ fn own_address(bound: SocketAddr, reached: Option<&Reached>) -> String {
     }
 }
 
-/// Reads a token, or creates it, and returns whether it was created. A systemd credential with the
-/// file's name takes precedence.
+/// Reads a token or creates it. Returns whether it was created. A systemd credential with the file's name
+/// takes precedence.
 fn token(path: &Path, prefix: &str) -> Result<(Secret, bool), StartError> {
     let given = path.file_name().and_then(|name| credential(name.to_str()?));
     match read_secret(given.as_deref().unwrap_or(path)) {
@@ -210,7 +210,7 @@ impl Server {
         self.app.clone()
     }
 
-    /// Whether the admin token was created by this start.
+    /// Whether this start created the admin token.
     #[must_use]
     pub fn is_first_start(&self) -> bool {
         self.first_start
@@ -219,8 +219,8 @@ impl Server {
     /// Serves until `stop`, lets open requests finish, and closes the journal.
     ///
     /// # Errors
-    /// A bug ended the engine, or another orchestrator took over. To go on would look healthy to a
-    /// supervisor and do nothing.
+    /// A bug ended the engine, or another orchestrator took over. Continuing would look healthy to a
+    /// supervisor but achieve nothing.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { app, entrances, lane, engine_task, .. } = self;
         let stopping = app.stopping.clone();
@@ -242,7 +242,7 @@ impl Server {
         let served = async { tokio::join!(connections, stopper).1 };
         let told = tokio::select! {
             told = served => told,
-            // Stop at once: answers to requests that are still open would no longer be valid.
+            // Stop at once: responses to open requests would no longer be valid.
             by = app.engine.deposed() => {
                 stopping.cancel();
                 return Err(ServeError::Deposed(by));

@@ -1,4 +1,4 @@
-//! Starts the passes, each with the handles that it needs.
+//! Starts the passes, each with the handles it needs.
 
 use crate::{
     app::App,

@@ -1,7 +1,7 @@
 //! Reloads the configuration while the orchestrator runs (SIGHUP).
 //!
-//! A file with an error changes nothing. Otherwise the settings that can change at runtime are
-//! applied, and the others are listed as waiting for a restart.
+//! A file with an error changes nothing. Otherwise, settings that can change at runtime are applied, and
+//! other changed settings are reported as waiting for a restart.
 
 use crate::{
     app::App,
@@ -20,7 +20,6 @@ use swarm_daemon::{
 /// each time.
 const AT_RUNTIME: &[&str] = &["policy", "healing", "log.level", "build_logs"];
 
-/// Why a reload failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// The new configuration is invalid.
@@ -37,19 +36,19 @@ pub enum ReloadError {
 /// Result of a reload: names of changed settings.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
-    /// Settings now in force.
+    /// Settings that are now in effect.
     pub applied: Vec<String>,
     /// Settings that need a restart.
     pub waiting: Vec<String>,
 }
 
-/// The configuration file and the versions of it that were read.
+/// The configuration file, and the versions of it that were read.
 #[derive(Debug)]
 pub struct Reloader {
     path: PathBuf,
-    /// As read at the start: settings that need a restart still have these values.
+    /// As read at the start. Settings that need a restart still have these values.
     started: Written,
-    /// As last read: the other settings have these values.
+    /// As last read. All other settings have these values.
     last: Written,
 }
 
@@ -70,7 +69,8 @@ impl Reloader {
     pub async fn reload(&mut self, app: &App, telemetry: &Telemetry) -> Result<Reloaded, ReloadError> {
         let config = Config::load(&self.path)?;
         let written = Written::load(&self.path, RENAMED)?;
-        // The engine first, because it may refuse; the level was checked when the file was read.
+        // Apply the policy first, because the engine may refuse it. The log level was checked when the file
+        // was read.
         app.engine.set_policy(config.core_policy()).await?;
         telemetry.set_level(&config.log.level)?;
         app.live.send_replace(Arc::new(config));

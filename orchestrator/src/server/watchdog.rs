@@ -1,11 +1,11 @@
-//! Checks that the engine's thread is alive by sending it a message to answer, and notifies the
-//! supervisor. A hung process is ended so that the supervisor restarts it: an orchestrator that
-//! listens but decides nothing could look healthy for months.
+//! Checks that the engine's thread answers a message, and notifies the supervisor. A hung process is ended,
+//! so that the supervisor restarts it: an orchestrator that listens but decides nothing could look healthy
+//! for months.
 //!
 //! The watchdog has a thread of its own, because the async runtime and its timers may hang too.
 //!
-//! A full disk or an unreachable journal does not count as hung: the engine still answers, and
-//! recovers by itself.
+//! An engine with a full disk or an unreachable journal does not count as hung: it still answers, and
+//! recovers without a restart.
 
 use crate::{
     app::App,
@@ -23,16 +23,16 @@ use swarm_common::state::DroneState;
 use swarm_core::view;
 use swarm_daemon::supervisor::Supervisor;
 
-/// Interval of checks if the supervisor sets none.
+/// Interval between checks if the supervisor does not set one.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// How long the engine may stay silent before it counts as hung, if no supervisor judges that.
+/// Silence after which the engine counts as hung, if no supervisor decides that.
 pub const LONGEST_SILENCE: Duration = Duration::from_secs(120);
 
-/// How long the process may take to exit once the engine hangs; then it is aborted.
+/// How long the process may take to exit after the engine hangs. Then it is aborted.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// The engine hangs, and there is no supervisor to notice.
+/// The engine hangs, and no supervisor notices. The number is the silence in seconds.
 #[derive(Debug, thiserror::Error)]
 #[error("the engine has been unresponsive for {0} s; all acknowledged changes are in the journal")]
 pub struct Stuck(u64);
@@ -63,7 +63,7 @@ pub fn watch(
         loop {
             let turns = match engine.turns_within(every) {
                 Ok(turns) => turns,
-                // The server reports that it has ended.
+                // The server reports the end of the engine.
                 Err(EngineError::Stopped) => return,
                 Err(_) => false,
             };
@@ -73,7 +73,7 @@ pub fn watch(
                 supervisor.alive();
                 supervisor.status(&status());
             } else if supervisor.ping_every().is_some() {
-                // The supervisor ends the process when its own time limit is over, and records that.
+                // The supervisor ends the process after its own time limit, and records that.
                 tracing::error!(silence_s = silence.as_secs(), "the engine is unresponsive");
             } else if silence > patience {
                 stuck(Stuck(silence.as_secs()));
@@ -91,7 +91,7 @@ pub fn watch(
     Ok(Watchdog { _ended: sender })
 }
 
-/// One line for `systemctl status`.
+/// The status line that `systemctl status` shows.
 #[must_use]
 pub fn status(app: &App) -> String {
     if let Some(trouble) = app.troubles().into_iter().find(view::stops) {

@@ -1,4 +1,4 @@
-//! Why a key cannot be used.
+//! Errors of keys and signing.
 
 use crate::store::disk::DiskError;
 use std::path::PathBuf;
@@ -9,23 +9,15 @@ pub enum KeyError {
     /// The file does not contain a usable secret key.
     #[error("cannot use the signing key in {}: {reason}", path.display())]
     Unusable {
-        /// The file.
         path: PathBuf,
         /// Why, and what to do about it.
         reason: String,
     },
-    /// The file can be read by others.
+    /// Other users can read the file.
     #[error("the signing key {} is readable by others (mode {mode:o}): run `chmod 600` on it", path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The OpenPGP library failed.
+    Exposed { path: PathBuf, mode: u32 },
     #[error("OpenPGP: {0}")]
     OpenPgp(#[from] pgp::errors::Error),
-    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }

@@ -1,5 +1,5 @@
-//! Files with secret keys. They have no passphrase, because the orchestrator signs unattended, and
-//! are protected by their mode, which is enforced.
+//! Files with secret keys. They have no passphrase, because the orchestrator signs unattended. They are
+//! protected by their file mode, which is enforced.
 
 use super::error::KeyError;
 use crate::store::disk::{self, DiskError};
@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-/// The text of a key file, which nobody else may be able to read.
+/// Reads a key file. Fails if other users can read it.
 pub(super) fn read(path: &Path) -> Result<String, KeyError> {
     let meta = fs::metadata(path).map_err(DiskError::at("open", path))?;
     let mode = meta.permissions().mode() & 0o777;
@@ -20,7 +20,7 @@ pub(super) fn read(path: &Path) -> Result<String, KeyError> {
     Ok(fs::read_to_string(path).map_err(DiskError::at("read", path))?)
 }
 
-/// Writes a new file that only its owner can read. An existing one is never replaced.
+/// Writes a new file that only its owner can read. Never replaces an existing file.
 pub(super) fn write_new(path: &Path, text: &str) -> Result<(), KeyError> {
     let temp = path.with_extension("new");
     disk::remove_file(&temp)?;
@@ -32,7 +32,7 @@ pub(super) fn write_new(path: &Path, text: &str) -> Result<(), KeyError> {
         .map_err(DiskError::at("make", &temp))?;
     file.write_all(text.as_bytes()).map_err(DiskError::at("write", &temp))?;
     file.sync_all().map_err(DiskError::at("sync", &temp))?;
-    // A hard link instead of a rename never replaces an existing key.
+    // Unlike a rename, a hard link never replaces an existing key.
     fs::hard_link(&temp, path).map_err(DiskError::at("make", path))?;
     disk::remove_file(&temp)?;
     path.parent().map_or(Ok(()), disk::sync_dir)?;

@@ -1,11 +1,10 @@
 //! Signing GPKGs. Packages from drones are unsigned, or signed with a key that is not trusted here.
 //!
-//! A signed package is the unsigned one up to its Manifest, followed by the signatures of its
-//! archives and a clear-signed Manifest (GLEP 78 requires readers to accept any order). So [`seal`]
-//! signs a file that was just verified by appending a few kilobytes, without reading or copying it
-//! again: the required digests continue from the verification's state. [`sign_gpkg`] copies, for
-//! containers in an unusual format or with signatures, and compares what it copies with the old
-//! Manifest, so that damaged data is never signed.
+//! A signed package is the unsigned one up to its Manifest, followed by the signatures of its archives and a
+//! clear-signed Manifest (GLEP 78 requires readers to accept any order). So [`seal`] signs a file that was
+//! just verified by appending a few kilobytes, without reading or copying it again: the required digests
+//! continue from the verification's state. [`sign_gpkg`] copies containers that have an unusual format or
+//! signatures, and compares the copied data with the old Manifest, so that damaged data is never signed.
 
 use super::{error::KeyError, key::OpenPgpKey};
 use std::io::{self, Read, Write};
@@ -21,7 +20,6 @@ use swarm_formats::{
     },
 };
 
-/// Why a package was not signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
     /// The input cannot be read or is not a tar archive.
@@ -33,7 +31,6 @@ pub enum SignError {
     /// The output could not be written.
     #[error("cannot write the signed package: {0}")]
     Write(#[source] io::Error),
-    /// The key failed.
     #[error(transparent)]
     Key(#[from] KeyError),
 }
@@ -46,10 +43,9 @@ impl From<GpkgError> for SignError {
 
 /// Python's `tarfile`, and therefore Portage, pads every file to a multiple of this.
 const RECORD: u64 = 10240;
-/// The largest size that fits in the octal field of a ustar header.
+/// The largest size that fits into the octal field of a ustar header.
 const USTAR_SIZE: u64 = 0o777_7777_7777;
 
-/// The signed package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed<W> {
     /// The output that was passed in.
@@ -58,8 +54,8 @@ pub struct Signed<W> {
     pub digests: FileDigests,
 }
 
-/// Signs a verified package by writing what follows `body` to `output`, which must be positioned at
-/// the body's end. Without a key, only completes it. The new members have `mtime` (seconds since
+/// Signs a verified package by writing everything after `body` to `output`, which must be positioned at the
+/// end of the body. Without a key, only completes the container. The new members have `mtime` (seconds since
 /// the Unix epoch).
 ///
 /// # Errors
@@ -133,7 +129,6 @@ pub fn sign_gpkg<W: Write>(
     out.sign(key, renamed.unwrap_or(&directory.unwrap_or_default()))
 }
 
-/// The container being written.
 struct Container<W: Write> {
     tar: tar::Builder<FileWriter<W>>,
     mtime: u64,
@@ -191,7 +186,7 @@ impl<W: Write> Container<W> {
     }
 
     fn append(&mut self, path: &str, size: u64, reader: impl Read) -> Result<(), SignError> {
-        // Portage's own choice: ustar, or the GNU format if a field is too small.
+        // The same choice as Portage: ustar, or the GNU format if a field is too small.
         let fits = path.len() <= 100 && size <= USTAR_SIZE;
         let mut header = if fits { tar::Header::new_ustar() } else { tar::Header::new_gnu() };
         header.set_size(size);
@@ -212,7 +207,7 @@ impl<W: Write> Container<W> {
     }
 }
 
-/// Hashes the bytes that pass through, and keeps the reader's errors separate from the writer's.
+/// Hashes the bytes that pass through, and distinguishes errors of the reader from those of the writer.
 struct Tee<R> {
     reader: R,
     hasher: MemberHasher,
@@ -375,7 +370,7 @@ mod tests {
             let mut damaged = good.clone();
             damaged[at] ^= 1;
             if damaged != good && sign_gpkg(Some(&key), &damaged[..], Vec::new(), 1, None).is_ok() {
-                // Only tar padding can change unnoticed, and that is not copied.
+                // Only tar padding can change unnoticed, and padding is not copied.
                 let again = gpkg::verify(&damaged[..], &Limits::default());
                 assert!(again.is_ok(), "byte {at} was signed");
             }

@@ -19,8 +19,7 @@ use pgp::{
 use std::{io, path::Path};
 use swarm_formats::archive::sha512::Sha512;
 
-/// A secret key that can sign, with its public key. It does not implement `Debug`, so that it
-/// cannot be logged.
+/// A secret key that can sign, with its public key. Does not implement `Debug`, so that it cannot be logged.
 pub struct OpenPgpKey {
     secret: SignedSecretKey,
     /// Index of the signing subkey; `None` for the primary key.
@@ -160,8 +159,8 @@ impl OpenPgpKey {
     fn config(&self, typ: SignatureType) -> Result<SignatureConfig, KeyError> {
         let key = self.signer();
         let mut config = SignatureConfig::v4(typ, key.algorithm(), HashAlgorithm::Sha512);
-        // If the clock was set back, a signature must not be older than its key, because every
-        // workstation would refuse it.
+        // A signature must not be older than its key, even if the clock was set back: every workstation would
+        // refuse it.
         let now = Timestamp::now().max(key.created_at());
         config.hashed_subpackets = vec![
             Subpacket::regular(SubpacketData::IssuerFingerprint(key.fingerprint()))?,

@@ -1,8 +1,8 @@
-//! The secret keys, and signing of packages: with OpenPGP for Portage, with ed25519 for Nix.
+//! The secret keys, and signing with them: OpenPGP for Portage, ed25519 for Nix.
 //!
-//! Drones have no key: their packages are verified and then signed here. Workstations require these
-//! signatures (`verify-signature = true`, Portage's default; `require-sigs`, Nix's). Only [`key`]
-//! depends on the `pgp` crate.
+//! Drones have no keys: their packages are verified here and then signed. Workstations require these
+//! signatures (`verify-signature = true`, Portage's default; `require-sigs` for Nix). Only [`key`] depends on
+//! the `pgp` crate.
 
 mod error;
 mod file;

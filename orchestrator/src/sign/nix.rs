@@ -1,8 +1,8 @@
 //! The keys that sign the paths of Nix caches (ed25519): generated at the first start, or supplied
 //! by the administrator, in the files of `nix-store --generate-binary-cache-key`.
 //!
-//! During a rotation there are several, and all of them sign: clients that trust only the old one
-//! and clients that trust only the new one both accept every path.
+//! During a key rotation there are several keys, and all of them sign, so that clients that trust only the
+//! old or only the new key accept every path.
 
 use super::{error::KeyError, file};
 use crate::store::disk::DiskError;
@@ -17,7 +17,6 @@ use swarm_formats::nix::{
     store_path::StoreDir,
 };
 
-/// All keys in use.
 #[derive(Debug)]
 pub struct NixKeys {
     secret: Vec<SecretKey>,
@@ -25,8 +24,8 @@ pub struct NixKeys {
 }
 
 impl NixKeys {
-    /// Loads the key from `path`, or generates one called `name` if there is no file. The second
-    /// value tells whether it was generated.
+    /// Loads the key from `path`, or generates one called `name` if there is no file. The second value is
+    /// whether it was generated.
     ///
     /// # Errors
     /// The file is exposed, damaged or unusable, or the disk fails.
@@ -44,8 +43,8 @@ impl NixKeys {
     /// Loads keys that must exist.
     ///
     /// # Errors
-    /// A file is missing, exposed, damaged or unusable, or two keys have the same name: clients
-    /// know keys by their names.
+    /// A file is missing, exposed, damaged or unusable, or two keys have the same name, by which clients
+    /// identify keys.
     pub fn load(paths: &[PathBuf]) -> Result<Self, KeyError> {
         let mut keys: Vec<SecretKey> = Vec::with_capacity(paths.len());
         for path in paths {
@@ -64,7 +63,7 @@ impl NixKeys {
         Self { secret, public }
     }
 
-    /// The public keys, as clients list them in `trusted-public-keys`.
+    /// The public keys in the form of `trusted-public-keys`.
     #[must_use]
     pub fn public(&self) -> Vec<String> {
         self.public.iter().map(ToString::to_string).collect()
@@ -82,13 +81,13 @@ impl NixKeys {
         ready.signatures = self.secret.iter().map(|key| key.sign(&text).to_string()).collect();
     }
 
-    /// Whether a key has signed what a narinfo says.
+    /// Whether at least one key has signed the content of a narinfo.
     #[must_use]
     pub fn has_signed(&self, info: &NarInfo, dir: &StoreDir) -> bool {
         info.is_signed_by(&self.public, dir)
     }
 
-    /// Whether every key has signed, and nobody else.
+    /// Whether every key has signed, and no other.
     #[must_use]
     pub fn have_signed(&self, info: &NarInfo, dir: &StoreDir) -> bool {
         info.signatures.len() == self.public.len()
@@ -96,7 +95,7 @@ impl NixKeys {
     }
 }
 
-/// The name of a key for this machine: `swarm-HOST-1`.
+/// The name of this machine's key: `swarm-HOST-1`.
 #[must_use]
 pub fn name_for(host: &str) -> String {
     let short = host.split('.').next().unwrap_or_default();

@@ -10,20 +10,19 @@ use std::{
 };
 use swarm_common::secret::Secret;
 
-/// Time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Time limit for the whole request.
 const WHOLE: Duration = Duration::from_secs(20);
 
-/// Bytes read of an error's body, and characters of it that are shown.
+/// Bytes to read of an error response's body, and characters of it to show.
 const BODY: usize = 4096;
 const SHOWN: usize = 120;
 
 /// Posts a document.
 ///
 /// # Errors
-/// Why it was refused, and when to retry.
+/// The server did not accept the document; the error says why, and when to retry.
 pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -> Result<(), Untaken> {
     let mut request = client(url)?.post(url.clone()).json(document);
     if let Some(secret) = secret {
@@ -75,7 +74,7 @@ fn client(url: &Url) -> Result<Client, String> {
         .connect_timeout(CONNECT)
         .timeout(WHOLE);
     if url.scheme() == "http" {
-        // Without TLS, a machine without root certificates must work, too.
+        // A machine without root certificates must work as well if no TLS is used.
         builder = builder.tls_certs_only([]);
     }
     builder.build().map_err(|e| format!("cannot set up the HTTP client: {}", causes(e)))

@@ -22,7 +22,6 @@ const WHOLE: Duration = Duration::from_secs(25);
 const LIKE: &str =
     "expected something like smtp://user@mail.example.org?from=swarm@example.org&to=me@example.org";
 
-/// Server, sender and recipients.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Smtp {
     host: String,
@@ -33,21 +32,19 @@ pub struct Smtp {
     to: Vec<Mailbox>,
 }
 
-/// Transport security.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Security {
     /// TLS from the first byte.
     Tls,
-    /// STARTTLS: switches to TLS before anything else is sent; if refused, nothing is sent.
+    /// STARTTLS: switches to TLS before sending anything else. If the server refuses, nothing is sent.
     StartTls,
-    /// None, for a relay on the local network.
+    /// No encryption, for a relay on the local network.
     None,
 }
 
 impl Smtp {
-    /// Parses `smtps://`, `smtp://` (STARTTLS) or, for a relay on the local network,
-    /// `smtp://…&tls=none`; each with `from=` and `to=`, which can list several addresses separated
-    /// by commas.
+    /// Parses `smtps://`, `smtp://` (STARTTLS) or, for a relay on the local network, `smtp://…&tls=none`.
+    /// Each needs `from=` and `to=`, which may list several addresses separated by commas.
     pub(super) fn parse(url: &Url) -> Result<Self, String> {
         if url.password().is_some() {
             return Err(
@@ -62,7 +59,7 @@ impl Smtp {
         })?;
         let host = host.trim_matches(['[', ']']).to_owned();
         let (mut from, mut to, mut plain) = (None, Vec::new(), false);
-        // A plus in a mail address is literal and not an encoded space.
+        // A plus in a mail address is literal, not an encoded space.
         let query = url.query().unwrap_or_default().replace('+', "%2B");
         let mut escaped = url.clone();
         escaped.set_query(Some(&query));

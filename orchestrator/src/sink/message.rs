@@ -1,54 +1,45 @@
-//! The format of a message, and joining several into one.
+//! The format of messages, and merging several into one.
 //!
-//! Much of the text comes from drones, builds and resolvers, so control characters are removed here
-//! and all lengths are limited.
+//! Much of the text comes from drones, builds and resolvers, so control characters are removed and all
+//! lengths are limited.
 
 use serde::{Deserialize, Serialize};
 use swarm_common::{state::Severity, time::TimeMs};
 
-/// Largest title in characters.
 const TITLE: usize = 160;
 
-/// Largest text in bytes. An ntfy server turns more than 4096 into an attachment.
+/// Maximum length of the text in bytes. An ntfy server turns more than 4096 into an attachment.
 const TEXT: usize = 3200;
 
-/// Largest line in bytes.
 const LINE: usize = 400;
 
-/// A message delivered later than this states the time it was created.
+/// A message that is delivered later than this states when it was created.
 const LATE_MS: u64 = 5 * 60_000;
 
-/// The topic of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The end of a run.
     Run,
-    /// New or resolved concerns.
     Concerns,
     /// A test by an admin.
     Test,
 }
 
-/// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Number of the message; repeated deliveries have the same.
+    /// Number of the message. Repeated deliveries have the same number.
     pub id: u64,
-    /// When it was created.
     pub at: TimeMs,
-    /// What it is about.
     pub kind: Kind,
-    /// How much it matters.
     pub severity: Severity,
-    /// Summary in one line.
     pub title: String,
     /// Details in several lines; may be empty.
     pub text: String,
 }
 
 impl Message {
-    /// Creates a message with its title and lines shortened and safe to display.
+    /// Creates a message. Shortens its title and lines and makes them safe to display.
     #[must_use]
     pub fn new(at: TimeMs, kind: Kind, severity: Severity, title: &str, lines: &[String]) -> Self {
         let title = line(title).chars().take(TITLE).collect();
@@ -65,7 +56,7 @@ impl Message {
         Self { id: 0, at, kind, severity, title, text: text.trim_end().to_owned() }
     }
 
-    /// The message as delivered at `now`: if late, its title includes the time it was created.
+    /// The message as delivered at `now`. If it is late, its title includes when it was created.
     #[must_use]
     pub fn delivered(mut self, now: TimeMs) -> Self {
         if now.since(self.at) >= LATE_MS {
@@ -74,8 +65,8 @@ impl Message {
         self
     }
 
-    /// Joins the oldest messages, as many as fit into one, and returns their number. `None` if none
-    /// wait.
+    /// Merges as many of the oldest messages as fit into one, and returns their number. `None` if no message
+    /// waits.
     #[must_use]
     pub fn joined<'m>(waiting: impl IntoIterator<Item = &'m Message>, now: TimeMs) -> Option<(Self, usize)> {
         let mut waiting = waiting.into_iter();
@@ -100,7 +91,7 @@ impl Message {
             severity: parts.iter().map(|m| m.severity).max().unwrap_or(first.severity),
             title: format!("{count} messages since {}", moment(first.at)),
             text: text.join("\n\n"),
-            // The newest id, so that a later message with more parts counts as a different one.
+            // The newest ID, so that a later merge of more messages counts as a different message.
             id: parts.iter().map(|m| m.id).max().unwrap_or(first.id),
             ..first.clone()
         };
@@ -108,7 +99,8 @@ impl Message {
     }
 }
 
-/// Replaces control characters and invisible or direction-changing ones, and limits the length.
+/// Removes control characters and characters that are invisible or change the text direction, and limits the
+/// length.
 fn line(text: &str) -> String {
     let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let shown = |c: char| if c.is_control() || hidden(c) { ' ' } else { c };
@@ -121,7 +113,7 @@ fn line(text: &str) -> String {
     line
 }
 
-/// `2026-11-21 03:10 UTC`.
+/// For example `2026-11-21 03:10 UTC`.
 fn moment(at: TimeMs) -> String {
     match i64::try_from(at.0).map(jiff::Timestamp::from_millisecond) {
         Ok(Ok(stamp)) => stamp.strftime("%Y-%m-%d %H:%M UTC").to_string(),

@@ -1,6 +1,6 @@
 //! Where notifications are sent: a sink has an address, a secret file and a minimum severity.
 //!
-//! [`message`] is what is sent; [`ntfy`], [`webhook`] and [`mail`] send it.
+//! [`message`] defines the messages; [`ntfy`], [`webhook`] and [`mail`] send them.
 //!
 //! Only the scheme and host of an address are displayed. Its path and query may be secret, such as
 //! a public ntfy topic or a chat webhook.
@@ -25,15 +25,14 @@ use webhook::Webhook;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Sink {
-    /// The address.
     pub address: Address,
     /// Minimum severity; less severe messages are not sent.
     pub minimum: Severity,
-    /// File with the token or password.
+    /// File with the token or password, if one is needed.
     pub secret_file: Option<PathBuf>,
 }
 
-/// A sink as written in the configuration.
+/// A sink as written in the configuration file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -65,9 +64,9 @@ enum Kind {
 /// Why a delivery failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Untaken {
-    /// A one-line description.
+    /// One line without secrets.
     pub why: String,
-    /// Delay requested by the sink in milliseconds.
+    /// The delay that the sink requested, in milliseconds.
     pub after_ms: Option<u64>,
 }
 
@@ -104,7 +103,7 @@ impl FromStr for Address {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let known = "expected ntfy://, ntfys://, http://, https://, smtp:// or smtps://";
-        // Do not repeat the text, because parts of it may be secret.
+        // The error must not contain the text, because parts of it may be secret.
         let url = Url::parse(text).map_err(|e| format!("invalid URL ({e}); {known}"))?;
         let kind = match url.scheme() {
             "ntfy" | "ntfys" => Kind::Ntfy(Ntfy::parse(&url)?),
@@ -137,7 +136,7 @@ impl fmt::Debug for Address {
 }
 
 impl Sink {
-    /// Reads the secret. It is read each time, so that it can be replaced at run time.
+    /// Reads the secret from its file. It is read each time, so that it can be replaced at runtime.
     ///
     /// # Errors
     /// The file cannot be read or is accessible to others.
@@ -148,7 +147,7 @@ impl Sink {
     /// Makes one attempt to send a message.
     ///
     /// # Errors
-    /// Why it failed, in one line without any secret.
+    /// The delivery failed; the error says why in one line without secrets.
     pub async fn send(&self, message: &Message) -> Result<(), Untaken> {
         let secret = self.secret().map_err(|e| e.to_string())?;
         match &self.address.kind {

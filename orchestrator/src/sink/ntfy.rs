@@ -1,5 +1,5 @@
-//! ntfy: publishes a message to a topic as JSON (docs.ntfy.sh/publish, "Publish as JSON"), which
-//! allows any text, unlike ntfy's headers.
+//! ntfy: publishes a message to a topic as JSON (docs.ntfy.sh/publish, "Publish as JSON"). Unlike ntfy's
+//! headers, JSON allows any text.
 
 use super::{Untaken, http, message::Message};
 use reqwest::Url;
@@ -29,7 +29,7 @@ impl Ntfy {
             return Err(format!("no query allowed in the URL; {like}"));
         }
         let (prefix, topic) = url.path().trim_end_matches('/').rsplit_once('/').unwrap_or_default();
-        // The server's own rule (topicRegex in ntfy's server.go).
+        // The rule that the ntfy server enforces (topicRegex in its server.go).
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if topic.is_empty() || topic.len() > 64 || !topic.chars().all(fits) {
             return Err(format!("invalid topic, expected 1 to 64 letters, digits, - and _; {like}"));

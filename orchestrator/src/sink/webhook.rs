@@ -13,7 +13,6 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Parses `https://host/path` or `http://host/path`.
     pub(super) fn parse(url: &Url) -> Result<Self, String> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(

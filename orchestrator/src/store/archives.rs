@@ -1,6 +1,6 @@
 //! A directory of archives named by the digest of their content: `DIGEST.tar.zst`. The callers,
-//! [`crate::store::snapshots`] and [`crate::store::images`], know the format and verify an archive before it is
-//! kept.
+//! [`crate::store::snapshots`] and [`crate::store::images`], know the format and verify an archive before it
+//! is stored.
 
 use crate::store::{
     Located,
@@ -27,7 +27,6 @@ pub struct ArchiveFault {
     why: String,
 }
 
-/// A directory of archives.
 #[derive(Debug, Clone)]
 pub(crate) struct Archives {
     dir: PathBuf,
@@ -40,7 +39,6 @@ impl Archives {
         Ok(Self { dir })
     }
 
-    /// Path of the directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -50,12 +48,12 @@ impl Archives {
         self.dir.join(format!("{digest}.tar.zst"))
     }
 
-    /// An archive, for sending it to a client; `None` if it is not stored.
+    /// An archive for sending it to a client; `None` if it is not stored.
     pub fn locate(&self, digest: Digest) -> Result<Option<Located>, DiskError> {
         Located::at(&self.path(digest))
     }
 
-    /// Has `verify` read an archive. Returns its size in bytes.
+    /// Lets `verify` read an archive. Returns its size in bytes.
     pub fn verify<T, E: Display>(
         &self,
         digest: Digest,
@@ -76,8 +74,8 @@ impl Archives {
         Ok(NewArchive { home: self.clone(), file })
     }
 
-    /// Removes files older than `before` whose digest `kept` does not want, and leftovers of a
-    /// crash. Returns the number of files removed.
+    /// Removes files older than `before` whose digest `kept` rejects, and leftovers of a crash. Returns the
+    /// number of files removed.
     pub fn retain(&self, before: SystemTime, kept: impl Fn(Digest) -> bool) -> Result<usize, DiskError> {
         let mut gone = 0;
         for entry in fs::read_dir(&self.dir).map_err(DiskError::at("list", &self.dir))? {
@@ -97,7 +95,7 @@ fn digest_of(path: &Path) -> Option<Digest> {
     path.file_name()?.to_str()?.split('.').next()?.parse().ok()
 }
 
-/// A file that is being received. Dropped without [`NewArchive::keep`], it is removed.
+/// A file that is being received. Removed when dropped without [`NewArchive::keep`].
 #[derive(Debug)]
 pub(crate) struct NewArchive {
     home: Archives,
@@ -105,7 +103,6 @@ pub(crate) struct NewArchive {
 }
 
 impl NewArchive {
-    /// Appends bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         self.file.write_all(bytes).map_err(DiskError::at("write into", &self.home.dir))
     }

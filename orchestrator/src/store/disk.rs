@@ -11,24 +11,12 @@ use std::{
 pub enum DiskError {
     /// The disk is full or a quota is exceeded. Temporary; stored data is not affected.
     #[error("no space left on the disk of {}: free space there; the operation is retried", path.display())]
-    Full {
-        /// The file or directory being written.
-        path: PathBuf,
-    },
-    /// Any other error.
+    Full { path: PathBuf },
     #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// The operation.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The I/O error.
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
 impl DiskError {
-    /// Classifies an I/O error.
     #[must_use]
     pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();

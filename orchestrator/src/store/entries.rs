@@ -1,8 +1,8 @@
 //! Index entries and file lists of stored artifacts, kept beside the store so that a restart with
 //! thousands of packages reads thousands of small files instead of every package.
 //!
-//! This is a cache: what is missing or damaged is created again from the package. An entry starts
-//! with a digest of its text, so that a damaged entry never reaches an index.
+//! This is a cache: missing or damaged files are created again from the package. An entry starts with a
+//! digest of its text, so that a damaged entry never reaches an index.
 
 use crate::store::{
     ArtifactStore, StoreError,
@@ -23,7 +23,6 @@ use swarm_formats::portage::{
     packages_index::{Entry, EntryError, PublishedFile},
 };
 
-/// Why an artifact has no entry.
 #[derive(Debug, thiserror::Error)]
 pub enum EntriesError {
     /// The artifact is not in the store, or the disk fails.
@@ -31,12 +30,7 @@ pub enum EntriesError {
     Store(#[from] StoreError),
     /// The stored file is no longer a valid package.
     #[error("cannot index the stored artifact {digest}: {source}")]
-    Unsound {
-        /// The artifact.
-        digest: Digest,
-        /// What is wrong with it.
-        source: GpkgError,
-    },
+    Unsound { digest: Digest, source: GpkgError },
     /// Its metadata does not fit into an entry.
     #[error(transparent)]
     Entry(#[from] EntryError),
@@ -48,7 +42,7 @@ pub struct EntryBook {
     dir: PathBuf,
     store: Arc<dyn ArtifactStore>,
     limits: Limits,
-    /// Sizes of entries in bytes, as far as they are known.
+    /// Known sizes of entries in bytes.
     sizes: Arc<Mutex<HashMap<Digest, u64>>>,
     sieve: Arc<Mutex<Sieve>>,
 }
@@ -142,7 +136,7 @@ impl EntryBook {
         }
     }
 
-    /// The stored packages that may share a path with any of these artifacts.
+    /// The stored packages that may install a path that one of these artifacts installs too.
     ///
     /// # Errors
     /// As [`EntryBook::files`] for these artifacts.
@@ -161,8 +155,8 @@ impl EntryBook {
         self.sieve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the whole package and compares it with its entry and file list. If they differ, writes
-    /// both again and returns the path of the file that was wrong, for an admin.
+    /// Reads the whole package and compares it with its entry and file list. If they differ, writes both
+    /// again and returns the path of the wrong file, for an admin.
     ///
     /// # Errors
     /// The package is missing or invalid.
@@ -250,7 +244,7 @@ impl EntryBook {
 /// Length in bytes of the digest line before an entry's text.
 const SEAL_BYTES: u64 = 65;
 
-/// A digest that binds an entry's text to its artifact and detects damage.
+/// A digest that binds an entry's text to its artifact and reveals damage.
 fn seal(artifact: Digest, text: &str) -> Digest {
     Digest::of_fields([&artifact.0[..], text.as_bytes()])
 }
@@ -311,7 +305,7 @@ mod tests {
         assert_eq!(book.entry(&artifact).unwrap(), entry);
         assert_eq!(fs::read(&kept).unwrap(), whole, "it is made anew");
 
-        // A check finds an entry that matches its digest but not the package.
+        // The check also finds an entry that matches its digest but not the package.
         assert_eq!(book.check(&artifact).unwrap(), None);
         let text = entry.to_text().replace("SLOT: 0/12", "SLOT: 0/13");
         fs::write(&kept, format!("{}\n{text}", seal(digest, &text))).unwrap();
@@ -324,7 +318,7 @@ mod tests {
         assert_eq!(book.check(&artifact).unwrap(), Some(list.display().to_string()));
         assert_eq!(book.check(&artifact).unwrap(), None);
         assert_eq!(book.entry(&artifact).unwrap(), entry);
-        // From here on the package itself is not needed.
+        // From here on, the package itself is not needed.
         assert!(store.remove(digest, SystemTime::now()).unwrap());
         assert_eq!(book.entry(&artifact).unwrap(), entry);
         assert!(book.remove(digest).unwrap());

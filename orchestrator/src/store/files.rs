@@ -1,13 +1,13 @@
 //! The list of paths that a package installs, stored beside it to find other packages that install
 //! the same paths.
 //!
-//! It follows Portage's default `protect-owned`: a file of another installed package is never
-//! overwritten, whatever its content, and neither is a directory that has files of one. Paths that Portage
-//! does not protect are left out: those below CONFIG_PROTECT, which are merged under another name, and those
-//! in COLLISION_IGNORE. Paths are stored literally. Where `/usr` is merged, the comparison resolves them.
+//! It follows Portage's default `protect-owned`: a file of another installed package is never overwritten,
+//! whatever its content, and neither is a directory that contains such files. Paths that Portage does not
+//! protect are left out: those below CONFIG_PROTECT, which are merged under another name, and those in
+//! COLLISION_IGNORE. Paths are stored literally. Where `/usr` is merged, the comparison resolves them.
 //!
-//! A stored list starts with the sorted hashes of its paths, by which damage is found. The path of a symbolic
-//! link ends with `/`.
+//! A stored list starts with the sorted hashes of its paths, which reveal damage. The path of a symbolic link
+//! ends with `/`.
 
 use std::{
     borrow::Cow,
@@ -34,14 +34,13 @@ fn is_guarded(path: &[u8]) -> bool {
     !path.is_empty() && !protected && !ignored
 }
 
-/// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     File,
     Link,
 }
 
-/// The path that another one leads to in a root where `/usr` is merged like this.
+/// The path that a path resolves to in a root where `/usr` is merged in this way.
 fn resolve(path: &[u8], usr: UsrMerge) -> Cow<'_, [u8]> {
     if usr.is_split() {
         return Cow::Borrowed(path);
@@ -55,7 +54,7 @@ fn resolve(path: &[u8], usr: UsrMerge) -> Cow<'_, [u8]> {
     }
 }
 
-/// The directories that sorted files are in. Those of neighbours are given once.
+/// The directories that contain sorted files. A directory of several neighbours is returned once.
 fn directories<'p>(files: &'p BTreeMap<Cow<'_, [u8]>, Kind>) -> impl Iterator<Item = &'p [u8]> {
     let mut last: &[u8] = b"";
     let parents = |path: &'p [u8]| {
@@ -76,8 +75,8 @@ impl FileList {
         Self(paths.map(|path| (hash(path), path.to_vec())).collect())
     }
 
-    /// The first four bytes of the hashes of its paths and of the directories that these are in, with `/usr`
-    /// merged as far as it can be: whatever two lists share in any root is in both.
+    /// The first four bytes of the hashes of its paths and of their directories, with `/usr` merged as far as
+    /// possible. Any path that two lists share in some root has the same hash in both.
     pub(super) fn hashes(&self) -> Hashes {
         let files = self.resolved(UsrMerge::MergedSbin);
         let dirs: BTreeSet<&[u8]> = directories(&files).collect();
@@ -92,7 +91,7 @@ impl FileList {
         }
     }
 
-    /// The paths that both lists have, and those of files of one where the other has a directory.
+    /// The paths in both lists, and the paths that are a file in one and a directory in the other.
     #[must_use]
     pub fn shared_with(&self, other: &Self, usr: UsrMerge) -> BTreeSet<Vec<u8>> {
         let (own, theirs) = (self.resolved(usr), other.resolved(usr));
@@ -104,7 +103,7 @@ impl FileList {
         both.chain(mixed).map(<[u8]>::to_vec).collect()
     }
 
-    /// Its paths in a root where `/usr` is merged like this.
+    /// Its paths in a root where `/usr` is merged in this way.
     fn resolved<'s>(&'s self, usr: UsrMerge) -> BTreeMap<Cow<'s, [u8]>, Kind> {
         let kind = |path: &'s Vec<u8>| match path.strip_suffix(b"/") {
             Some(link) => (resolve(link, usr), Kind::Link),
@@ -135,7 +134,7 @@ impl FileList {
     }
 }
 
-/// Four bytes of the hashes of files, and of the directories that these are in, both sorted.
+/// The first four bytes of the hashes of files, and of the directories that contain them, both sorted.
 #[derive(Debug)]
 pub(super) struct Hashes {
     files: Box<[u32]>,
@@ -143,7 +142,7 @@ pub(super) struct Hashes {
 }
 
 impl Hashes {
-    /// Whether a path may be a file of both, or a file of one and a directory of the other.
+    /// Whether a path may be a file in both, or a file in one and a directory in the other.
     pub(super) fn share(&self, other: &Self) -> bool {
         let pairs = [(&self.files, &other.files), (&self.files, &other.dirs), (&self.dirs, &other.files)];
         pairs.iter().any(|(one, other)| have_one_in_common(one, other))
@@ -153,7 +152,7 @@ impl Hashes {
 /// Whether two sorted lists have a number in common.
 fn have_one_in_common(one: &[u32], other: &[u32]) -> bool {
     let (few, many) = if one.len() < other.len() { (one, other) } else { (other, one) };
-    // For a small package and a kernel's sources, searching is faster than merging.
+    // For a small package and kernel sources, searching is faster than merging.
     few.iter().any(|hash| many.binary_search(hash).is_ok())
 }
 
@@ -202,7 +201,7 @@ mod tests {
         assert_eq!(shared, ["/etc/env.d/50tool", "/usr/bin/tool", "/usr/lib/python3.13/x.py"]);
     }
 
-    /// The same in both directions.
+    /// The shared paths, which must be the same in both directions.
     fn shared(one: &FileList, other: &FileList, usr: UsrMerge) -> Vec<String> {
         let shared = one.shared_with(other, usr);
         assert_eq!(shared, other.shared_with(one, usr));

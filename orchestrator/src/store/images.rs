@@ -1,6 +1,5 @@
-//! Images of bases: compressed archives of root file systems, stored by the digest of their
-//! content. An image is stored only once it is complete and verified, with its properties beside
-//! it.
+//! Images of bases: compressed archives of root file systems, stored by the digest of their content. An image
+//! is stored only once it is complete and verified, together with its properties.
 
 use crate::store::{
     ArchiveFault, Located,
@@ -11,13 +10,11 @@ use std::{fs, io, path::PathBuf, time::SystemTime};
 use swarm_common::{digest::Digest, wire::base::Image};
 use swarm_formats::image::{self, ImageError};
 
-/// Why an image was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     /// The content does not match the digest, or is not a valid image.
     #[error(transparent)]
     Unsound(#[from] ImageError),
-    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The disk has not enough space.
@@ -26,18 +23,15 @@ pub enum TakeError {
          artifact_dir to a larger disk", digest.short(), dir.display()
     )]
     TooLarge {
-        /// The image's digest.
         digest: Digest,
         /// Size of the image in bytes.
         needed: u64,
         /// Free bytes on the disk.
         free: u64,
-        /// The directory of images.
         dir: PathBuf,
     },
 }
 
-/// The directory of images.
 #[derive(Debug, Clone)]
 pub struct Images(Archives);
 
@@ -50,7 +44,7 @@ impl Images {
         Archives::open(dir.into()).map(Self)
     }
 
-    /// An image, for sending it to a client; `None` if it is not stored.
+    /// An image for sending it to a client; `None` if it is not stored.
     ///
     /// # Errors
     /// The disk fails.
@@ -80,8 +74,7 @@ impl Images {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(DiskError::at("read", &path))?,
         };
-        // The file is replaced atomically, so invalid content is damage, and the image is uploaded
-        // again.
+        // The file is replaced atomically, so invalid content means damage. The image is then uploaded again.
         let image = serde_json::from_slice::<Image>(&text).ok();
         Ok(image.filter(|image| image.digest == digest && self.0.path(digest).exists()))
     }
@@ -111,7 +104,7 @@ impl Images {
     }
 }
 
-/// An image that is being received. Dropped without [`NewImage::commit`], it leaves nothing behind.
+/// An image that is being received. When dropped without [`NewImage::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct NewImage {
     home: Images,

@@ -1,8 +1,8 @@
 //! A store in a directory: `sha256/ab/abcd...`.
 //!
-//! A name in the store means complete, durable content: the content is synced before the name
-//! appears, and the name before the operation returns. Only whole files enter, so a crash leaves at
-//! most something in `tmp/`, which is emptied at the next start.
+//! A file in the store is complete and durable: its content is synced before the name appears, and the name
+//! is synced before the operation returns. A crash leaves at most files in `tmp/`, which is emptied at the
+//! next start.
 
 use super::{
     ArtifactStore, Located, NewArtifact, StoreError,
@@ -26,7 +26,7 @@ use swarm_formats::{
 };
 use tempfile::NamedTempFile;
 
-/// A temporary file that has not been written to for this long is abandoned.
+/// A temporary file counts as abandoned if it was not written to for this long.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// A directory of package files by digest.
@@ -36,9 +36,8 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the store in `dir`, which is created if needed. Incomplete files of a crash are
-    /// removed, so only one process may do this at a time (the state directory's lock ensures
-    /// that).
+    /// Opens the store in `dir`, which is created if needed. Incomplete files left by a crash are removed, so
+    /// only one process at a time may call this, which the state directory's lock ensures.
     ///
     /// # Errors
     /// [`DiskError`] if the disk fails.
@@ -56,7 +55,7 @@ impl LocalStore {
         Ok(store)
     }
 
-    /// [`LocalStore::open`] while another orchestrator may be using the directory: files that are being
+    /// Like [`LocalStore::open`], but another orchestrator may be using the directory: files that are being
     /// written are left alone.
     ///
     /// # Errors
@@ -71,7 +70,7 @@ impl LocalStore {
         let found: Vec<_> = fs::read_dir(&tmp).and_then(Iterator::collect).map_err(look)?;
         for entry in found {
             let old = entry.metadata().and_then(|meta| meta.modified()).ok() < young;
-            // Its writer may have ended and removed it in the meantime.
+            // Its writer may have ended and removed the file meanwhile.
             if old && fs::remove_file(entry.path()).is_ok() {
                 tracing::info!(file = %entry.path().display(), "removed an incomplete file");
             }
@@ -79,13 +78,12 @@ impl LocalStore {
         Ok(store)
     }
 
-    /// The path of a file, whether it exists or not.
     fn path(&self, digest: Digest) -> PathBuf {
         let name = digest.to_string();
         self.dir.join("sha256").join(&name[..2]).join(name)
     }
 
-    /// The path of a digest, with its directory made durable.
+    /// The path of a digest. Creates its directory durably.
     fn place(&self, digest: Digest) -> Result<PathBuf, DiskError> {
         let path = self.path(digest);
         if let Some(shelf) = path.parent().filter(|shelf| !shelf.exists()) {
@@ -222,8 +220,8 @@ impl ArtifactStore for LocalStore {
         let temp = to.with_file_name(format!("{digest}.new"));
         disk::remove_file(&temp)?;
         if fs::hard_link(self.path(digest), &temp).is_err() {
-            // Another file system, or one without hard links: copy instead. If the disk is at fault,
-            // the copy reports it.
+            // Another file system, or one without hard links. Copy instead; if the disk is at fault, the copy
+            // reports it.
             let mut from = self.file(digest)?;
             let mut copy = File::create(&temp).map_err(DiskError::at("make", &temp))?;
             io::copy(&mut from, &mut copy).map_err(DiskError::at("copy to", &temp))?;
@@ -293,7 +291,7 @@ fn reserve(file: &File, start: u64, size: u64) -> io::Result<()> {
     }
 }
 
-/// Temporary files are private, but artifacts may be served by another program.
+/// Temporary files are private, but another program may serve artifacts.
 fn make_readable(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(fs::Permissions::from_mode(0o644))
@@ -302,8 +300,8 @@ fn make_readable(file: &File) -> io::Result<()> {
 /// Copies everything from `reader` to a new artifact.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] if the content does not have the digest `expected`, or the disk fails;
-/// errors of `reader` count as disk errors.
+/// [`StoreError::Damaged`] if the content does not have the digest `expected`, or the disk fails; errors of
+/// `reader` are reported as disk errors.
 pub fn insert(
     store: &LocalStore,
     mut reader: impl Read,

@@ -1,5 +1,5 @@
-//! The files that the orchestrator keeps by the SHA-256 of their content: packages in an [`ArtifactStore`], their
-//! [index entries](entries), [`snapshots`] and [`images`]. Nothing outside this module knows where a file is.
+//! Files that the orchestrator stores by the SHA-256 of their content: packages in an [`ArtifactStore`],
+//! their [index entries](entries), [`snapshots`] and [`images`]. No other module knows where a file is.
 
 mod archives;
 pub mod disk;
@@ -29,35 +29,23 @@ use swarm_formats::{archive::digests::FileDigests, portage::gpkg::Stamp};
 pub enum StoreError {
     /// The content does not match its digest.
     #[error("artifact {expected} is damaged: its digest is {found}")]
-    Damaged {
-        /// The expected digest.
-        expected: Digest,
-        /// The actual digest.
-        found: Digest,
-    },
+    Damaged { expected: Digest, found: Digest },
     /// There is no such artifact.
     #[error("artifact {0} is not in the store")]
     Absent(Digest),
-    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
 
-/// How a client gets a stored file. A store that clients can reach themselves would add a URL, with which HTTP
-/// handlers redirect; the compiler then names every handler that must.
+/// How a client gets a stored file. A store that clients can reach directly would add a URL to which HTTP
+/// handlers redirect; the compiler then points out every handler to change.
 #[derive(Debug)]
 pub enum Located {
-    /// The orchestrator sends it.
-    File {
-        /// The file, open for reading.
-        file: File,
-        /// Its size in bytes.
-        len: u64,
-    },
+    File { file: File, len: u64 },
 }
 
 impl Located {
-    /// Opens the file at `path`; `None` if there is none.
+    /// Opens the file at `path`; `None` if it does not exist.
     fn at(path: &Path) -> Result<Option<Self>, DiskError> {
         let Some(file) = disk::open(path)? else { return Ok(None) };
         let len = file.metadata().map_err(DiskError::at("look at", path))?.len();
@@ -65,16 +53,16 @@ impl Located {
     }
 }
 
-/// Package files by digest. A file that is in the store is complete, and its content never changes.
+/// Package files by digest. A file in the store is complete, and its content never changes.
 ///
-/// [`LocalStore`] is the only store. One on another machine would need no local disk except for uploads and
-/// published directories: it would stream in [`read`](Self::read), upload in [`take_over`](Self::take_over) and
-/// [`commit`](NewArtifact::commit), answer [`locate`](Self::locate) with a URL, and download in
+/// [`LocalStore`] is the only store. A store on another machine would need a local disk only for uploads and
+/// published directories: it would stream in [`read`](Self::read), upload in [`take_over`](Self::take_over)
+/// and [`commit`](NewArtifact::commit), answer [`locate`](Self::locate) with a URL, and download in
 /// [`link`](Self::link), unless the published path redirects to that URL.
 ///
 /// # Errors
-/// The methods fail with [`StoreError::Absent`] if a file that they read is not in the store, and with
-/// [`StoreError::Disk`] if the disk fails. They may block.
+/// The methods fail with [`StoreError::Absent`] if a file is not in the store, and with [`StoreError::Disk`]
+/// if the disk fails. They may block.
 pub trait ArtifactStore: Send + Sync {
     /// The size of a file in bytes.
     ///
@@ -82,19 +70,19 @@ pub trait ArtifactStore: Send + Sync {
     /// See [`ArtifactStore`].
     fn size(&self, digest: Digest) -> Result<u64, StoreError>;
 
-    /// A file, for reading it once from the start. The reader is not buffered.
+    /// A file for reading it once from the start. The reader is not buffered.
     ///
     /// # Errors
     /// See [`ArtifactStore`].
     fn read(&self, digest: Digest) -> Result<Box<dyn Read + Send>, StoreError>;
 
-    /// A file, for sending it to a client.
+    /// A file for sending it to a client.
     ///
     /// # Errors
     /// See [`ArtifactStore`].
     fn locate(&self, digest: Digest) -> Result<Located, StoreError>;
 
-    /// Where the file is or would be, in words for an admin: the path in a local store.
+    /// The location of the file, whether it exists or not, in words for an admin: the path in a local store.
     fn describe(&self, digest: Digest) -> String;
 
     /// All files with their sizes in bytes, ordered by digest.
@@ -109,18 +97,19 @@ pub trait ArtifactStore: Send + Sync {
     /// [`StoreError::Damaged`], or see [`ArtifactStore`].
     fn verify(&self, digest: Digest) -> Result<FileDigests, StoreError>;
 
-    /// Begins a file whose digest is not known yet.
+    /// Begins a file whose digest is not yet known.
     ///
     /// # Errors
     /// See [`ArtifactStore`].
     fn create(&self) -> Result<Box<dyn NewArtifact + '_>, StoreError>;
 
-    /// Turns the upload at `from` into an artifact consisting of its first `keep` bytes, with `stamp` in them, and
-    /// `tail`, whose combined digest the caller has verified. It is durable when this returns, and the upload is
-    /// gone. The bytes are only copied if the upload is on another file system, or if the stamp moves them.
+    /// Turns the upload at `from` into an artifact consisting of its first `keep` bytes, with `stamp` written
+    /// into them, followed by `tail`. The caller has verified the digest of the result. When this returns,
+    /// the artifact is durable and the upload is gone. The bytes are copied only if the upload is on another
+    /// file system, or if the stamp moves them.
     ///
     /// # Errors
-    /// See [`ArtifactStore`]. If the disk is full, the upload stays where it was.
+    /// See [`ArtifactStore`]. If the disk is full, the upload stays unchanged.
     fn take_over(
         &self,
         from: &Path,
@@ -130,28 +119,28 @@ pub trait ArtifactStore: Send + Sync {
         digest: Digest,
     ) -> Result<(), StoreError>;
 
-    /// Puts a file at the path `to` of a published directory, in place of what is there: as a hard link, or as a
-    /// synced copy where links are impossible. The caller syncs the directory, in which a crash may leave
-    /// `DIGEST.new`.
+    /// Puts a file at the path `to` in a published directory, replacing an existing file: as a hard link, or
+    /// as a synced copy where links are impossible. The caller syncs the directory. A crash may leave
+    /// `DIGEST.new` in it.
     ///
     /// # Errors
     /// See [`ArtifactStore`].
     fn link(&self, digest: Digest, to: &Path, modified: Option<SystemTime>) -> Result<(), StoreError>;
 
-    /// Whether the published file at `path` is a link to this file, so that what is true of one is true of both.
+    /// Whether the published file at `path` is a hard link to this file, so that verifying one verifies both.
     ///
     /// # Errors
     /// See [`ArtifactStore`], also if nothing is published at `path`.
     fn is_linked(&self, digest: Digest, path: &Path) -> Result<bool, StoreError>;
 
-    /// Removes a file if it was last modified before `before`. Returns whether it did.
+    /// Removes a file if it was last modified before `before`. Returns whether it was removed.
     ///
     /// # Errors
     /// See [`ArtifactStore`].
     fn remove(&self, digest: Digest, before: SystemTime) -> Result<bool, StoreError>;
 }
 
-/// A file that is being written. Dropped without [`NewArtifact::commit`], it leaves nothing behind.
+/// A file that is being written. When dropped without [`NewArtifact::commit`], it leaves nothing behind.
 pub trait NewArtifact: Write {
     /// Moves the file into the store and makes it durable. The caller has verified that its content has this
     /// digest.

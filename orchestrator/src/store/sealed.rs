@@ -1,14 +1,14 @@
-//! Small text files that carry their own checksum in the first line, so that a changed byte is noticed.
+//! Small text files with a checksum in the first line, so that a changed byte is noticed.
 
 use swarm_common::digest::Digest;
 
-/// The content of the file for this text.
+/// The content of a file with this text.
 #[must_use]
 pub fn seal(text: &str) -> String {
     format!("{}\n{text}", Digest::of(text.as_bytes()))
 }
 
-/// The text of a file; `None` if it was changed or is not whole.
+/// The text of a file; `None` if it was changed or is incomplete.
 #[must_use]
 pub fn open(content: &[u8]) -> Option<&str> {
     let (digest, text) = std::str::from_utf8(content).ok()?.split_once('\n')?;

@@ -1,12 +1,13 @@
-//! Finds stored packages that may share a path with an arriving one, from memory: with thousands of
-//! stored packages, reading the list of each for every arrival would take longer than checking the
+//! Finds stored packages that may share a path with an arriving one, using only memory. With thousands of
+//! stored packages, reading the list of each one for every arrival would take longer than checking the
 //! arrival. Four bytes per path rule out nearly all packages; the lists of the rest are compared.
 
 use super::files::{FileList, Hashes};
 use std::collections::{HashMap, HashSet};
 use swarm_common::digest::Digest;
 
-/// Four bytes of each path's hash, for every known package: of its files, and of the directories that these are in.
+/// Four bytes of each path's hash for every known package: of its files, and of the directories that contain
+/// them.
 #[derive(Debug, Default)]
 pub(super) struct Sieve {
     packages: HashMap<Digest, Sifted>,
@@ -20,11 +21,11 @@ struct Sifted {
     hashes: Hashes,
 }
 
-/// The packages that may share a path, determined at one time.
+/// The packages that may share a path, as of one moment.
 #[derive(Debug)]
 pub struct Suspects {
     sharing: HashSet<Digest>,
-    /// Number of the last package noted by then.
+    /// Number of the last package noted at that moment.
     last: u64,
 }
 
@@ -35,7 +36,6 @@ impl Sieve {
         self.packages.insert(digest, Sifted { number: self.last, hashes: files.hashes() });
     }
 
-    /// Removes a package.
     pub(super) fn remove(&mut self, digest: Digest) {
         self.packages.remove(&digest);
     }
@@ -48,8 +48,7 @@ impl Sieve {
         Suspects { sharing: sharing.map(|(&digest, _)| digest).collect(), last: self.last }
     }
 
-    /// Whether a package is one of `suspects`, is unknown, or was unknown when they were
-    /// determined.
+    /// Whether a package is one of `suspects`, is unknown, or was unknown when `suspects` was determined.
     pub(super) fn is_suspect(&self, suspects: &Suspects, digest: Digest) -> bool {
         let sifted = self.packages.get(&digest);
         suspects.sharing.contains(&digest) || sifted.is_none_or(|sifted| sifted.number > suspects.last)

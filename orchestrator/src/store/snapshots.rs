@@ -1,6 +1,6 @@
-//! Snapshots: compressed archives, stored by the digest of their content. A snapshot is stored only
-//! once it is complete and verified. Beside the snapshots are the differences that drones
-//! requested, named after both snapshots and removed with the newer one.
+//! Snapshots: compressed archives, stored by the digest of their content. A snapshot is stored only once it
+//! is complete and verified. The directory also contains the differences that drones requested. They are
+//! named after both snapshots and removed with the newer one.
 
 use crate::store::{
     ArchiveFault, Located,
@@ -17,13 +17,12 @@ use std::{
 use swarm_common::digest::Digest;
 use swarm_formats::snapshot::{self, SnapshotError};
 
-/// Why a snapshot was not accepted, or a difference not made.
+/// Why a snapshot was not accepted, or a difference was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     /// The content does not match the digest, or is not a valid snapshot.
     #[error(transparent)]
     Unsound(#[from] SnapshotError),
-    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
@@ -31,12 +30,10 @@ pub enum TakeError {
 /// A difference is used only if it is at least this many times smaller than the snapshot.
 const WORTH: u64 = 2;
 
-/// The directory of snapshots.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
     archives: Archives,
-    /// Held while a difference is made, because drones usually request the same one at the same
-    /// time.
+    /// Held while a difference is made, because drones usually request the same one simultaneously.
     making: Arc<Mutex<()>>,
 }
 
@@ -49,7 +46,7 @@ impl Snapshots {
         Ok(Self { archives: Archives::open(dir.into())?, making: Arc::default() })
     }
 
-    /// A snapshot, for reading it once from the start. The reader is not buffered.
+    /// A snapshot for reading it once from the start. The reader is not buffered.
     ///
     /// # Errors
     /// It is not stored, or cannot be opened.
@@ -57,7 +54,7 @@ impl Snapshots {
         File::open(self.archives.path(digest))
     }
 
-    /// A snapshot, for sending it to a client; `None` if it is not stored.
+    /// A snapshot for sending it to a client; `None` if it is not stored.
     ///
     /// # Errors
     /// The disk fails.
@@ -73,8 +70,8 @@ impl Snapshots {
         self.archives.verify(digest, |archive| snapshot::verify(archive, digest))
     }
 
-    /// An archive with what `newer` has and `older` lacks, created if needed. `None` if a snapshot
-    /// is missing or they have too little in common.
+    /// An archive with the content that `newer` has and `older` lacks, created if needed. `None` if a
+    /// snapshot is missing, or if they have too little in common.
     ///
     /// # Errors
     /// A snapshot cannot be read, or the disk fails.
@@ -155,8 +152,7 @@ impl Write for Bounded {
     }
 }
 
-/// A snapshot that is being received. Dropped without [`NewSnapshot::commit`], it leaves nothing
-/// behind.
+/// A snapshot that is being received. When dropped without [`NewSnapshot::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct NewSnapshot {
     path: PathBuf,

@@ -1,9 +1,9 @@
 //! The orchestrator's TLS certificate and key: supplied by the administrator, or generated at the
 //! first start and kept. Problems with them are reported before anything is served.
 //!
-//! Drones and administrators pin this certificate, so it is never regenerated automatically, not
-//! even when it has expired: that would disconnect all of them. Instead, the expiry is announced in
-//! advance (`checks.rs`), and replaced files are loaded at run time.
+//! Drones and administrators pin this certificate, so it is never regenerated automatically, not even when it
+//! has expired: that would disconnect all of them. Instead, the expiry is reported in advance (`checks.rs`),
+//! and replaced files are loaded at runtime.
 
 mod self_signed;
 mod shown;
@@ -27,41 +27,23 @@ use swarm_common::{
 };
 use swarm_daemon::config::ConfigError;
 
-/// Why TLS is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The I/O error.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// The key file is missing or accessible to others.
     #[error(transparent)]
     Key(#[from] ConfigError),
     /// A file has invalid content.
     #[error("{}: {what}", path.display())]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
+    Unusable { path: PathBuf, what: String },
     /// Certificate and key do not match.
     #[error(
         "the key {} does not match the certificate {} ({why})",
         key.display(), certificate.display()
     )]
-    Unfit {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// The TLS library's error.
-        why: String,
-    },
+    Unfit { certificate: PathBuf, key: PathBuf, why: String },
     /// The generated certificate has disappeared.
     #[error(transparent)]
     Vanished(#[from] Vanished),
@@ -70,13 +52,12 @@ pub enum TlsError {
     Make(String),
 }
 
-/// The orchestrator's TLS identity.
 pub struct Identity {
     /// The configuration of the TLS server.
     pub server: Arc<ServerConfig>,
-    /// The certificate, which can be renewed.
+    /// The certificate, which can be renewed at runtime.
     pub shown: Arc<Shown>,
-    /// The orchestrator's host name in addresses.
+    /// The orchestrator's host name in URLs.
     pub name: String,
 }
 
@@ -104,7 +85,7 @@ pub fn load(config: &Config) -> Result<Identity, TlsError> {
     Ok(Identity { server: Arc::new(server), shown, name: names.swap_remove(0) })
 }
 
-/// Logs if the certificate differs from the previous one, and remembers this one.
+/// Logs if the certificate differs from the previous one, and records it.
 fn note_replacement(path: &Path, now: Fingerprint) -> Result<(), TlsError> {
     if let Some(before) = vanished::note(path, &now.to_string())? {
         tracing::warn!(before, %now, file = %path.display(), "the TLS certificate was replaced, or \
@@ -114,7 +95,7 @@ fn note_replacement(path: &Path, now: Fingerprint) -> Result<(), TlsError> {
 }
 
 impl TlsError {
-    /// The exit code of an orchestrator that cannot start for it.
+    /// The exit code of an orchestrator that cannot start because of this error.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

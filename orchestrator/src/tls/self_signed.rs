@@ -1,5 +1,5 @@
-//! A self-signed certificate, for swarms without a certificate authority. This is the only file
-//! that depends on the crate that generates certificates.
+//! Self-signed certificates, for swarms without a certificate authority. This is the only file that depends
+//! on the crate that generates certificates.
 
 use super::{TlsError, Vanished, validity};
 use crate::config::Config;
@@ -20,11 +20,11 @@ use std::{
 use swarm_daemon::config::secret::write_private;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Since the certificate is pinned, a short lifetime would add no protection and cause outages.
+/// The certificate is pinned, so a short lifetime would add no protection but cause outages.
 const TEN_YEARS: Duration = DAY.saturating_mul(3652);
 
-/// The files of the certificate and its key in the state directory, generated if they never
-/// existed. A key without a certificate is left from an interrupted first start and is replaced.
+/// The files of the certificate and its key in the state directory; generates them if they never existed. A
+/// key without a certificate was left by an interrupted first start and is replaced.
 pub(super) fn keep(config: &Config, names: &[String]) -> Result<(PathBuf, PathBuf), TlsError> {
     let (certificate, key) = (config.state_dir.join("tls.crt"), config.state_dir.join("tls.key"));
     if let Some(gone) = [&certificate, &key].into_iter().find(|path| matches!(path.try_exists(), Ok(false))) {
@@ -41,7 +41,7 @@ pub(super) fn keep(config: &Config, names: &[String]) -> Result<(PathBuf, PathBu
         }
         let (certificate_pem, key_pem) = make(names).map_err(|e| TlsError::Make(e.to_string()))?;
         write_private(&key, &key_pem)?;
-        // Not secret, but written like the key: durably and atomically.
+        // Not secret, but written in the same way as the key: durably and atomically.
         write_private(&certificate, &certificate_pem)?;
         tracing::info!(file = %certificate.display(), ?names, "created a TLS certificate");
     }
@@ -54,8 +54,8 @@ pub(super) fn keep(config: &Config, names: &[String]) -> Result<(PathBuf, PathBu
     Ok((certificate, key))
 }
 
-/// Whether a certificate's self-signature is valid, which shows damage that still parses. What does not
-/// parse is reported where it is loaded.
+/// Whether a certificate's self-signature is valid. Detects damage that still parses; other damage is
+/// reported where the certificate is loaded.
 fn is_whole(path: &Path) -> Result<bool, TlsError> {
     let pem = fs::read(path).map_err(|source| TlsError::Io { path: path.to_owned(), source })?;
     let Ok(certificate) = CertificateDer::from_pem_slice(&pem) else { return Ok(true) };
@@ -68,7 +68,7 @@ fn is_whole(path: &Path) -> Result<bool, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
     let verifier = verifier.build().map_err(|error| make(&error))?;
-    // Whether it is valid now is not the question.
+    // Ignore whether the certificate is valid at present.
     let at =
         UnixTime::since_unix_epoch(Duration::from_secs(until.as_second().try_into().unwrap_or_default()));
     let name = ServerName::try_from("localhost").map_err(|error| make(&error))?;

@@ -1,4 +1,4 @@
-//! The served certificate, and its renewal at run time.
+//! The served certificate, and its renewal at runtime.
 
 use super::{TlsError, note_replacement, validity};
 use jiff::Timestamp;
@@ -31,7 +31,7 @@ struct Pair {
     certified: Arc<CertifiedKey>,
     fingerprint: Fingerprint,
     until: Timestamp,
-    /// Digest of both files.
+    /// Digest of certificate and key file, to detect changes.
     digest: Digest,
 }
 
@@ -49,19 +49,16 @@ impl Shown {
         Self::open(certificate, key, dir.join("noted"))
     }
 
-    /// The certificate's file.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.certificate
     }
 
-    /// The certificate's fingerprint.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.pair().fingerprint
     }
 
-    /// When the certificate expires.
     #[must_use]
     pub fn until(&self) -> Timestamp {
         self.pair().until
@@ -94,7 +91,7 @@ impl ResolvesServerCert for Shown {
     }
 }
 
-/// Reads the files; `None` if their digest is `known`.
+/// Reads the files. Returns `None` if their digest is `known`.
 fn read(certificate: &Path, key: &Path, known: Option<Digest>) -> Result<Option<Pair>, TlsError> {
     let unusable = |path: &Path, what: String| TlsError::Unusable { path: path.to_owned(), what };
     let io = |source| TlsError::Io { path: certificate.to_owned(), source };

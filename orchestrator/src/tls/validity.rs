@@ -37,7 +37,7 @@ pub(super) fn last_moment(der: &[u8]) -> Option<Timestamp> {
     format!("{day}T{time}").parse().ok()
 }
 
-/// If the first element has this tag, its content and what follows it.
+/// If the first element has this tag, returns its content and the bytes that follow it.
 fn take(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = der.split_first()?;
     let (&short, rest) = rest.split_first()?;

@@ -1,9 +1,8 @@
-//! The engine with a journal that fails for a while, or permanently.
+//! The engine with a journal that fails temporarily or permanently.
 
 use super::*;
 use tokio::task::JoinHandle;
 
-/// How the disk behaves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Disk {
     Fine,
@@ -52,7 +51,7 @@ async fn start_on(folder: &Path, disk: &watch::Sender<Disk>) -> (Engine, EngineT
     tokio::time::timeout(LIMIT, start).await.unwrap().unwrap()
 }
 
-/// An engine with a profile whose disk has just become full, and a run that waits to be started.
+/// An engine with a profile, whose disk has just become full while a run waits to be started.
 async fn stuck_on(
     folder: &Path,
     disk: &watch::Sender<Disk>,
@@ -77,7 +76,7 @@ async fn a_full_disk_stops_everything_with_a_reason_and_then_it_goes_on_by_itsel
     let refused = engine.submit(start_run(), None).await.unwrap_err();
     assert!(matches!(&refused, EngineError::Stalled(why) if why.contains("no space left")), "{refused}");
     assert!(!stuck.is_finished());
-    // Readers do not see what is decided but may never be journaled.
+    // Readers must not see a decision that may never be journaled.
     assert!(engine.read(|swarm| swarm.runs.is_empty()));
     disk.send_replace(Disk::Fine);
     let reply = tokio::time::timeout(LIMIT, stuck).await.unwrap().unwrap().unwrap();
@@ -105,8 +104,7 @@ async fn what_is_never_journaled_reaches_both_sides_although_the_lock_lapsed_mea
         };
         engine.submit(Command::Heartbeat { drone, request }, None)
     };
-    // The engine is held up here after it has checked the lock, so what it decides next collects in
-    // a batch.
+    // The engine is blocked here after checking the lock, so that its next decisions collect in a batch.
     let (go, wait) = sync_channel::<()>(0);
     engine.put(Message::Pulse(Box::new(move || _ = wait.recv()))).unwrap();
     let lapse = disk.clone();

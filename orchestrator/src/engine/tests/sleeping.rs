@@ -5,7 +5,7 @@ use swarm_core::Event;
 
 const HOUR: u64 = 3_600_000;
 
-/// The clock of a machine that can be suspended: what it slept counts by its wall clock alone.
+/// The clock of a machine that can be suspended. Only its wall clock counts suspended time.
 #[derive(Default)]
 struct Sleeper {
     real: SystemClock,
@@ -22,7 +22,7 @@ impl Clock for Sleeper {
     }
 
     fn suspended_ms(&self) -> u64 {
-        // Since the machine was booted, long before the orchestrator was started.
+        // The machine was booted long before the orchestrator was started.
         HOUR + self.slept_ms.load(Ordering::SeqCst)
     }
 }

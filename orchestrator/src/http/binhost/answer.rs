@@ -1,5 +1,5 @@
-//! The answer to a request for a published file: status, headers and which bytes, independent of
-//! how they are sent.
+//! The answer to a request for a published file: status, headers and content, independent of how they are
+//! sent.
 
 use crate::{
     places::{Holder, Origin, Place},
@@ -16,13 +16,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How long a file may be cached whose content never changes.
+/// Caching header for files whose content never changes.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 /// A published file, located from its URL path.
 #[derive(Debug)]
 pub(super) struct Named<'b> {
-    /// The directory of all binary package hosts; links out of it are not followed.
+    /// The directory of all binary package hosts; links that leave it are not followed.
     pub(super) root: &'b Path,
     pub(super) path: PathBuf,
     pub(super) kind: Servable,
@@ -81,8 +81,7 @@ fn plainly(status: StatusCode, text: &'static str) -> Answer {
 }
 
 impl Answer {
-    /// Returns 503 instead if the answer has content and the connection gets no workstation's
-    /// place.
+    /// Returns 503 instead if the answer has content and no place for a workstation is free.
     pub(super) fn if_there_is_room(self, place: &Place, origin: Origin) -> Self {
         let given = self.status.is_success() || self.status == StatusCode::NOT_MODIFIED;
         if !given || place.proved(Holder::Workstation(origin)).is_ok() {
@@ -95,7 +94,7 @@ impl Answer {
     }
 
     fn set(&mut self, name: HeaderName, value: &str) {
-        // Always valid: it consists of digits, dates and constants.
+        // Always valid: the value consists of digits, dates and constants.
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.insert(name, value);
         }
@@ -108,7 +107,7 @@ fn of(Found { source, size, modified }: Found, kind: Servable, ask: &Ask) -> Ans
     answer.set(header::LAST_MODIFIED, &conditional::http_date(modified));
     answer.set(header::ACCEPT_RANGES, "bytes");
     let (media, caching, weak) = match kind {
-        // Weak, because an index may change twice within the one second of its date.
+        // Weak, because an index may change twice within one second, the resolution of its date.
         Servable::Index => ("text/plain; charset=utf-8", "no-cache", "W/"),
         Servable::CompressedIndex => ("application/gzip", "no-cache", "W/"),
         Servable::Package => ("application/octet-stream", FOR_EVER, ""),

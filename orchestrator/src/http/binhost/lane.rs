@@ -34,9 +34,8 @@ const OURS: [&[u8]; 2] = [b"GET /binhost/", b"HEAD /binhost/"];
 /// Buffer size that is enough for a typical request head.
 const USUAL_HEAD: usize = 2048;
 
-/// The lane's threads, and the files they serve.
+/// The lane's threads and the files that they serve.
 pub(crate) struct Lane {
-    /// Taken by `drop`.
     runtime: Option<Runtime>,
     shared: Arc<Shared>,
 }
@@ -51,7 +50,6 @@ struct Shared {
 
 /// A connection handed over to the HTTP library.
 pub(in crate::http) enum Handed {
-    /// Nothing has been read from it.
     Untouched(TcpStream),
     /// These bytes have been read from it.
     Begun(TcpStream, Bytes),
@@ -106,7 +104,7 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // Do not wait for a thread that is blocked by a disk.
+        // Does not wait for a thread that is blocked by a disk.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -142,7 +140,7 @@ impl Shared {
                     too_late.as_mut().reset(Instant::now() + self.head);
                 }
                 Read::Foreign => return Ok(Some((stream.into_std()?, read.freeze()))),
-                // The HTTP library answers with the matching error.
+                // The HTTP library answers with the right error.
                 Read::Part if read.len() >= HEAD_BYTES => {
                     return Ok(Some((stream.into_std()?, read.freeze())));
                 }

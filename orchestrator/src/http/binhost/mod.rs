@@ -1,6 +1,6 @@
-//! The binary package hosts as Portage requests them: workstations install from
-//! `/binhost/PROFILE/…`, or `/binhost/PROFILE/staging/…` to try what is not promoted yet; the drones of a
-//! run use `/binhost/PROFILE/runs/RUN/…`. `/binhost/_nix/…` has what the cache of any Nix profile has.
+//! The binary package hosts as Portage requests them: workstations install from `/binhost/PROFILE/…`, or from
+//! `/binhost/PROFILE/staging/…` to try a generation that is not promoted yet; the drones of a run use
+//! `/binhost/PROFILE/runs/RUN/…`. `/binhost/_nix/…` is the union of the caches of all Nix profiles.
 //!
 //! They need no credential, because workstations have none; published packages are signed. A file
 //! that does not exist or is not public gives 404, never 403, because Portage continues only after
@@ -42,7 +42,6 @@ pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/binhost/{*path}", get(serve))
 }
 
-/// Path of a profile's binary package host.
 pub(super) fn path_of(profile: &Name) -> String {
     format!("/binhost/{profile}")
 }
@@ -52,8 +51,7 @@ pub(super) fn path_of_run(profile: &Name, run: RunId) -> String {
     format!("/binhost/{profile}/runs/{run}")
 }
 
-/// Locates the file for a decoded path below `/binhost/`; `None` if it is not a public path. May
-/// block.
+/// Locates the file for a decoded path below `/binhost/`; `None` if the path is not public. May block.
 fn locate<'b>(binhosts: &'b Binhosts, path: &str) -> Option<Named<'b>> {
     let (profile, path) = path.split_once('/')?;
     let root = binhosts.dir();

@@ -1,9 +1,8 @@
 //! Turns a complete upload into a stored artifact: verified, signed, indexed.
 //!
-//! The uploaded file itself becomes the artifact, so that its bytes are written only once. A crash
-//! before the event is journaled leaves an unreferenced artifact, which the leftovers pass removes.
-//! The drone keeps its file until the package is confirmed as received, and is asked to send it
-//! again.
+//! The uploaded file itself becomes the artifact, so that its bytes are written only once. A crash before the
+//! event is journaled leaves an unreferenced artifact, which the leftovers pass removes. The drone keeps its
+//! file until the package is confirmed as received, and is then asked to send it again.
 
 use super::identity;
 use crate::sign::{OpenPgpKey, SignError, Signed, seal, sign_gpkg};
@@ -28,12 +27,10 @@ use swarm_formats::{
     },
 };
 
-/// An accepted package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// Digest of the stored file; of the signed one if there is a key.
+    /// Digest of the stored file, which is the signed one if there is a key.
     pub digest: Digest,
-    /// Its size in bytes.
     pub size: u64,
     /// Its BUILD_TIME.
     pub at: TimeMs,
@@ -50,21 +47,20 @@ pub struct Accepted {
 pub struct Acceptance<'a> {
     /// The signing key; `None` stores packages unsigned.
     pub key: Option<&'a OpenPgpKey>,
-    /// Store for the files.
     pub store: &'a dyn ArtifactStore,
     /// Store for the index entries.
     pub entries: &'a EntryBook,
 }
 
 impl Acceptance<'_> {
-    /// Accepts the file at `upload`, which must have the digest `expected` and be one of those
-    /// `wanted`, and returns which one, with a description of the stored file. An accepted file
-    /// is moved into the store; a refused one stays where it is. `examined` is the result of the
-    /// examination. `build_time` is the BUILD_TIME of a package without one. A file that may have any
-    /// build id gets that of its target.
+    /// Accepts the file at `upload`, which must have the digest `expected` and be one of the `wanted`
+    /// targets. Returns that target and a description of the stored file. An accepted file is moved into the
+    /// store; a refused one stays where it is. `examined` is the result of the examination. `build_time` is
+    /// the BUILD_TIME of a package without one. If any build ID is allowed, the file gets the one of its
+    /// target.
     ///
     /// # Errors
-    /// [`AcceptError::Rejected`] if it is anything else; nothing is stored then.
+    /// [`AcceptError::Rejected`] if it is not; nothing is stored then.
     pub fn accept<'t>(
         &self,
         upload: &Path,
@@ -94,7 +90,7 @@ impl Acceptance<'_> {
         let file = PublishedFile { path: target.path(), digests, mtime: built_at };
         let entry = Entry::new(&package.metadata, &file)
             .map_err(|error| Rejection { kind: "bad-metadata", message: error.to_string() })?;
-        // Written before the upload is touched, so that a full disk leaves the upload intact.
+        // Written before the upload is modified, so that a full disk leaves the upload intact.
         self.entries.put(digest, &entry, &FileList::of(&package.image.paths))?;
         let stored = self.keep(upload, form, digest);
         if stored.is_err()
@@ -141,9 +137,9 @@ impl Acceptance<'_> {
     }
 }
 
-/// How an upload becomes an artifact.
+/// How an upload becomes an artifact without being copied.
 enum Form<'a> {
-    /// Its first `keep` bytes with replaced metadata and a new end.
+    /// The first `keep` bytes stay; metadata and end are replaced.
     Sealed {
         keep: u64,
         stamp: Option<&'a Stamp>,
@@ -254,7 +250,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(place.dir.path().join("store/tmp")).unwrap().count(), 0);
     }
 
-    /// Reads the stored package after verifying it.
+    /// Verifies the stored package and reads it.
     fn stored(place: &Place, accepted: Accepted) -> gpkg::Gpkg {
         place.store.verify(accepted.digest).unwrap();
         let stored = gpkg::verify(place.store.read(accepted.digest).unwrap(), &place.limits).unwrap();
@@ -267,7 +263,7 @@ mod tests {
         let key = OpenPgpKey::generate("Test").unwrap();
         let before = gpkg::verify(&package()[..], &Limits::default()).unwrap();
         let foreign = sign_gpkg(Some(&key), &package()[..], Vec::new(), 1, None).unwrap().output;
-        // Sealed in place, unsigned, and as a copy.
+        // Sealed in place, stored unsigned, and sealed as a copy.
         for (bytes, key) in [(package(), Some(&key)), (package(), None), (foreign, Some(&key))] {
             let place = Place::with(&bytes);
             let accepted = place.accept(key, target()).unwrap();

@@ -1,5 +1,5 @@
-//! Finds stored packages that install the same paths as newly arrived ones. Paths that lead to one file because
-//! `/usr` is merged are the same.
+//! Finds stored packages that install the same paths as newly arrived ones. Paths that are the same file
+//! because `/usr` is merged count as equal.
 
 use crate::store::entries::{EntriesError, EntryBook};
 use std::cmp::Reverse;
@@ -7,18 +7,18 @@ use swarm_common::wire::{artifact::Artifact, base::UsrMerge};
 use swarm_core::state::{Collision, Conflict, SharedPaths};
 use swarm_formats::portage::blocker;
 
-/// Paths to report per pair, and the most characters of each.
+/// Maximum paths to report per pair, and characters of each.
 const PATHS: usize = 3;
 const PATH_CHARS: usize = 200;
 
-/// Pairs to report per package, those with the newest others first.
+/// Maximum pairs to report per package. The newest other packages come first.
 const PAIRS: usize = 64;
 
 /// Compares arrived packages with all `others`. Two versions in one slot replace each other, and
 /// packages that block each other are not installed together, so these may share files.
 ///
 /// # Errors
-/// An arrived package cannot be read. Others that cannot be read are skipped; the publisher reports
+/// An arrived package cannot be read. Other packages that cannot be read are skipped; the publisher reports
 /// them.
 pub fn find(
     entries: &EntryBook,

@@ -1,5 +1,5 @@
-//! Compares arrived packages with those that they are to be published with: the libraries that they need, the
-//! size of the index, and the paths that they install.
+//! Compares arrived packages with those that they are to be published together with: the libraries they need,
+//! the size of the index, and the paths they install.
 
 use super::{Portage, Taken, collisions, lost, sonames};
 use crate::{
@@ -20,7 +20,7 @@ use swarm_core::{
     state::{Collision, Job},
 };
 
-/// The failure for a valid package that cannot be published.
+/// The failure of a valid package that cannot be published.
 fn unfit(cause: Option<FailureCause>, signature: String, message: String) -> Fit {
     let class = FailureClass::Package;
     let failure = Failure { class, cause, phase: Phase::Verifying, signature, message };
@@ -54,9 +54,9 @@ impl Portage {
         Ok(Fit { failure: None, collisions: self.collisions(drone, arrived, usr).await? })
     }
 
-    /// Stored packages that cannot be installed together with `arrived`, where `/usr` is merged as `usr` says.
-    /// The engine is asked last, and files that it does not know yet are compared too, so that of two packages
-    /// that arrive together the later one sees the earlier.
+    /// Stored packages that collide with `arrived`; `usr` says where `/usr` is merged. The engine is asked
+    /// last, and stored files that it does not know yet are compared too, so that of two packages that arrive
+    /// together, the later one sees the earlier.
     async fn collisions(
         self: &Arc<Self>,
         drone: DroneId,
@@ -76,9 +76,9 @@ impl Portage {
         Ok(tokio::task::spawn_blocking(find).await?.map_err(failed)?)
     }
 
-    /// The stored packages that are asked for.
+    /// The stored packages for which `asked_for` returns true.
     fn stored(&self, drone: DroneId, asked_for: &dyn Fn(&Artifact) -> bool) -> Vec<Artifact> {
-        // The drone does not matter here.
+        // Only the packages matter here, not the drone.
         let untold =
             |(&(attempt, digest), taken): (&_, &Taken)| taken.clone().artifact(attempt, drone, digest);
         let untold: Vec<Artifact> = self.taken().iter().map(untold).filter(asked_for).collect();
@@ -88,8 +88,8 @@ impl Portage {
         stored
     }
 
-    /// The libraries that these packages, built by one attempt, need at run time and that nothing
-    /// provides, in one line.
+    /// The libraries that these packages, built by one attempt, need at run time but nothing provides, in one
+    /// line.
     async fn unprovided(
         self: &Arc<Self>,
         arrived: &[Artifact],
@@ -106,7 +106,8 @@ impl Portage {
         found.await?.map_err(|error| AcceptError::Failed(error.to_string()).into())
     }
 
-    /// Why these artifacts do not fit into an index that already has `others`, in one line; `None` if they fit.
+    /// Why these artifacts do not fit into an index that already contains `others`, in one line; `None` if
+    /// they fit.
     async fn breaks_index(
         self: &Arc<Self>,
         arrived: &[Artifact],

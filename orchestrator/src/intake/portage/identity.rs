@@ -1,8 +1,8 @@
 //! Checks whether a file is the requested package.
 //!
-//! A valid container is not sufficient: stock Portage compares neither the name in the index nor
-//! the requested one with the content of a file, so a signed package could be served as any other.
-//! Identity is checked only here, before signing.
+//! A valid container is not sufficient: stock Portage compares the content of a file neither with the name in
+//! the index nor with the requested one, so a signed package could be served as any other. Identity is
+//! checked only here, before signing.
 
 use crate::{
     intake::wanted::Wanted,
@@ -67,10 +67,10 @@ pub fn explain(path: &Path, rejection: Rejection) -> Result<Rejection, ExamineEr
     Ok(Rejection { kind: "xpak", message: message.to_owned() })
 }
 
-/// Which of those `wanted` an examined package is, provided that its bytes have the announced digest.
+/// Which of the `wanted` targets an examined package is. Its bytes must have the announced digest.
 ///
 /// # Errors
-/// It is none of them; the reason refers to the last one.
+/// It is none of them. The reason refers to the last target.
 pub fn identify<'t>(
     package: &Gpkg,
     wanted: &'t Wanted,
@@ -130,8 +130,8 @@ fn check(package: &Gpkg, target: &PortageTarget, build_id: u32, expected: Digest
     check_bound(metadata)
 }
 
-/// Checks that every `:=` is bound to the slot of what was installed during the build. An unbound
-/// one means that nothing was, and the package would never be rebuilt for another ABI.
+/// Checks that every `:=` dependency is bound to the slot that was installed during the build. If one is
+/// unbound, nothing was installed for it, and the package would never be rebuilt for another ABI.
 fn check_bound(metadata: &Metadata) -> Result<(), Rejection> {
     for key in ["DEPEND", "RDEPEND", "BDEPEND", "PDEPEND", "IDEPEND"] {
         let line = metadata.line(key);

@@ -1,8 +1,8 @@
-//! Finds programs that do not start with a version of a library, because it lacks a soname that they were linked
-//! with and that other versions of the same sub-slot have.
+//! Finds programs that do not start with a version of a library, because it lacks a soname that they were
+//! linked with and that other versions in the same sub-slot have.
 //!
-//! Gentoo rebuilds what is bound to a library (`:=`) when its sub-slot changes. A library whose soname changes
-//! without that, or a program that is not bound to it, keeps its build key.
+//! Gentoo rebuilds packages bound to a library (`:=`) when its sub-slot changes. If a library changes its
+//! soname without a new sub-slot, or a program is not bound to it, the program keeps its build key.
 
 use super::sonames::{Named, runtime_needs};
 use crate::store::entries::{EntriesError, EntryBook};
@@ -15,12 +15,13 @@ use swarm_formats::portage::sonames::{Sonames, parse};
 const SONAMES: usize = 3;
 const PAIRS: usize = 1000;
 
-/// What versions have in common that replace each other and that nothing is bound to.
+/// Identifies versions that replace each other without rebuilding what is bound to them.
 fn place(target: &PortageTarget) -> (&str, &str, &str, &str) {
     (target.cpv.cp(), &target.slot, &target.subslot, &target.chost)
 }
 
-/// Whether one of `arrived` may lack a soname that `other` has, or need one that another version of `other` has.
+/// Whether one of `arrived` may lack a soname that `other` has, or need one that another version of `other`
+/// provides.
 ///
 /// # Errors
 /// An arrived package cannot be read.
@@ -37,11 +38,12 @@ pub fn concerns<'a>(
     })
 }
 
-/// Compares arrived packages with the stored ones that [`concerns`] finds; `all` returns every stored one, and is
-/// asked only if a library has lost a soname.
+/// Compares arrived packages with the stored ones that [`concerns`] finds; `all` returns all stored packages,
+/// and is called only if a library has lost a soname.
 ///
 /// # Errors
-/// An arrived package cannot be read. Others that cannot be read are skipped; the publisher reports them.
+/// An arrived package cannot be read. Other packages that cannot be read are skipped; the publisher reports
+/// them.
 pub fn find(
     entries: &EntryBook,
     arrived: &[Artifact],
@@ -69,7 +71,7 @@ pub fn find(
         let is_other = |other: &&Artifact| {
             other.target.portage().is_some_and(|o| o.cpv.cp() != target.cpv.cp() && o.chost == target.chost)
         };
-        // It may have moved to another package.
+        // The soname may have moved to another package.
         for other in arrived.iter().chain(&all).filter(is_other) {
             readable(entries, other, "PROVIDES").iter().for_each(|soname| _ = gone.remove(soname));
         }
@@ -89,7 +91,7 @@ pub fn find(
     Ok(found)
 }
 
-/// The versions of libraries in `others` that lack a soname which arrived packages were linked with.
+/// The library versions in `others` that lack a soname which arrived packages were linked with.
 fn needed_by(
     entries: &EntryBook,
     arrived: &[Artifact],

@@ -1,4 +1,4 @@
-//! Packages of Portage. An upload is signed and becomes an artifact when it is complete.
+//! Portage packages. An upload is signed and becomes an artifact as soon as it is complete.
 
 mod accept;
 mod collisions;
@@ -62,7 +62,6 @@ impl Taken {
     }
 }
 
-/// Takes in packages of Portage.
 pub(super) struct Portage {
     engine: Engine,
     incoming: Incoming,
@@ -70,18 +69,17 @@ pub(super) struct Portage {
     entries: EntryBook,
     key: Option<OpenPgpKey>,
     limits: Limits,
-    /// Largest index of a profile, in bytes.
+    /// Maximum size of a profile's index in bytes.
     index_bytes: u64,
-    /// Accepted files that the engine does not know yet. A note beside each upload restores this
-    /// after a restart; if the note is lost, the drone is asked to send the file again.
+    /// Accepted files that were not reported to the engine yet. A note beside each upload restores this after
+    /// a restart. If the note is lost, the drone is asked to send the file again.
     taken: Mutex<BTreeMap<(AttemptId, Digest), Taken>>,
     at_once: Arc<Semaphore>,
-    /// Held while a file that exceeds the modest limits is examined.
+    /// Held while a file that exceeds the normal memory limits is examined, so that there is only one.
     large: tokio::sync::Mutex<()>,
 }
 
 impl Portage {
-    /// Restores files that were accepted before a restart.
     pub(super) fn new(
         engine: Engine,
         places: &Places,
@@ -227,7 +225,7 @@ impl Builder for Portage {
             for (digest, target) in digests.into_iter().zip(wanted.targets.clone()) {
                 self.take_in(attempt, digest, wanted.only(target.clone()), None, build_time).await?;
                 let taken = self.find(attempt, digest).ok_or(ReceiveError::NotUploaded(digest))?;
-                // The drone's own copy of a package that got another build id is not that package.
+                // If the package got another build ID, the drone's own copy is not the stored package.
                 let uploaded_digest = if wanted.any_build_id { taken.accepted.digest } else { digest };
                 artifacts.push(Taken { target, ..taken }.artifact(attempt, drone, uploaded_digest));
             }

@@ -1,4 +1,4 @@
-//! What was accepted before a restart.
+//! Restores which files were accepted before a restart.
 
 use super::Taken;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::AttemptId};
 
-/// Reads the notes beside the uploads, without those whose artifact is not in the store.
+/// Reads the notes beside the uploads; skips those whose artifact is not in the store.
 pub(super) fn noted(incoming: &Incoming, store: &dyn ArtifactStore) -> BTreeMap<(AttemptId, Digest), Taken> {
     let uploads = incoming.list().unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot read the list of received files; drones must upload them again");

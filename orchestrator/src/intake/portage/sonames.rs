@@ -17,7 +17,7 @@ use swarm_common::wire::artifact::Artifact;
 use swarm_core::closure::Surroundings;
 use swarm_formats::portage::sonames::parse;
 
-/// The most sonames to list in a message.
+/// Maximum sonames to list in a message.
 const TOLD: usize = 5;
 
 /// The run-time dependencies of a stored package.
@@ -29,11 +29,11 @@ pub fn runtime_needs(entries: &EntryBook, artifact: &Artifact) -> Result<String,
     Ok(format!("{} {} ", entry.get("RDEPEND"), entry.get("PDEPEND")))
 }
 
-/// The packages that dependencies name, as `category/name`.
+/// The packages (`category/name`) that appear in a dependency string.
 pub struct Named(BTreeSet<String>);
 
 impl Named {
-    /// Reads dependencies. A name that ends like a version counts with and without that end.
+    /// Parses dependencies. A name that ends like a version is included with and without that ending.
     pub fn of(dependencies: &str) -> Self {
         let mut names = BTreeSet::new();
         for word in dependencies.split_whitespace() {
@@ -53,13 +53,12 @@ impl Named {
         Self(names)
     }
 
-    /// Whether the package `category/name` is named, in any version.
     pub fn has(&self, cp: &str) -> bool {
         self.0.contains(cp)
     }
 }
 
-/// Why packages that one attempt built must be refused, in one line; `None` if they are fine.
+/// Why packages built by one attempt must be refused, in one line; `None` if they are fine.
 ///
 /// # Errors
 /// A stored package cannot be read.
@@ -97,7 +96,7 @@ pub fn unprovided(
     let certain = around.is_whole && !prebuilt;
     lacking.retain(|soname, _| certain || of.contains_key(soname));
     if !lacking.is_empty() {
-        // To avoid cycles, a plan may leave out an edge for a dependency that the base satisfies.
+        // To avoid cycles, a plan may omit an edge for a dependency that the base satisfies.
         let needs = arrived.iter().chain(&around.runtime).map(|artifact| runtime_needs(entries, artifact));
         let needs = Named::of(&needs.collect::<Result<String, _>>()?);
         lacking

@@ -20,7 +20,7 @@ fn a_file_arrives_in_pieces_and_over_a_restart() {
     let mut piece = incoming.append(A, digest, 0).unwrap();
     piece.write(b"hel").unwrap();
     piece.write(b"lo").unwrap();
-    // The connection breaks: finish is never called.
+    // Simulates a broken connection: `finish` is never called.
     drop(piece);
     let incoming = Incoming::open(dir.path().join("incoming"), 100).unwrap();
     assert_eq!(incoming.begin(A, digest, 11, MUCH).unwrap(), 5);
@@ -65,7 +65,7 @@ fn a_full_disk_is_told_and_what_was_there_stays() {
     let digest = Digest::of(b"x");
     let home = dir.path().join("incoming/a7");
     fs::create_dir_all(&home).unwrap();
-    // The kernel's full device stands in for the file.
+    // `/dev/full` stands in for a file on a full disk.
     std::os::unix::fs::symlink("/dev/full", home.join(format!("{digest}-4"))).unwrap();
     let mut piece = incoming.append(A, digest, 0).unwrap();
     let error = piece.write(b"abcd").unwrap_err();
@@ -142,7 +142,7 @@ fn what_an_attempt_announces_is_bounded_in_number_and_sum() {
     assert_eq!(incoming.begin(A, digest(2), 5, few).unwrap(), 0);
     let error = incoming.begin(A, digest(3), 0, few).unwrap_err();
     assert!(matches!(error, UploadError::TooManyFiles { limit: 3 }), "{error}");
-    // An existing file is found again, a note counts, and each attempt has its own limit.
+    // An existing file is found again, a note counts as a file, and each attempt has its own limit.
     assert_eq!(incoming.begin(A, digest(0), 10, few).unwrap(), 0);
     incoming.remove(A, digest(0)).unwrap();
     incoming.note_taken(A, digest(0), 10, "taken").unwrap();

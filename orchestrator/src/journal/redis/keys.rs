@@ -1,5 +1,5 @@
-//! The keys of a swarm's journal. The swarm's name is in braces, so that a Redis Cluster keeps the
-//! keys in one slot. docs/handbook.md lists them.
+//! The Redis keys of a swarm's journal. The swarm's name is in braces, so that Redis Cluster keeps all keys
+//! in one slot. docs/handbook.md lists them.
 
 use swarm_common::state::PackageState;
 
@@ -8,17 +8,16 @@ pub(super) const FORMAT: u32 = 1;
 
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
-    /// The format number.
     pub(super) format: String,
     /// The leader's random id and address. Expires.
     pub(super) lock: String,
-    /// Fencing token: how often an orchestrator became the leader.
+    /// Fencing token: how many times an orchestrator has become the leader.
     pub(super) fence: String,
     /// The events: a stream with ids `SEQ-0`.
     pub(super) events: String,
     /// The last acknowledged event, up to which standbys may read.
     pub(super) acked: String,
-    /// Checkpoints, under the name that they had in the first version: a hash keyed by event number.
+    /// Checkpoints: a hash keyed by event number. The key's name is that of the first version.
     pub(super) checkpoints: String,
     /// Packages of open runs: one set per state.
     pub(super) queue: Vec<String>,
@@ -39,7 +38,7 @@ impl Keys {
     }
 }
 
-/// The index of a state's set, counted from 1; 0 for no state.
+/// The index of a state's set, counted from 1; 0 means no state.
 pub(super) fn place(state: Option<PackageState>) -> usize {
     let at = |state| PackageState::ALL.iter().position(|s| *s == state).map_or(0, |at| at + 1);
     state.map_or(0, at)

@@ -1,5 +1,5 @@
-//! The lock: acquired once, renewed by a separate thread so that a slow batch does not let it
-//! expire, and released on shutdown.
+//! The lock. It is acquired once, renewed by a separate thread, so that it does not expire during a slow
+//! batch, and released on shutdown.
 //!
 //! The lock only says who should write. Exclusive writing is enforced by the script, which checks
 //! holder and fence with every batch, so a late renewal does no harm.
@@ -21,7 +21,7 @@ use swarm_common::digest::Digest;
 /// Renewals per lifetime of the lock.
 const RENEWALS: u32 = 4;
 
-/// A lock held by this orchestrator until somebody else takes it.
+/// A lock held by this orchestrator until another one takes it.
 pub(super) struct Lease {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -29,7 +29,6 @@ pub(super) struct Lease {
 
 /// The result of trying to lead.
 pub(super) enum Taken {
-    /// This orchestrator leads.
     Ours(Lease),
     /// The id and address of another leader.
     Theirs(String),
@@ -42,13 +41,11 @@ struct Shared {
 
 struct State {
     fence: u64,
-    /// Until when nobody else can have taken the lock.
+    /// Nobody else can take the lock before this time.
     until: Instant,
-    /// The last acknowledged event.
     end: (u64, Digest),
     /// Why the lock currently cannot be renewed.
     trouble: Option<JournalError>,
-    /// Who took the lock.
     lost: Option<String>,
     stop: bool,
 }
@@ -102,7 +99,7 @@ impl Lease {
         self.shared.lock().end = end;
     }
 
-    /// Checks that nobody else can lead at this moment.
+    /// Checks that no other orchestrator can lead at this moment.
     pub(super) fn held(&self, journal: &str) -> Result<(), JournalError> {
         let state = self.shared.lock();
         if let Some(by) = &state.lost {
@@ -159,7 +156,7 @@ impl Keeper {
         }
     }
 
-    /// Renews the lock. The inner error is its new holder.
+    /// Renews the lock. The inner error is the lock's new holder.
     fn renew(
         &mut self,
         fence: u64,
@@ -174,9 +171,9 @@ impl Keeper {
         }
     }
 
-    /// Reacquires a lock that expired, for example because this process or Redis was suspended. The
-    /// next fence tells whether somebody else led in between; if not, the term continues with the
-    /// known state.
+    /// Reacquires a lock that expired, for example because this process or Redis was suspended. The next
+    /// fence shows whether another orchestrator led in between; if not, the term continues with the known
+    /// state.
     fn regain(
         &mut self,
         fence: u64,
@@ -218,8 +215,8 @@ fn seize(
         .with(|c| redis::cmd("SET").arg(&keys.lock).arg(holder).arg("NX").arg("PX").arg(life_ms).query(c))?;
     if taken.is_none() {
         let other: Option<String> = link.with(|c| redis::cmd("GET").arg(&keys.lock).query(c))?;
-        // If the lock has our id, the response to an earlier attempt was lost, perhaps before the
-        // fence was incremented.
+        // If the lock has our ID, the response to an earlier attempt was lost, perhaps before the fence was
+        // incremented.
         if other.as_deref() != Some(holder) {
             return Ok(Err(other.unwrap_or_else(|| "another client".to_owned())));
         }

@@ -1,5 +1,4 @@
-//! Connecting to Redis: finding the master, time limits on every operation, and explanations of its
-//! errors.
+//! The connection to Redis: finds the master, limits the time of every operation, and explains errors.
 
 use super::{
     super::JournalError,
@@ -14,7 +13,7 @@ use swarm_daemon::config::secret::read_secret;
 /// Time limit for connecting, including the handshake.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// Time limit for a response; after that, its outcome is unknown.
+/// Time limit for a response. After that, the outcome is unknown.
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// A connection that is opened on demand and reopened when it breaks.
@@ -46,7 +45,6 @@ impl Link {
         Self { place, username, password: self.password.clone(), connection: None }
     }
 
-    /// Its name in messages.
     pub(super) fn name(&self) -> String {
         name(&self.place)
     }
@@ -65,8 +63,8 @@ impl Link {
             None => self.connect().map_err(|e| self.explain(&e))?,
         };
         let done = act(&mut connection);
-        // Reconnect after a lost response, which the next request would mistake for its own, and
-        // after an error from a former master, which keeps its connections.
+        // Reconnect after a lost response, because the next request would read it as its own, and after an
+        // error from a former master, which does not close its connections.
         let keep = match &done {
             Ok(_) => true,
             Err(e) => !is_broken(e) && e.kind() != ErrorKind::Server(ServerErrorKind::ReadOnly),
@@ -92,7 +90,7 @@ impl Link {
         }
     }
 
-    /// Asks one sentinel for the master and connects to it, if it really is one.
+    /// Asks a sentinel for the master and connects to it, if it really is one.
     fn by_sentinel(&self, sentinel: &str, master: &str) -> RedisResult<Connection> {
         let mut asked = opened(format!("redis://{sentinel}").into_connection_info()?)?;
         let found: Option<(String, u16)> =
@@ -124,7 +122,7 @@ impl Link {
         opened(info.set_redis_settings(user))
     }
 
-    /// Explains a Redis error and what to do about it.
+    /// Explains a Redis error and how to fix it.
     fn explain(&self, error: &RedisError) -> JournalError {
         let path = self.name();
         let away = |what: String| JournalError::Away { journal: path.clone(), what };
@@ -167,7 +165,7 @@ impl Link {
 /// Checks that an address is usable.
 ///
 /// # Errors
-/// Why it is not.
+/// The address is not usable; the message says why.
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
     if url.starts_with("rediss:") {
         return Err("TLS to Redis is not supported; use a tunnel or a private network".into());

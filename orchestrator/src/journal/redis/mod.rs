@@ -35,7 +35,6 @@ const CHECKPOINTS_KEPT: usize = 2;
 /// Time limit for replicas to confirm a batch.
 const CONFIRM_MS: u64 = 2000;
 
-/// A journal on Redis.
 pub struct RedisJournal {
     link: Link,
     keys: Keys,
@@ -50,8 +49,8 @@ pub struct RedisJournal {
 }
 
 impl RedisJournal {
-    /// A journal that has not been read yet. `id` is random and `address` is this orchestrator's
-    /// address; `mark` is the file of the high-water mark.
+    /// Opens a journal without reading it. `id` is random and `address` is this orchestrator's address;
+    /// `mark` is the file of the high-water mark.
     ///
     /// # Errors
     /// The password or the mark cannot be read.
@@ -87,7 +86,7 @@ impl RedisJournal {
         }
     }
 
-    /// Checks that an event known to have existed still does. If not, Redis has lost events.
+    /// Checks that an event known to have existed still exists. If it does not, Redis has lost events.
     fn check_known(&mut self, known: (u64, Digest)) -> Result<(), JournalError> {
         if stream::hash_of(&mut self.link, &self.keys, known.0)? == Some(known.1) {
             return Ok(());
@@ -96,7 +95,7 @@ impl RedisJournal {
         Err(self.lost(known.0, found))
     }
 
-    /// Checks that the events acknowledged according to this machine's mark exist.
+    /// Checks that the events which this machine's mark shows as acknowledged exist.
     fn check_mark(&mut self) -> Result<(), JournalError> {
         self.mark.at().map_or(Ok(()), |known| self.check_known(known))
     }
@@ -105,7 +104,7 @@ impl RedisJournal {
         JournalError::LostTail { journal: self.link.name(), known, found }
     }
 
-    /// Replays the newest checkpoint that is intact, belongs to the hash chain and is accepted.
+    /// Replays the newest checkpoint that is intact, belongs to the hash chain and can be parsed.
     fn replay_checkpoint(&mut self, into: &mut dyn Replay) -> Result<(u64, Digest), JournalError> {
         let key = self.keys.checkpoints.clone();
         let mut kept: Vec<u64> = self.link.with(|c| redis::cmd("HKEYS").arg(&key).query(c))?;
@@ -130,8 +129,8 @@ impl RedisJournal {
         Ok((0, genesis()))
     }
 
-    /// Reads new events: as the leader all of them, otherwise only acknowledged ones, because a
-    /// Redis failover may revert the rest.
+    /// Reads new events: all of them as the leader; otherwise only acknowledged ones, because a Redis
+    /// failover may revert the rest.
     fn read_on(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
         let leads = self.lease.is_some();
         let limit = if leads {

@@ -8,12 +8,11 @@ use crate::journal::{JournalError, queue::Moves};
 use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 use swarm_common::digest::Digest;
 
-/// Members per call inside the script: Lua passes at most 8,000 values.
+/// Members per call inside the script, because Lua passes at most 8,000 values.
 const MEMBERS: usize = 5000;
 
 static SCRIPT: LazyLock<redis::Script> = LazyLock::new(|| redis::Script::new(include_str!("script.lua")));
 
-/// The writer's term.
 pub(super) struct Term<'a> {
     pub(super) holder: &'a str,
     pub(super) fence: u64,
@@ -32,16 +31,13 @@ pub(super) struct Batch<'a> {
     pub(super) moves: &'a Moves,
 }
 
-/// The script's result.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The lock is still held by us.
+    /// We still hold the lock.
     Held,
-    /// The events are stored.
     Kept,
-    /// The journal ends at this event and not where the batch begins.
+    /// The journal ends at this event, not where the batch begins.
     Moved(u64),
-    /// Nobody holds the lock.
     Lapsed,
     /// Somebody else holds or held the lock.
     Deposed(String),

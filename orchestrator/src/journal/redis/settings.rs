@@ -1,4 +1,4 @@
-//! Where a journal on Redis is and how it is shared.
+//! Location of a Redis journal and how orchestrators share it.
 
 use std::path::PathBuf;
 use swarm_daemon::config::Span;
@@ -6,10 +6,9 @@ use swarm_daemon::config::Span;
 /// Default lifetime of the lock.
 pub(crate) const LOCK: Span = Span::from_secs(10);
 
-/// Settings of a journal on Redis.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
-    /// How to find the Redis.
+    /// How to find the Redis server.
     pub place: Place,
     /// The ACL user, if not the default one.
     pub username: Option<String>,
@@ -17,15 +16,15 @@ pub struct RedisSettings {
     pub password_file: Option<PathBuf>,
     /// Prefix of the keys.
     pub swarm: String,
-    /// This orchestrator's own address, to which a standby sends writers.
+    /// This orchestrator's address, to which standbys redirect writers.
     pub address: Option<String>,
     /// Lifetime of the lock without renewal, in milliseconds.
     pub lock_ms: u64,
-    /// Number of replicas that must have a batch before it is acknowledged.
+    /// Number of replicas that must have a batch before it is acknowledged. 0 waits for none.
     pub wait_replicas: u32,
 }
 
-/// How to find a Redis.
+/// How to find a Redis server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A fixed address, `redis://HOST:PORT/DATABASE`.

@@ -1,4 +1,4 @@
-//! Reading the event stream, verifying every number and hash.
+//! Reads the event stream and verifies every number and hash.
 
 use super::{keys::Keys, link::Link};
 use crate::journal::{JournalError, chain, genesis};
@@ -12,7 +12,7 @@ const PIECE: usize = 1000;
 /// An entry in Redis: id and fields.
 type Entry = (String, HashMap<String, String>);
 
-/// Number and hash of the last event, or of the genesis if there is none.
+/// Number and hash of the last event; of the genesis if there is none.
 pub(super) fn last(link: &mut Link, keys: &Keys) -> Result<(u64, Digest), JournalError> {
     let events = &keys.events;
     let found: Vec<Entry> =
@@ -30,8 +30,8 @@ pub(super) fn hash_of(link: &mut Link, keys: &Keys, seq: u64) -> Result<Option<D
     found.first().map(|entry| ends_at(link, entry).map(|(_, hash)| hash)).transpose()
 }
 
-/// Reads up to `limit` events after `from`, verifying number and hash of each. Returns where it
-/// ended.
+/// Reads up to `limit` events after `from` and verifies number and hash of each. Returns number and hash of
+/// the last one.
 pub(super) fn walk(
     link: &mut Link,
     keys: &Keys,

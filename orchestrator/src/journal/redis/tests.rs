@@ -1,5 +1,4 @@
-//! The Redis journal against a real redis-server: its contract, and its behaviour with a faulty
-//! Redis.
+//! The Redis journal against a real `redis-server`: its contract, and faults of Redis.
 
 #[path = "../../../../tests/src/faults/redis.rs"]
 #[allow(dead_code, reason = "the fault tests use the rest")]
@@ -23,7 +22,7 @@ use tempfile::TempDir;
 /// Upper bound for waiting in these tests.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Life of a lock that a test waits for: longer than a busy machine holds up its renewal.
+/// Lifetime of a lock whose expiry a test waits for. Longer than a busy machine may delay its renewal.
 const SHORT_MS: u64 = 3000;
 
 /// One machine's view of a Redis.
@@ -47,7 +46,7 @@ impl Machine {
         RedisJournal::open(&self.settings, &id, "http://nas:8100", Some(&mark)).unwrap()
     }
 
-    /// Leads a journal with this many events.
+    /// Leads a journal that has this many events.
     fn lead(&self, events: u64) -> RedisJournal {
         let mut journal = self.open();
         load(&mut journal).unwrap();
@@ -70,7 +69,7 @@ fn it_keeps_the_contract() {
     let redis = Redis::start().unwrap();
     let machine = Machine::of(&redis);
     contract::check(|| {
-        // The previous holder was cut off: its lock expires.
+        // The previous holder is cut off, so its lock expires.
         redis.say("DEL {test}:lock").unwrap();
         Box::new(machine.open())
     });
@@ -137,7 +136,7 @@ fn a_lock_that_lapsed_unnoticed_is_taken_anew_only_if_nobody_led_meanwhile() {
     assert!(append(&mut journal, 4, &records(5, 1)).is_err());
 }
 
-/// A proxy to Redis that, when told to, closes the connection instead of forwarding a response.
+/// A proxy to Redis. When told to, it closes the connection instead of forwarding a response.
 fn swallowing_proxy(redis: &Redis) -> (String, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -199,7 +198,7 @@ fn a_redis_that_forgot_is_noticed_by_who_led_and_by_who_followed_and_by_a_restar
     until("the leader's thread says why", || {
         matches!(leader.held(), Err(JournalError::LostTail { known: 3, found: 0, .. }))
     });
-    // The first use of the connection fails.
+    // The first use of a connection fails.
     assert!(matches!(standby.follow(&mut Replayed::default()), Err(JournalError::Away { .. })));
     for result in [
         standby.follow(&mut Replayed::default()),
@@ -209,7 +208,7 @@ fn a_redis_that_forgot_is_noticed_by_who_led_and_by_who_followed_and_by_a_restar
         let error = result.unwrap_err();
         assert!(matches!(error, JournalError::LostTail { known: 3, found: 0, .. }), "{error}");
     }
-    // An orchestrator without a mark started over and reached the same number.
+    // An orchestrator without a mark started a new journal and reached the same number.
     let fresh = Machine::of(&redis);
     let mut fresh = fresh.open();
     load(&mut fresh).unwrap();
@@ -232,7 +231,7 @@ fn a_redis_without_memory_refuses_the_batch_whole_and_takes_it_later() {
     redis.say("CONFIG SET maxmemory 1").unwrap();
     let error = append(&mut journal, 3, &records(4, 2)).unwrap_err().to_string();
     assert!(error.contains("out of memory") && error.contains("maxmemory"), "{error}");
-    // The lock is kept in the meantime.
+    // The lock is kept meanwhile.
     let (mut left, mut renewals) = (0, 0);
     until("the lock is renewed", || {
         let said = redis.say("PTTL {test}:lock").unwrap();
@@ -300,7 +299,7 @@ fn the_queue_can_be_seen_with_redis_cli() {
     assert!(redis.say("SMEMBERS {test}:queue:needed").unwrap().starts_with("*0"));
     assert!(redis.say("SMEMBERS {test}:queue:delegated").unwrap().contains("p1 a/b-1"));
 
-    // More than one Lua call can take.
+    // More members than one Lua call can pass.
     let moved = (3..12_003).map(|n| (format!("p{n} a/d-{n}"), None, needed)).collect();
     journal.append(3, &records(4, 1), &Moves { anew: false, moved }).unwrap();
     assert_eq!(redis.say("SCARD {test}:queue:needed").unwrap().trim(), ":12000");

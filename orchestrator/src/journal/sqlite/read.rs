@@ -1,4 +1,4 @@
-//! Reading the embedded journal: events with their hash chain, and integrity checks.
+//! Reads the embedded journal: events with their hash chain, and integrity checks.
 
 use super::{damaged, digest, explain};
 use crate::journal::{
@@ -50,8 +50,8 @@ impl JournalReader for SqliteReader {
     }
 }
 
-/// The state of a checkpoint, whose hash is in the third column and whose state in the fourth, if it
-/// is intact.
+/// The state of a checkpoint if it is intact. The row has its hash in the third column and the state in the
+/// fourth.
 pub(super) fn whole<'r>(row: &'r Row<'_>, event: Digest) -> rusqlite::Result<Option<&'r str>> {
     let (hash, state) = (row.get_ref(2)?, row.get_ref(3)?);
     let state = state.as_str().ok();
@@ -70,8 +70,8 @@ pub(super) fn hash_of(
     hash.map(|h| digest(path, &h)).transpose()
 }
 
-/// Reads up to `limit` events after `from`, verifying number and hash of each. Returns where it
-/// ended.
+/// Reads up to `limit` events after `from` and verifies number and hash of each. Returns number and hash of
+/// the last one.
 pub(super) fn walk(
     connection: &Connection,
     path: &Path,

@@ -1,4 +1,4 @@
-//! The embedded journal: its contract, and its messages about faulty files.
+//! The embedded journal: its contract, and its errors for faulty files.
 
 use super::*;
 use crate::journal::contract::{self, append, load, records};
@@ -19,7 +19,7 @@ fn journal_of(events: u64) -> TempDir {
     folder
 }
 
-/// Why the journal is refused at startup.
+/// The error for the journal at startup.
 fn refusal(folder: &TempDir) -> String {
     let error = open(folder).and_then(|mut journal| load(&mut journal)).unwrap_err().to_string();
     assert!(!error.contains('\n'), "more than one line: {error}");
@@ -77,7 +77,7 @@ fn missing_last_events_are_noticed_by_their_checkpoint() {
     journal.checkpoint(3, "{}").unwrap();
     drop(journal);
     tamper(&folder, "DELETE FROM events WHERE seq = 3");
-    // As left by a version without marks.
+    // The state that a version without marks leaves.
     fs::remove_file(folder.path().join("journal.mark")).unwrap();
     let error = refusal(&folder);
     assert!(error.contains("a checkpoint of event 3, but not the event"), "{error}");
@@ -167,7 +167,7 @@ fn a_log_that_was_cut_off_gives_the_events_before_the_cut() {
     load(&mut journal).unwrap();
     append(&mut journal, 0, &records(1, 50)).unwrap();
     append(&mut journal, 50, &records(51, 50)).unwrap();
-    // As left by a crash: the writer has not closed the file.
+    // The state after a crash: the writer has not closed the file.
     let copy = tempfile::tempdir().unwrap();
     for name in ["journal.sqlite", "journal.sqlite-wal"] {
         fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
@@ -193,7 +193,7 @@ fn a_file_that_another_program_has_locked_is_named_and_can_be_written_later() {
     append(&mut journal, 3, &records(4, 1)).unwrap();
 }
 
-/// Damage to the journal of a killed process; `older` is its file before the last events.
+/// Damage to the journal of a killed process; `older` is the journal file before the last events.
 type Damage = fn(&Path, older: &[u8]);
 
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {

@@ -1,5 +1,5 @@
-//! Computes when a schedule is due. A cron expression is evaluated by its time zone's rules, so
-//! that 3:30 stays 3:30 when daylight saving time begins or ends.
+//! Computes when a schedule is due. A cron expression is evaluated in its time zone, so that 3:30 stays 3:30
+//! when daylight saving time begins or ends.
 //!
 //! In spring, a time in the gap is due at the end of the gap; in autumn, a time that occurs twice
 //! is due once. Nothing here reads a clock.
@@ -16,10 +16,10 @@ use swarm_daemon::config::nearest;
 /// Maximum number of characters in a cron expression.
 const LONGEST: usize = 200;
 
-/// Number of due times examined to determine the shortest period.
+/// How many due times are examined to find the shortest period.
 const LOOKED_AT: usize = 16;
 
-/// A whole profile run more often than this is a mistake, and would fill the journal.
+/// Running a whole profile more often than this is a mistake and would fill the journal.
 const SHORTEST_PERIOD_MS: u64 = 10 * 60_000;
 
 /// Why a schedule is invalid.
@@ -31,21 +31,15 @@ pub enum DueError {
          such as `30 3 * * *` for every night at 3:30 or `0 4 * * SAT` for Saturdays at 4"
     )]
     Text {
-        /// The given text.
         text: String,
         /// What is wrong with it.
         why: String,
     },
-    /// The expression never matches.
     #[error("`{text}` is never due: no such day exists; use `L` for the last day of each month")]
-    Never {
-        /// The given text.
-        text: String,
-    },
+    Never { text: String },
     /// The schedule is due too often.
     #[error("`{text}` is due every {seconds} s; the minimum interval is 10 min")]
     TooOften {
-        /// The given text.
         text: String,
         /// The shortest time between two due times in seconds.
         seconds: u64,
@@ -53,7 +47,6 @@ pub enum DueError {
     /// The time zone does not exist.
     #[error("unknown time zone `{zone}`; {help}")]
     Zone {
-        /// The given name.
         zone: String,
         /// A hint about valid names.
         help: String,
@@ -128,7 +121,7 @@ impl DueTimes {
     /// The due times after `after`.
     ///
     /// # Errors
-    /// It is never due, or too often.
+    /// The schedule is never due, or too often.
     pub fn forecast(&self, after: TimeMs) -> Result<Forecast, DueError> {
         let times = self.upcoming(after, LOOKED_AT);
         let text = || self.text.clone();
@@ -152,7 +145,7 @@ fn time(zoned: &Zoned) -> Option<TimeMs> {
 }
 
 fn read_zone(name: &str) -> Result<TimeZone, DueError> {
-    // A name is a path in the time zone database, so only plain names are looked up.
+    // A zone name is a path in the time zone database, so only names with harmless characters are looked up.
     let plain = |c: char| c.is_ascii_alphanumeric() || "_+-/".contains(c);
     let known = name.chars().all(plain).then(|| TimeZone::get(name).ok()).flatten();
     known.filter(|zone| zone.iana_name().is_some()).ok_or_else(|| {

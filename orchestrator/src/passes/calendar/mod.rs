@@ -1,10 +1,9 @@
-//! Scheduled runs: [`due`] computes the due times, [`ticker`] provides the ticks, and the pass here
-//! reports a reached due time to the core.
+//! Scheduled runs: [`due`] computes the due times, [`ticker`] provides the ticks, and the pass in this file
+//! reports reached due times to the core.
 //!
-//! The ticker only wakes the pass: it converts a time zone to a fixed offset, so its own schedules
-//! are an hour off after a daylight saving change, and it forgets everything at a restart. Each
-//! pass derives what is due from the state and the wall clock, so a pass too few or too many is
-//! harmless.
+//! The ticker only wakes the pass: it converts a time zone to a fixed offset, so its own schedules are an
+//! hour off after a daylight saving change, and it forgets everything at a restart. Each pass derives what is
+//! due from the state and the wall clock, so a missing or additional pass is harmless.
 
 pub mod due;
 mod ticker;
@@ -19,17 +18,15 @@ use swarm_common::{name::Name, time::TimeMs};
 use swarm_core::{Command, state::Schedule};
 use ticker::Ticker;
 
-/// Interval between passes.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A ticker that is silent for this long is replaced. It follows the wall clock, which can be set
-/// back.
+/// A ticker that is silent for this long is replaced. It uses the wall clock, which can be set back.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
 /// How often due times are recomputed, because time zone rules can change.
 const REFORESEE: Duration = Duration::from_secs(3600);
 
-/// A handled due time is at most this far in the future, unless the clock was wrong.
+/// Handled due times are never further in the future than this, unless the clock was wrong.
 const CLOCK_WAS_WRONG_MS: u64 = 25 * 3_600_000;
 
 /// Why a schedule could not be processed. The next pass tries again.
@@ -95,8 +92,8 @@ impl Pass for Calendar {
     }
 }
 
-/// Reports every reached due time to the core, and returns a description of what was done. The
-/// failure of one schedule does not stop the others; the first error is returned.
+/// Reports every reached due time to the core, and returns a description of what was done. A schedule that
+/// fails does not stop the others; the first error is returned.
 async fn pass(engine: &Engine, foresee: bool) -> Result<String, PassError> {
     let wall = engine.wall();
     let schedules = engine.read(|swarm| swarm.schedules.clone());
@@ -138,7 +135,7 @@ fn command(profile: &Name, schedule: &Schedule, wall: TimeMs) -> Result<Option<C
     if wall >= schedule.forecast.next
         && let Some(due) = times.last(wall).filter(|&due| due > schedule.handled)
     {
-        // If several due times were missed, only the last one counts.
+        // If several due times were missed, only the last one is reported.
         return Ok(Some(Command::HandleDue { profile, due, forecast: times.forecast(wall)? }));
     }
     let clock_was_wrong = schedule.handled > wall + CLOCK_WAS_WRONG_MS;

@@ -41,7 +41,7 @@ fn look(schedule: &mut Schedule, wall: TimeMs) -> Option<TimeMs> {
     }
 }
 
-/// The due times that passes find between two times, with one pass every ten minutes.
+/// The due times that passes find between two times, with a pass every ten minutes.
 fn walk(schedule: &mut Schedule, from: &str, to: &str) -> Vec<TimeMs> {
     let (mut now, end) = (at(from), at(to));
     let mut found = Vec::new();

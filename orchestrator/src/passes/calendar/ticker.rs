@@ -10,13 +10,12 @@ pub(super) struct Ticker {
 }
 
 impl Ticker {
-    /// Starts a ticker with this interval. The scheduler checks twice a second, which limits its
-    /// accuracy.
+    /// Starts a ticker with this interval. The scheduler checks twice a second, which limits the accuracy.
     pub(super) async fn start(every: Duration) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
         let tick = Arc::new(Notify::new());
         let told = tick.clone();
-        // Ticks that nobody waited for count as one.
+        // Several ticks that nobody waited for count as one.
         let job = Job::new_repeated(every, move |_, _| told.notify_one())?;
         scheduler.add(job).await?;
         scheduler.start().await?;

@@ -26,18 +26,17 @@ use tokio::{
 /// Interval between passes, and between attempts to report a result.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The healing pass.
 pub struct Healer {
     engine: Engine,
     live: watch::Receiver<Arc<Config>>,
-    /// Steps in progress. When the orchestrator stops they are dropped: the core judges them after their time
+    /// Steps in progress. They are dropped when the orchestrator stops: the core judges them after their time
     /// limit.
     steps: JoinSet<()>,
     busy: HashMap<task::Id, DroneId>,
 }
 
 impl Healer {
-    /// Creates the healer; it uses the current configuration in `live`.
+    /// Creates the healer. It reads the current configuration from `live`.
     #[must_use]
     pub fn new(engine: Engine, live: watch::Receiver<Arc<Config>>) -> Self {
         Self { engine, live, steps: JoinSet::new(), busy: HashMap::new() }
@@ -118,8 +117,7 @@ async fn heal_one<R: Remote>(
 ) -> Option<String> {
     let step = order.step;
     if let Err(error) = engine.submit(Command::BeginHealing { drone, step }, None).await {
-        // The state has changed in the meantime, or the journal is unavailable; do nothing in
-        // either case.
+        // The state has changed meanwhile, or the journal is unavailable. Do nothing in either case.
         tracing::debug!(%drone, %step, %error, "cannot start a healing step");
         return None;
     }

@@ -1,8 +1,7 @@
 //! One healing step, from login to outcome.
 //!
-//! Before anything is done, the machine's id must match the one at enrolment. An address that was
-//! reassigned, or a port that is forwarded elsewhere, leads to a machine with another id, which is
-//! left alone.
+//! Before anything is done, the machine's id must match the one at enrolment. If the address was reassigned
+//! or the port is forwarded elsewhere, the machine has another ID and is left alone.
 
 use super::remote::{Ended, Fault, NO_SERVICE, Remote, Script, Session};
 use crate::config::Host;
@@ -13,12 +12,9 @@ use tokio::time::{Instant, sleep, timeout};
 /// Interval between checks for a rebooting machine.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// A step to carry out.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// The step.
     pub step: HealStep,
-    /// The machine.
     pub host: Host,
     /// The machine's id at enrolment.
     pub machine_id: String,
@@ -28,7 +24,6 @@ pub struct Order {
     pub reboot_limit: Duration,
 }
 
-/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The outcome for the journal.

@@ -10,21 +10,18 @@ use swarm_common::state::HealOutcome;
 /// Exit code of the scripts if no service manager is found.
 pub const NO_SERVICE: u32 = 113;
 
-/// A remote command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Script {
     /// Print the machine's identity: `machine=` and `boot=`, one per line.
     WhoAreYou,
-    /// Restart the service.
     Restart(ServiceManager),
     /// Kill the service and all its processes, then start it.
     KillAndStart(ServiceManager),
-    /// Reboot the machine.
     Reboot,
 }
 
-// A single quoted argument of `sh`, because the login shell may be another one. sshd's PATH may
-// lack the sbin directories.
+// The script is one single-quoted argument of `sh`, because the login shell may be a different one. sshd's
+// PATH may lack the sbin directories.
 macro_rules! script {
     ($($part:expr),+) => {
         concat!(
@@ -67,9 +64,8 @@ macro_rules! systemd_kill {
     };
 }
 
-// Kills everything in the service's cgroup, if OpenRC has one; then the supervisor, which would
-// start another drone, and then the drone, whatever its parent is by now. The drone's builds end
-// with it.
+// Kills everything in the service's cgroup, if OpenRC has one; then the supervisor, which would start another
+// drone; and then the drone, whatever its parent is by now. The drone's builds end with it.
 macro_rules! openrc_kill {
     () => {
         "c=/sys/fs/cgroup/openrc.swarm-drone/cgroup.kill; \
@@ -82,7 +78,6 @@ macro_rules! openrc_kill {
 }
 
 impl Script {
-    /// The command line.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -103,27 +98,21 @@ impl Script {
     }
 }
 
-/// Why an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Fault {
-    /// The kind of failure.
     pub outcome: HealOutcome,
-    /// A one-line description.
     pub detail: String,
 }
 
 impl Fault {
-    /// A fault with this outcome and description.
     pub fn new(outcome: HealOutcome, detail: impl Into<String>) -> Self {
         Self { outcome, detail: detail.into() }
     }
 }
 
-/// A completed command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// The exit code.
     pub code: u32,
     /// The beginning of its standard output.
     pub output: String,
@@ -131,9 +120,8 @@ pub struct Ended {
     pub errors: String,
 }
 
-/// Access to machines.
 pub trait Remote: Send + Sync + 'static {
-    /// A connection to a machine whose host key is known and that accepted the login.
+    /// A connection to a machine that has a known host key and has accepted the login.
     type Session: Session;
 
     /// Logs in.
@@ -143,7 +131,6 @@ pub trait Remote: Send + Sync + 'static {
     fn open(&self, host: &Host) -> impl Future<Output = Result<Self::Session, Fault>> + Send;
 }
 
-/// A connection that is logged in.
 pub trait Session: Send {
     /// Runs a command and waits for it to end.
     ///

@@ -21,18 +21,15 @@ use swarm_common::state::HealOutcome;
 use swarm_daemon::config::secret::read_private;
 use tokio::{net::TcpStream, time::timeout};
 
-/// How much of a command's output and errors is kept, in bytes.
+/// How many bytes of a command's output and errors to keep.
 const KEPT: usize = 4096;
 
 /// Inactivity after which an abandoned connection is closed.
 const IDLE: Duration = Duration::from_secs(180);
 
-/// SSH settings.
 #[derive(Debug, Clone)]
 pub struct Ssh {
-    /// The file with known host keys.
     pub known_hosts: PathBuf,
-    /// The file with the private key.
     pub key_file: PathBuf,
     /// Time limit for connecting and logging in.
     pub connect: Duration,
@@ -40,14 +37,13 @@ pub struct Ssh {
     pub exec: Duration,
 }
 
-/// A connection that is logged in.
 pub struct SshSession {
     handle: Handle<Verifier>,
     place: String,
     exec: Duration,
 }
 
-/// Compares a machine's host key with the known ones.
+/// Compares a machine's host key with the known keys.
 struct Verifier {
     known: Vec<PublicKey>,
     place: String,
@@ -164,7 +160,7 @@ fn known_keys(address: &str, port: u16, file: &Path) -> Result<Vec<PublicKey>, F
     Ok(keys.into_iter().map(|(_, key)| key).collect())
 }
 
-/// A machine has host keys of several types: prefer those that are known.
+/// Machines have host keys of several types: prefer the types that are known.
 fn preferring(known: &[PublicKey]) -> Preferred {
     let preferred = Preferred::default();
     let (first, rest): (Vec<Algorithm>, Vec<Algorithm>) =
@@ -196,7 +192,7 @@ impl Session for SshSession {
 }
 
 impl SshSession {
-    /// `None` if the channel closed before the exit status arrived.
+    /// Runs a command. Returns `None` if the channel closed before the exit status arrived.
     async fn exec(&mut self, script: Script) -> Result<Option<Ended>, russh::Error> {
         let mut channel = self.handle.channel_open_session().await?;
         channel.exec(true, script.text()).await?;

@@ -1,9 +1,9 @@
-//! Whether the machine's clock is good enough to tell the age of files.
+//! Decides whether the machine's clock can be trusted to tell the age of files.
 //!
-//! A machine may start with a clock that is years ahead, and learn the time minutes or hours later.
-//! Until then old build logs and replaced generations would look older than they are. So a clock
-//! that is much further than expected must run on for a while before it is believed. The last time
-//! that was believed is kept in a file, so that a restart in the meantime does not end the doubt.
+//! A machine may start with a clock that is years ahead and learn the time minutes or hours later. Until
+//! then, build logs and replaced generations would look older than they are. So a clock that is much further
+//! than expected is trusted only after it has run for a while. The last trusted time is stored in a file, so
+//! that a restart does not end the doubt.
 
 use crate::{engine::Engine, store::sealed};
 use std::{
@@ -13,33 +13,33 @@ use std::{
 use swarm_common::time::TimeMs;
 use swarm_daemon::config::secret::write_private;
 
-/// The most by which the engine's time and the machine's clock may differ, in milliseconds.
+/// Maximum difference between the engine's time and the machine's clock, in milliseconds.
 const APART_MS: u64 = 5_000;
 
-/// A machine that was off for longer than this, in milliseconds, may as well have a wrong clock.
+/// If a machine was off for longer than this, in milliseconds, its clock may just as well be wrong.
 const OFF_MS: u64 = 24 * 3_600_000;
 
-/// How far a clock may get ahead of the time that has passed, in milliseconds.
+/// How far a clock may be ahead of the elapsed time, in milliseconds.
 const LEAP_MS: u64 = 600_000;
 
-/// How long a clock must run on undisturbed to be believed, in milliseconds.
+/// How long a clock must run undisturbed until it is trusted, in milliseconds.
 const SETTLED_MS: u64 = 2 * 3_600_000;
 
-/// All clocks at one moment.
+/// All clocks, read at one moment.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
-    /// The machine's.
+    /// The machine's clock.
     wall: TimeMs,
     /// The engine's time.
     engine: TimeMs,
-    /// Advances as time passes.
+    /// Advances with elapsed time, whatever the machine's clock is set to.
     steady: TimeMs,
 }
 
 /// Why the clock is in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// It was set a moment ago.
+    /// It was just set.
     Set,
     /// It is further than expected, by this many milliseconds.
     Ahead(u64),
@@ -60,23 +60,22 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// What is known of the clock.
 #[derive(Debug, Default)]
 struct Clock {
-    /// The last time that was believed, and when that was if it was in this process.
+    /// The last trusted time, and when it was read if that was in this process.
     believed: Option<(TimeMs, Option<TimeMs>)>,
-    /// The first reading that was doubted.
+    /// The first reading that was not trusted.
     doubted: Option<Reading>,
 }
 
 impl Clock {
-    /// Whether to believe this reading.
+    /// Decides whether to trust this reading.
     fn judge(&mut self, now: Reading) -> Result<(), Doubt> {
         if now.wall.0.abs_diff(now.engine.0) > APART_MS {
             return Err(Doubt::Set);
         }
         let expected = match self.believed {
-            // Nothing is known, and there is nothing to lose.
+            // Nothing is known, so no time can look wrong.
             None => now.wall,
             Some((wall, None)) => wall + OFF_MS,
             Some((wall, Some(steady))) => wall + now.steady.since(steady) + LEAP_MS,
@@ -97,7 +96,6 @@ impl Clock {
     }
 }
 
-/// Judges the machine's clock.
 pub struct Trust {
     engine: Engine,
     file: PathBuf,
@@ -106,21 +104,21 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Judges the clock of this engine's machine, with `file` for the last time that was believed.
+    /// Judges the clock of this engine's machine, and stores the last trusted time in `file`.
     #[must_use]
     pub fn new(engine: Engine, file: PathBuf) -> Self {
         Self { engine, file, clock: None }
     }
 
-    /// The machine's time, if it can be believed.
+    /// The machine's time, if it can be trusted.
     ///
     /// # Errors
-    /// Why not.
+    /// Why it cannot be trusted.
     pub fn look(&mut self) -> Result<TimeMs, Doubt> {
         let engine = &self.engine;
         let now = Reading { engine: engine.now(), wall: engine.wall(), steady: engine.steady() };
         let begin = || {
-            // Without the file, the journal's last time before this start is the last one that is known.
+            // Without the file, the last known time is the journal's last time before this start.
             let last = read(&self.file).or_else(|| engine.continued_from());
             Clock { believed: last.map(|at| (at, None)), doubted: None }
         };
@@ -146,14 +144,14 @@ mod tests {
 
     const HOUR: u64 = 3_600_000;
     const YEAR: u64 = 365 * 24 * HOUR;
-    /// When the clock was last believed.
+    /// The last trusted time.
     const LAST: TimeMs = TimeMs(1_800_000_000_000);
 
     fn restarted() -> Clock {
         Clock { believed: Some((LAST, None)), doubted: None }
     }
 
-    /// A reading `steady` after a start, by a clock that shows `wall`.
+    /// A reading taken `steady` after a start, from a clock that shows `wall`.
     fn reading(steady: u64, wall: TimeMs) -> Reading {
         Reading { wall, engine: wall, steady: TimeMs(77) + steady }
     }
@@ -180,7 +178,7 @@ mod tests {
         let mut clock = restarted();
         let right = LAST + 21 * 24 * HOUR;
         assert!(clock.judge(reading(0, right)).is_err());
-        // It was set once more in between.
+        // The clock was set once more in between.
         assert!(clock.judge(reading(HOUR, right + 9 * HOUR)).is_err());
         assert!(clock.judge(reading(2 * HOUR, right + 10 * HOUR)).is_err());
         assert_eq!(clock.judge(reading(3 * HOUR, right + 11 * HOUR)), Ok(()));
@@ -196,7 +194,7 @@ mod tests {
     fn a_running_clock_that_leaps_ahead_is_doubted_and_one_that_goes_back_is_not() {
         let mut clock = Clock::default();
         assert_eq!(clock.judge(reading(0, LAST)), Ok(()));
-        // Asleep for three days.
+        // The machine slept for three days.
         assert_eq!(clock.judge(reading(72 * HOUR, LAST + 72 * HOUR)), Ok(()));
         assert!(clock.judge(reading(73 * HOUR, LAST + 74 * HOUR)).is_err());
         assert_eq!(clock.judge(reading(74 * HOUR, LAST + 60 * HOUR)), Ok(()));

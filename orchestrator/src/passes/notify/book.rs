@@ -1,5 +1,5 @@
-//! Bookkeeping of notifications: which concerns and ended runs have been announced, and which are
-//! due. Without I/O; [`super::pass`] looks, writes and sends.
+//! Bookkeeping of notifications: which concerns and ended runs have been announced, and which are due. Does
+//! no I/O; [`super::pass`] detects changes, writes and sends.
 //!
 //! A concern is announced once it has lasted for the window. A critical one is announced after a
 //! minute if nothing was announced during the last window. Other concerns that have lasted long
@@ -22,28 +22,28 @@ use swarm_common::{
 };
 use swarm_core::text;
 
-/// How long a critical concern must last to be announced, and any other to be included with it.
+/// How long a critical concern must last to be announced, and any other concern to be included in its
+/// message.
 const SETTLE_MS: u64 = 60_000;
 
-/// Each return of a concern doubles its wait, up to this many times.
+/// Each return of a concern doubles its wait, at most this many times.
 const MOST_DOUBLINGS: u32 = 5;
 
-/// A concern that has been resolved for this long is forgotten.
+/// Concerns that have been resolved for this long are forgotten.
 const FORGOTTEN_MS: u64 = 24 * 3_600_000;
 
 /// Everything that must survive a restart so that each message is sent exactly once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Book {
-    /// Concerns by signature.
     concerns: BTreeMap<String, Entry>,
-    /// Announced runs with the time of their end, which is only for people who read the file: it
+    /// Announced runs, each with the time of its end, which is only for people who read the file, because it
     /// moves when the clock is set. `None` before the first look: runs that ended before it are not
     /// announced.
     runs: Option<BTreeMap<RunId, TimeMs>>,
-    /// How often each of them had been reopened since the start.
+    /// How many times each run had been reopened when it was announced.
     #[serde(skip)]
     reopened: BTreeMap<RunId, u32>,
-    /// How the engine's time was moved until the last look.
+    /// How the engine's time had been moved at the last look.
     #[serde(skip)]
     moves: Moves,
     /// Messages waiting for each sink.
@@ -56,53 +56,48 @@ pub struct Book {
 /// How the engine's time has been moved since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moves {
-    /// When the orchestrator started, by the clock as it is set now.
+    /// When the orchestrator started, according to the clock as it is set now.
     pub started_at: TimeMs,
-    /// How far times noted since the start were moved because the clock was set, in milliseconds.
+    /// By how much times noted since the start were moved because the clock was set, in milliseconds.
     pub set_by_ms: i64,
-    /// How long the orchestrator stood still, in milliseconds.
+    /// How long the orchestrator was suspended since the start, in milliseconds.
     pub stood_still_ms: u64,
 }
 
-/// The end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
-    /// When it ended.
     pub at: TimeMs,
-    /// How often it had been reopened since the start.
+    /// How many times the run was reopened since the start.
     pub reopened: u32,
 }
 
-/// State of a concern.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Entry {
     /// The concern as last seen.
     concern: Concern,
-    /// Whether it is announced as present.
+    /// Whether it was announced as present.
     told: bool,
     /// When it was last announced, as present or resolved.
     told_at: Option<TimeMs>,
-    /// How often it was announced as resolved.
+    /// How many times it was announced as resolved.
     returns: u32,
     /// Whether it is present now.
     #[serde(skip)]
     wrong: bool,
-    /// Since when its state differs from what was announced.
+    /// Since when its state has differed from the announced state.
     #[serde(skip)]
     untold_since: Option<TimeMs>,
 }
 
-/// A concern to announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The concern.
     pub concern: Concern,
     /// Whether it is present; otherwise it is resolved.
     pub wrong: bool,
 }
 
 impl Entry {
-    /// How long a change must last to be announced. `quiet`: nothing was announced during the last
+    /// How long a change must last to be announced. `quiet` means that nothing was announced during the last
     /// window.
     fn wait_ms(&self, window_ms: u64, quiet: bool) -> u64 {
         match self.returns {
@@ -124,8 +119,8 @@ impl Entry {
 }
 
 impl Book {
-    /// Follows the engine's time: what was noted by a wrong clock is moved with it, and no concern
-    /// has lasted while the orchestrator stood still.
+    /// Follows moves of the engine's time: moves times noted by a wrong clock, and does not count suspended
+    /// time as part of a concern's duration.
     pub fn follow(&mut self, moves: Moves) {
         let by_ms = moves.set_by_ms - self.moves.set_by_ms;
         let stood_still_ms = moves.stood_still_ms.saturating_sub(self.moves.stood_still_ms);
@@ -148,11 +143,11 @@ impl Book {
         }
     }
 
-    /// Compares with the concerns that are present now. Returns the changes to announce, new ones
-    /// first, then by severity.
+    /// Compares with the concerns that are present now. Returns the changes to announce: new concerns first,
+    /// then by severity.
     pub fn look(&mut self, now: TimeMs, present: &[Concern], window_ms: u64) -> Vec<Change> {
         self.note(present);
-        // An earlier start had a clock that was ahead: nobody knows when that was.
+        // In an earlier process, the clock was ahead, so the real time is unknown.
         self.told_at = self.told_at.filter(|&at| at <= now);
         let wrong: BTreeSet<&str> = present.iter().map(|c| c.signature.as_str()).collect();
         for (signature, entry) in &mut self.concerns {
@@ -178,8 +173,8 @@ impl Book {
         changes
     }
 
-    /// The ended runs that have not been announced; marks them as announced. `known` are all ended
-    /// runs. One that was reopened and ended again is announced again.
+    /// The ended runs that have not been announced, which this marks as announced. `known` are all ended
+    /// runs. A run that was reopened and has ended again is announced again.
     pub fn ended(&mut self, known: &BTreeMap<RunId, End>) -> Vec<RunId> {
         let told = self.runs.replace(known.iter().map(|(&id, end)| (id, end.at)).collect());
         let reopened = std::mem::replace(
@@ -193,7 +188,7 @@ impl Book {
         known.iter().filter(is_new).map(|(&id, _)| id).collect()
     }
 
-    /// Marks concerns selected by `which` as announced, because another message covers them.
+    /// Marks the concerns selected by `which` as announced, because another message covers them.
     pub fn told_otherwise(&mut self, now: TimeMs, which: impl Fn(&ConcernKind) -> bool, present: &[Concern]) {
         self.note(present.iter().filter(|concern| which(&concern.fact)));
         for (signature, entry) in self.concerns.iter_mut().filter(|(_, entry)| which(&entry.concern.fact)) {
@@ -259,8 +254,8 @@ pub fn compose(now: TimeMs, changes: &[&Change]) -> Option<Message> {
     Some(Message::new(now, Kind::Concerns, severity, &title, &lines))
 }
 
-/// Short description of a concern. One stored by an older version has no fact; its signature is a
-/// title.
+/// Short description of a concern. A concern stored by an older version has no fact; its signature serves as
+/// the title.
 fn short(concern: &Concern) -> String {
     match &concern.fact {
         ConcernKind::Unknown => concern.signature.clone(),

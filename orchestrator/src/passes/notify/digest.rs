@@ -1,5 +1,5 @@
-//! The message at the end of a run: one digest with everything that matters in the morning, and the
-//! next action.
+//! The message at the end of a run: a digest with everything that matters in the morning, and the next
+//! action.
 
 use crate::sink::message::{Kind, Message};
 use swarm_common::{
@@ -18,10 +18,10 @@ use swarm_core::{
 /// Maximum number of packages named in one line.
 const NAMED: usize = 6;
 
-/// Maximum number of lines for kinds of errors and for the resolver's refusals.
+/// Maximum number of lines for kinds of errors, and for the resolver's refusals.
 const LINES: usize = 8;
 
-/// The message for an ended run; `None` if the run is not known.
+/// The message for an ended run; `None` if the run is unknown.
 #[must_use]
 pub fn digest(swarm: &Swarm, now: TimeMs, id: RunId) -> Option<Message> {
     let run = swarm.runs.get(&id)?;
@@ -48,7 +48,7 @@ pub fn digest(swarm: &Swarm, now: TimeMs, id: RunId) -> Option<Message> {
     Some(Message::new(now, Kind::Run, severity, &title, &lines))
 }
 
-/// `12 received (3 taken over), 2 quarantined, 5 blocked.`
+/// The result in numbers: `12 received (3 taken over), 2 quarantined, 5 blocked.`
 fn counts(run: &Run) -> String {
     let part = |&state: &PackageState| {
         let n = run.count(state);
@@ -88,7 +88,7 @@ fn quarantined(swarm: &Swarm, broken: &[Alike], lines: &mut Vec<String>) {
     }
 }
 
-/// The packages that are not published because they cannot be installed beside others.
+/// The packages that are not published because they collide with other packages.
 fn collide(apart: &[(PackageId, &Apart)], lines: &mut Vec<String>) {
     if !apart.is_empty() {
         lines.push("Not published:".to_owned());

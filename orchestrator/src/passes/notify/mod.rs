@@ -40,17 +40,15 @@ use tokio::sync::{Mutex, Notify};
 /// Time limit for one delivery to any sink.
 const DELIVERY: Duration = Duration::from_secs(27);
 
-/// State shared by the deliveries and the API.
 pub struct Notifier {
     engine: Engine,
     window_ms: u64,
     sinks: Vec<Named>,
     record: OwnRecord,
-    /// Locked while it is changed and written.
+    /// The lock is held while the book is changed and written.
     kept: Mutex<Kept>,
     /// A copy of the book's state for readers.
     shown: std::sync::Mutex<Vec<SinkView>>,
-    /// Signals a new message.
     posted: Notify,
 }
 
@@ -58,7 +56,7 @@ pub struct Notifier {
 #[derive(Default)]
 struct Kept {
     book: Book,
-    /// The file is older than the book.
+    /// The file is older than the book, because writing failed.
     unwritten: bool,
 }
 
@@ -79,7 +77,7 @@ impl Notifier {
         }
         let sinks = named(&settings.sink);
         let names: Vec<String> = sinks.iter().map(|s| s.name.clone()).collect();
-        // Of a damaged one, the current concerns are announced again, which is better than silence.
+        // If the record was damaged, the current concerns are announced again, which is better than silence.
         let mut book: Book = record.read().unwrap_or_default();
         book.keep_sinks(&names);
         let notifier = Self {
@@ -137,8 +135,8 @@ impl Notifier {
         self.kept.lock().await.book.outboxes.get(name)?.due(now)
     }
 
-    /// Changes the book and writes it. The change remains even if writing fails; the next change
-    /// writes again. A crash in between repeats a message.
+    /// Changes the book and writes it. If writing fails, the change remains, and the next change writes
+    /// again. A crash in between repeats a message.
     async fn change<R>(&self, change: impl FnOnce(&mut Book) -> R) -> Result<R, String> {
         let mut kept = self.kept.lock().await;
         let before = kept.book.clone();
@@ -181,7 +179,7 @@ impl Notifier {
     }
 }
 
-/// Names sinks by their address as shown; further sinks with the same address get a number.
+/// Names sinks by their displayed address; further sinks with the same address get a number.
 fn named(sinks: &[Sink]) -> Vec<Named> {
     let mut named: Vec<Named> = Vec::new();
     for sink in sinks {

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use swarm_common::time::TimeMs;
 
-/// Maximum number of waiting messages; a further one replaces the oldest.
+/// Maximum number of waiting messages. Further messages replace the oldest.
 const LONGEST: usize = 64;
 
-/// Delay before the second attempt; doubles with each further one.
+/// Delay before the second attempt; doubles with each further attempt.
 const RETRY_MS: u64 = 5_000;
 
 /// Maximum delay between two attempts.
@@ -17,13 +17,12 @@ const LONGEST_RETRY_MS: u64 = 600_000;
 /// Maximum delay that a sink can request.
 const LONGEST_WISH_MS: u64 = 6 * 3_600_000;
 
-/// Consecutive failures that raise a concern; a single one does not.
+/// Number of consecutive failures that raise a concern.
 const TOLD_AFTER: u32 = 2;
 
-/// The messages for one sink.
+/// The messages waiting for one sink.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outbox {
-    /// Oldest first.
     pub waiting: VecDeque<Message>,
     /// Number of messages that were replaced and lost.
     pub dropped: u64,
@@ -35,23 +34,20 @@ pub struct Outbox {
     pub delivered_at: Option<TimeMs>,
 }
 
-/// Consecutive failed deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
-    /// Time of the first one.
+    /// Time of the first failure.
     pub since: TimeMs,
-    /// Their number.
     pub times: u32,
-    /// The last error.
     pub why: String,
     /// Time of the next attempt.
     pub next: TimeMs,
-    /// How long it waits for that, in milliseconds.
+    /// The pause before the next attempt, in milliseconds.
     pub pause_ms: u64,
 }
 
 impl Failing {
-    /// Whether to wait longer. If more is left than the whole pause, the clock was set back since.
+    /// Whether to keep waiting. If more than the whole pause is left, the clock was set back in between.
     fn waits(&self, now: TimeMs) -> bool {
         let left_ms = self.next.since(now);
         left_ms > 0 && left_ms <= self.pause_ms
@@ -59,7 +55,6 @@ impl Failing {
 }
 
 impl Outbox {
-    /// Adds a message.
     pub fn push(&mut self, message: Message) {
         if self.waiting.len() >= LONGEST {
             self.waiting.pop_front();
@@ -90,7 +85,6 @@ impl Outbox {
         (self.dropped, self.failing, self.delivered_at) = (0, None, Some(now));
     }
 
-    /// Records a failed delivery.
     pub fn failed(&mut self, now: TimeMs, Untaken { why, after_ms }: Untaken) {
         let before = self.failing.take();
         let times = before.as_ref().map_or(0, |b| b.times) + 1;
@@ -100,7 +94,7 @@ impl Outbox {
         self.failing = Some(Failing { since, times, why, next: now + pause_ms, pause_ms });
     }
 
-    /// Moves what was noted by a wrong clock. `set` moves one time.
+    /// Moves times that were noted by a wrong clock. `set` moves one time.
     pub fn set_clock(&mut self, set: impl Fn(&mut TimeMs)) {
         self.waiting.iter_mut().for_each(|message| set(&mut message.at));
         self.delivered_at.iter_mut().for_each(&set);
@@ -110,7 +104,7 @@ impl Outbox {
         }
     }
 
-    /// The failures, if they are worth a concern.
+    /// The failures, if there are enough for a concern.
     #[must_use]
     pub fn trouble(&self) -> Option<&Failing> {
         self.failing.as_ref().filter(|failing| failing.times >= TOLD_AFTER)

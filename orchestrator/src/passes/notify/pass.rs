@@ -31,20 +31,20 @@ use tokio_util::sync::CancellationToken;
 /// Interval between checks for changes, and between checks of an outbox.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long a delivery may continue when the orchestrator stops.
+/// How long deliveries may continue when the orchestrator stops.
 const LAST: Duration = Duration::from_secs(5);
 
-/// The notification pass. `F` lists the problems of this process.
+/// The notification pass. `F` returns the problems of this process.
 pub struct NotifyPass<F> {
     notifier: Arc<Notifier>,
     troubles: F,
     timer: Interval,
-    /// One task for each sink, once the pass has begun.
+    /// One task per sink, once the pass has begun.
     deliveries: JoinSet<()>,
 }
 
 impl<F: Fn() -> Vec<ConcernKind> + Send + 'static> NotifyPass<F> {
-    /// Notifies the sinks; `None` if there are none.
+    /// Notifies the sinks. Returns `None` if there are none.
     #[must_use]
     pub fn new(notifier: Arc<Notifier>, troubles: F) -> Option<Self> {
         let some = !notifier.sinks.is_empty();
@@ -80,7 +80,7 @@ impl<F: Fn() -> Vec<ConcernKind> + Send + 'static> Pass for NotifyPass<F> {
     }
 }
 
-/// One check for changes. Returns a short description of what was announced.
+/// Checks for changes once. Returns a short description of what was announced.
 async fn look(notifier: &Notifier, troubles: &[ConcernKind]) -> Result<String, String> {
     let engine = &notifier.engine;
     let (now, wall) = (engine.now(), engine.wall());
@@ -107,7 +107,6 @@ async fn look(notifier: &Notifier, troubles: &[ConcernKind]) -> Result<String, S
     Ok(if told.is_empty() { told } else { format!("sent {told}") })
 }
 
-/// All ended runs.
 fn ended(swarm: &Swarm) -> BTreeMap<RunId, End> {
     let over = swarm.runs.iter().filter(|(_, run)| run.state.is_over());
     let end = |(&id, run): (&RunId, &Run)| {
@@ -131,8 +130,8 @@ fn tell_end(sinks: &[Named], book: &mut Book, swarm: &Swarm, now: TimeMs, run: R
     post(sinks, book, |sink| (message.severity >= sink.sink.minimum).then(|| message.clone()));
 }
 
-/// The changes for a sink, without those below its minimum severity and the concern that the sink
-/// itself is unreachable.
+/// The changes for a sink, without those below its minimum severity, and without the concern that this sink
+/// is unreachable.
 fn of_sink(now: TimeMs, Named { name, sink }: &Named, changes: &[Change]) -> Option<Message> {
     let own = |fact: &ConcernKind| matches!(fact, ConcernKind::SinkFails { sink, .. } if sink == name);
     let wanted = |c: &&Change| c.concern.severity >= sink.minimum && !own(&c.concern.fact);
@@ -162,7 +161,7 @@ async fn serve(notifier: &Notifier, at: usize, stopping: &CancellationToken) {
         };
         let sent = tokio::select! {
             sent = deliver(sink, &message) => sent,
-            // The message stays in the outbox until the next start.
+            // The message stays in the outbox for the next start.
             () = cut_off(stopping) => return,
         };
         if let Err(untaken) = &sent {

@@ -1,4 +1,4 @@
-//! The blocking disk operations of publishing, separate so that they can run on a blocking thread.
+//! The blocking disk operations of publishing. They are separate so that they can run on a blocking thread.
 
 use super::{
     error::DiskPassError,
@@ -25,7 +25,7 @@ pub(super) struct Disk {
     packages: Packages,
     caches: Caches,
     open: BTreeMap<RunId, Binhost>,
-    /// The generation of each channel that was begun last.
+    /// The generation last begun in each channel.
     begun: BTreeMap<(Name, ChannelName), u64>,
     done: Done,
 }
@@ -48,18 +48,17 @@ impl Disk {
         }
     }
 
-    /// What has been published.
     pub(super) fn done(&self) -> &Done {
         &self.done
     }
 
-    /// Marks the channels as unpublished, because a switch could not be reported.
+    /// Marks the channels as unpublished, because a new generation could not be recorded.
     pub(super) fn redo(&mut self) {
         self.done.channels.clear();
     }
 
-    /// Publishes what is missing. The failure of one profile does not stop the others. Returns what is to
-    /// be reported to the core, and the first error, one of lost packages only if there is no other.
+    /// Publishes what is missing. A profile that fails does not stop the others. Returns commands for the
+    /// core, and the first error; an error about lost packages only if there is no other.
     pub(super) fn publish(&mut self, now: u64, todo: Todo) -> (Vec<Command>, Option<DiskPassError>) {
         let binhosts = self.binhosts.clone();
         let _writing = binhosts.write();
@@ -85,7 +84,7 @@ impl Disk {
         let new = self.packages.published(&profile, &artifacts)?;
         let published = match self.open.get_mut(&run) {
             Some(binhost) => binhost.add(now, &new, &*self.store),
-            // The result of an earlier process is compared with the complete set.
+            // The files may be from an earlier process, so compare them with the complete set.
             None => {
                 let dir = self.binhosts.run(&profile, run);
                 let mut binhost = Binhost::open(dir, Generations::CurrentOnly, BTreeMap::new())?;
@@ -107,7 +106,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Adds to `reports` if the journal does not know the channel's generation.
+    /// Publishes a channel. Adds to `reports` if the journal does not know the channel's generation.
     fn publish_channel(
         &mut self,
         now: u64,
@@ -118,8 +117,8 @@ impl Disk {
         let key = (todo.profile.clone(), todo.channel);
         let last = generations::last(&dir)?;
         if last > todo.recorded && self.begun.get(&key) != Some(&last) {
-            // The journal was restored, or a crash came before the report. Other content may have been seen
-            // under the number that is wanted.
+            // The journal was restored, or a crash happened before the report. Clients may have seen other
+            // content under the wanted number.
             reports.push(Command::SkipGenerations { profile: todo.profile, channel: todo.channel, last });
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Why the disk half of a pass failed.
+//! Errors of the blocking part of publishing.
 
 use crate::{
     publish::{PublishError, cache::CacheError},
@@ -25,7 +25,7 @@ pub(super) enum DiskPassError {
 }
 
 impl DiskPassError {
-    /// Whether everything else was published.
+    /// Whether everything except lost packages was published.
     pub(super) fn is_of_lost_packages(&self) -> bool {
         matches!(self, Self::Missing { .. })
     }

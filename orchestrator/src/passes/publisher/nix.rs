@@ -1,4 +1,4 @@
-//! A channel of a Nix profile, as a binary cache.
+//! Publishes a channel of a Nix profile as a binary cache.
 
 use super::{error::DiskPassError, todo::ChannelTodo};
 use crate::{
@@ -31,11 +31,11 @@ use swarm_formats::{
     snapshot::is_host,
 };
 
-/// Bytes of a build log that are published.
+/// Maximum bytes of a build log to publish.
 const LOG_BYTES: u64 = 16 << 20;
 
-/// The files of a system that say whether switching to it takes a reboot, as in `swarm-switch`: the
-/// unit tells which implementation of D-Bus runs.
+/// The files of a system that decide whether switching to it requires a reboot, as in `swarm-switch`. The
+/// unit shows which implementation of D-Bus runs.
 const BOOT: [&str; 7] = [
     "kernel",
     "kernel-modules",
@@ -46,19 +46,17 @@ const BOOT: [&str; 7] = [
     "etc/systemd/system/dbus.service",
 ];
 
-/// Largest listing that is read for these files, in bytes.
+/// Maximum size in bytes of a listing that is read for these files.
 const LISTING_BYTES: usize = 8 << 20;
 
-/// What caches are made of.
+/// The sources from which caches are published.
 #[derive(Clone)]
 pub struct Caches {
-    /// The keys that sign them; `None` if signing is off.
+    /// `None` if signing is off.
     pub keys: Option<Arc<NixKeys>>,
-    /// Listings of archives.
     pub listings: Listings,
-    /// Build logs.
     pub logs: Arc<Logs>,
-    /// The upstream caches.
+    /// The upstream caches of the snapshots.
     pub upstreams: Arc<Upstreams>,
 }
 
@@ -127,7 +125,7 @@ impl Kept<'_> {
         };
         let boot = BOOT.iter().filter_map(|name| {
             let leads_to = listing::resolve(top, name, &mut listing)?;
-            // A file of the system itself differs with every system.
+            // A file inside the system itself has a different path in every system.
             let is_own = leads_to.split('/').any(|part| part == top);
             (!is_own).then(|| (base_name(name).to_owned(), leads_to))
         });
@@ -150,7 +148,7 @@ impl Kept<'_> {
         })
     }
 
-    /// The listing of a published path, by its base name.
+    /// The listing of a published path, found by its base name.
     fn parsed_listing(&self, path: &str) -> Option<Value> {
         let is_it = |artifact: &&&Artifact| path_of(artifact).is_some_and(|t| base_name(&t.path) == path);
         let artifact = self.artifacts.values().find(is_it)?;
@@ -196,7 +194,7 @@ fn path_of(artifact: &Artifact) -> Option<&NixTarget> {
     artifact.target.nix()
 }
 
-/// The metadata of an artifact in a cache.
+/// The metadata of an artifact, as published in a cache.
 fn cached(artifact: &Artifact) -> Option<CachedPath> {
     let (target, nar) = (path_of(artifact)?, artifact.nar.as_ref()?);
     let path: StorePath = base_name(&target.path).parse().ok()?;

@@ -1,4 +1,4 @@
-//! A channel of a Portage profile, as a binary package host.
+//! Publishes a channel of a Portage profile as a binary package host.
 
 use super::{error::DiskPassError, todo::ChannelTodo};
 use crate::{
@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use swarm_common::{digest::Digest, name::Name, wire::artifact::Artifact};
 use swarm_core::Command;
 
-/// What binary package hosts are made of.
+/// The sources from which binary package hosts are published.
 pub(super) struct Packages {
     pub(super) store: Arc<dyn ArtifactStore>,
     pub(super) entries: EntryBook,
@@ -47,8 +47,8 @@ impl Packages {
         }
     }
 
-    /// The artifacts kept from earlier runs that can still be published, and the lost ones. Those must not
-    /// stop new ones from being published.
+    /// Splits the artifacts kept from earlier runs into those that can still be published and those that are
+    /// lost. Lost ones must not prevent new ones from being published.
     fn still_there(
         &self,
         profile: &Name,

@@ -1,5 +1,4 @@
-//! Determines what is missing in the binary package hosts by comparing the state with what was
-//! published.
+//! Determines what is missing in the binary package hosts, by comparing the state with what was published.
 
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
@@ -17,7 +16,7 @@ use swarm_core::{
 /// What this process has published.
 #[derive(Debug, Default)]
 pub(super) struct Done {
-    /// For each run's index, the number of received packages and the artifacts.
+    /// For each run's index, the number of received packages and the published artifacts.
     pub(super) runs: BTreeMap<RunId, (u64, BTreeSet<Digest>)>,
     /// The published generation of each channel.
     pub(super) channels: BTreeMap<(Name, ChannelName), u64>,
@@ -37,20 +36,18 @@ pub(super) struct RunTodo {
 pub(super) struct ChannelTodo {
     pub(super) profile: Name,
     pub(super) channel: ChannelName,
-    /// The run on which it is based.
+    /// The run whose packages it contains.
     pub(super) run: RunId,
-    /// Number of the generation.
     pub(super) number: u64,
     /// Artifacts that the run received or reused.
     pub(super) received: Vec<Artifact>,
     /// Artifacts kept from earlier runs.
     pub(super) kept: Vec<Artifact>,
-    /// The last generation that the journal knows to be published or skipped.
+    /// The last generation that the journal records as published or skipped.
     pub(super) recorded: u64,
-    /// The kind of builder whose clients read it.
+    /// The kind of builder whose clients read the channel.
     pub(super) kind: BuilderKind,
-    /// For Nix, the system of each host, and the snapshot that it was evaluated from, if its run is
-    /// still known.
+    /// For Nix: the system of each host, and the snapshot it was evaluated from if its run is still known.
     pub(super) hosts: Vec<(ChannelRoot, Option<Digest>)>,
 }
 
@@ -59,7 +56,7 @@ pub(super) struct Todo {
     pub(super) seq: u64,
     pub(super) runs: Vec<RunTodo>,
     pub(super) channels: Vec<ChannelTodo>,
-    /// Runs that have ended and whose indexes need no more work.
+    /// Ended runs whose indexes need no more work.
     pub(super) ended: Vec<RunId>,
 }
 
@@ -72,7 +69,7 @@ impl Todo {
 /// Compares the state with what was published.
 pub(super) fn todo(swarm: &Swarm, done: &Done) -> Todo {
     let mut todo = Todo { seq: swarm.seq, runs: Vec::new(), channels: Vec::new(), ended: Vec::new() };
-    // Drones fetch what Nix needs by digest.
+    // Nix runs need no index: drones fetch inputs by digest.
     for (&id, run) in swarm.runs.iter().filter(|(_, run)| run.base != Base::Nix) {
         let known = done.runs.get(&id);
         let received = run.count(PackageState::Received);

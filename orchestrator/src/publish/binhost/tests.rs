@@ -1,4 +1,4 @@
-//! A channel through publications, crashes and sweeps, on a real directory.
+//! A channel through publications, crashes and sweeps, in a real directory.
 
 use super::*;
 use crate::store::LocalStore;
@@ -92,7 +92,7 @@ fn files_and_index_appear_and_an_unchanged_set_writes_nothing() {
     let again = binhost.publish(T + 60, &set, &bench.store).unwrap();
     assert!(!again.changed);
     assert_eq!(again.timestamp, T);
-    // Also after a restart.
+    // The same after a restart.
     let again = bench.open(Generations::Keep).publish(T + 90, &set, &bench.store).unwrap();
     assert!(!again.changed, "{again:?}");
     assert_eq!((again.generation, again.timestamp), (1, T));
@@ -163,7 +163,7 @@ fn a_file_that_vanished_is_placed_again_and_one_without_a_sound_artifact_is_left
     binhost.publish(T, &set, &bench.store).unwrap();
     fs::remove_file(bench.root().join(set[0].entry.path())).unwrap();
     fs::write(bench.root().join(set[1].entry.path()), b"cut").unwrap();
-    // The published link shares its bytes with the store, so the store is damaged as well.
+    // The published file is a hard link, so damaging it damages the store too.
     let outcome = binhost.publish(T + 1, &set, &bench.store).unwrap();
     assert_eq!((outcome.missing, outcome.removed), (vec![set[1].digest], 1));
     assert_eq!(bench.check().len(), 1);

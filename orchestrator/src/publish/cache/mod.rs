@@ -1,4 +1,4 @@
-//! A Nix binary cache: a directory of static files in which no file names a missing one.
+//! A Nix binary cache: a directory of static files. No file refers to a missing file.
 //!
 //! | file | content |
 //! |---|---|
@@ -9,10 +9,10 @@
 //! | `ready/HOST` | the newest system of a host whose closure is here |
 //! | `lock/DIGEST` | the `flake.lock` that a system was evaluated with |
 //!
-//! Publishing is level-triggered, as in [`Binhost`](super::Binhost): archives come first, then
-//! narinfos, each after those of its references, then locks and `ready`. What is published at a path stays: a
-//! second build of it with other bytes changes nothing. A [`sweep()`](NixCache::sweep) removes a
-//! narinfo before its archive.
+//! Publishing is level-triggered, as in [`Binhost`](super::Binhost): archives come first, then narinfos, each
+//! after those of its references, then locks and `ready`. The content of a published path never changes, even
+//! if a second build of it has other bytes. A [`sweep()`](NixCache::sweep) removes a narinfo before its
+//! archive.
 
 mod order;
 mod place;
@@ -37,46 +37,43 @@ use std::{
 use swarm_common::{digest::Digest, wire::ready::Ready};
 use swarm_formats::nix::{narinfo::NarInfo, store_path::StoreDir};
 
-/// Clients ask caches with a lower number first; 40 is cache.nixos.org.
+/// Clients ask caches with a lower number first; cache.nixos.org has 40.
 const INFO: &str = "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 30\n";
-/// Name of that file.
 const INFO_NAME: &str = "nix-cache-info";
-/// The list of a generation's paths: `HASH-NAME DIGEST`, sorted.
+/// The list of a generation's paths: lines of `HASH-NAME DIGEST`, sorted.
 const PATHS: &str = "paths";
 
 /// A store path to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedPath {
-    /// Its metadata, without signatures.
     pub info: NarInfo,
-    /// The stored file.
     pub digest: Digest,
 }
 
-/// What is published beside a path, once.
+/// Provides optional files that are published beside a path.
 pub trait Beside {
-    /// The JSON of its listing, if there is one.
+    /// The listing of the path as JSON, if there is one.
     ///
     /// # Errors
     /// The store fails.
     fn listing(&self, path: &CachedPath) -> Result<Option<String>, StoreError>;
 
-    /// The log of its build, if it is kept.
+    /// The log of the path's build, if it is kept.
     ///
     /// # Errors
     /// The disk fails.
     fn log(&self, path: &CachedPath) -> Result<Option<Vec<u8>>, DiskError>;
 
-    /// The lock file that the system of a host was evaluated with, if it is kept.
+    /// The lock file that a host's system was evaluated with, if it is kept.
     fn lock(&self, ready: &Ready) -> Option<Vec<u8>>;
 }
 
-/// What a cache is to contain.
+/// The desired content of a cache.
 #[derive(Debug, Default)]
 pub struct Wanted {
-    /// The store paths. Each reference is among them or comes from another cache.
+    /// The store paths. Each reference is among them or is available from another cache.
     pub paths: Vec<CachedPath>,
-    /// The system of each host, without its generation and closure, which are filled in.
+    /// The system of each host. Generation and closure are filled in later.
     pub hosts: Vec<Ready>,
 }
 
@@ -85,19 +82,17 @@ pub struct Wanted {
 pub struct CacheOutcome {
     /// Number of the current generation; 0 before the first.
     pub generation: u64,
-    /// Paths in it.
+    /// Number of paths in the current generation.
     pub paths: u64,
-    /// Paths that were left out, because they or what they refer to are not in the store.
+    /// Paths that were omitted because they, or paths they refer to, are not in the store.
     pub missing: Vec<Digest>,
 }
 
-/// Why nothing new was published. What was published stays as it was.
+/// Why nothing new was published. The published files remain unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// A pointer cannot be written as JSON.
@@ -105,19 +100,17 @@ pub enum CacheError {
     Ready(#[from] serde_json::Error),
 }
 
-/// A binary cache.
 #[derive(Debug)]
 pub struct NixCache {
     dir: PathBuf,
     keys: Option<Arc<NixKeys>>,
     store_dir: StoreDir,
     generation: u64,
-    /// Number of the generation to be published, if it was given.
+    /// Number of the generation to be published, if the caller chose one.
     number: Option<u64>,
 }
 
 impl NixCache {
-    /// Whether a directory is a cache.
     #[must_use]
     pub fn is_in(dir: &Path) -> bool {
         dir.join(INFO_NAME).exists()
@@ -136,8 +129,8 @@ impl NixCache {
         Ok(Self { dir, keys, store_dir: StoreDir::default(), generation, number: None })
     }
 
-    /// Publishes as generation `number`, which is written even if its content is that of the current one.
-    /// A current generation with this number is written again if anything differs.
+    /// Publishes as generation `number`, even if the content is that of the current generation. If the
+    /// current generation already has this number, it is written again if anything differs.
     #[must_use]
     pub fn numbered(self, number: u64) -> Self {
         Self { number: Some(number), ..self }
@@ -153,8 +146,8 @@ impl NixCache {
         self.generation
     }
 
-    /// Makes the cache contain exactly what is wanted; what else is in it is removed by a later
-    /// sweep. `now` is in seconds since the Unix epoch.
+    /// Makes the cache contain exactly `wanted`. A later sweep removes everything else. `now` is in seconds
+    /// since the Unix epoch.
     ///
     /// # Errors
     /// The disk fails.
@@ -198,7 +191,7 @@ impl NixCache {
             return Ok(());
         }
         let number = self.next();
-        // The time of the list tells when a generation replaced the one before.
+        // The time of the list is when this generation replaced the one before it.
         let before = seconds_of(&current.join(PATHS)).unwrap_or(0);
         let timestamp = now.max(before + 1);
         let named: Vec<(String, &[u8])> =
@@ -217,7 +210,7 @@ impl NixCache {
         Ok(())
     }
 
-    /// The pointer of a host, signed; the old one if a path of its closure is missing here.
+    /// The signed pointer of a host. Keeps the old pointer if a path of the new closure is missing here.
     fn ready(
         &self,
         host: &Ready,
@@ -230,7 +223,7 @@ impl NixCache {
             return self.signed(Ready { channel: host.channel, ..same });
         }
         let Ok(top) = self.store_dir.parse(&host.path) else { return Ok(old) };
-        // What is not wanted here, an upstream cache has.
+        // Paths that are not wanted here are in an upstream cache.
         let is_wanted = wanted.paths.iter().any(|path| path.info.path == top);
         if is_wanted && !published.contains_key(top.hash_part()) {
             return Ok(old);
@@ -246,7 +239,7 @@ impl NixCache {
         self.signed(ready)
     }
 
-    /// The file of a pointer, signed by the current keys.
+    /// The file of a pointer, signed with the current keys.
     fn signed(&self, mut ready: Ready) -> Result<Option<Vec<u8>>, CacheError> {
         match &self.keys {
             Some(keys) => keys.sign_ready(&mut ready),
@@ -255,7 +248,7 @@ impl NixCache {
         Ok(Some(serde_json::to_vec(&ready)?))
     }
 
-    /// Writes a small file, if it differs from the one that is there.
+    /// Writes a small file if it differs from the existing one.
     fn write_if_new(&self, name: &str, bytes: &[u8], now: u64) -> Result<(), DiskError> {
         if fs::read(self.dir.join(name)).is_ok_and(|there| there == bytes) {
             return Ok(());
@@ -269,7 +262,7 @@ fn lock_path(digest: Digest) -> String {
     format!("lock/{digest}")
 }
 
-/// Names of the files in a directory, without those of interrupted publications.
+/// Names of the files in a directory, without those left by interrupted publications.
 fn names(dir: &Path) -> Result<Vec<String>, DiskError> {
     let entries = fs::read_dir(dir).map_err(DiskError::at("list", dir))?;
     let mut names = Vec::new();

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use swarm_common::digest::Digest;
 use swarm_formats::nix::narinfo::NarInfo;
 
-/// Paths such that each comes after those that it refers to. References to itself and to what is
-/// not in the list do not count; a cycle, which Nix does not produce, is broken somewhere.
+/// Sorts paths such that each one follows the paths it refers to. Ignores references to the path itself and
+/// to paths not in the list. Nix produces no cycles; one would be broken at an arbitrary place.
 pub(super) fn references_first<T>(paths: &[T], info: impl Fn(&T) -> &NarInfo) -> Vec<&T> {
     let index: HashMap<&str, usize> =
         paths.iter().enumerate().map(|(at, path)| (info(path).path.hash_part(), at)).collect();
@@ -30,8 +30,7 @@ pub(super) fn references_first<T>(paths: &[T], info: impl Fn(&T) -> &NarInfo) ->
     order
 }
 
-/// The paths that the path with this hash part needs, itself included, as far as they are
-/// published here.
+/// The closure of the path with this hash part, including itself, as far as it is published here.
 pub(super) fn closure<'a>(top: &str, published: &'a BTreeMap<String, (NarInfo, Digest)>) -> Vec<&'a NarInfo> {
     let (mut seen, mut open, mut closure) = (BTreeSet::new(), vec![top], Vec::new());
     while let Some(hash) = open.pop() {

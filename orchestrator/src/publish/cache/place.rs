@@ -1,4 +1,4 @@
-//! Placing archives, listings, logs and narinfos.
+//! Places archives, listings, logs and narinfos.
 
 use super::{
     super::{Copied, generations},
@@ -29,7 +29,7 @@ pub(super) fn digest_of(info: &NarInfo) -> Option<Digest> {
     url.strip_prefix("nar/")?.strip_suffix(".nar.zst")?.parse().ok()
 }
 
-/// A written file that does not have its name yet.
+/// A file that was written under a temporary name.
 pub(super) struct Written {
     temp: PathBuf,
     path: PathBuf,
@@ -39,8 +39,8 @@ pub(super) struct Written {
 type Placed = BTreeMap<String, (NarInfo, Digest)>;
 
 impl NixCache {
-    /// Publishes paths that are not published yet. Returns what is published of `paths`, and what
-    /// is missing in the store.
+    /// Publishes the `paths` that are not published yet. Returns those that are now published, and those
+    /// missing in the store.
     pub(super) fn place_all(
         &self,
         now: u64,
@@ -59,7 +59,7 @@ impl NixCache {
                 continue;
             }
             let old = self.published(&hash);
-            // What was published first stays, if it is still there.
+            // The archive that was published first stays, if it still exists.
             let (mut info, digest) = match &old {
                 Some((info, digest)) if info.path == path.info.path => (info.clone(), *digest),
                 _ => (path.info.clone(), path.digest),
@@ -102,8 +102,8 @@ impl NixCache {
         Ok((placed, missing))
     }
 
-    /// Writes narinfos such that they appear in this order, so that a client never finds a path
-    /// without its references; before them, `small` files that are written.
+    /// Writes narinfos in this order, so that a client never finds a path without its references. The already
+    /// written `small` files get their names first.
     fn write_narinfos(
         &self,
         mut small: Vec<Written>,
@@ -120,11 +120,11 @@ impl NixCache {
         if any { disk::sync_dir(&self.dir) } else { Ok(()) }
     }
 
-    /// The published narinfo with this hash part, if it is sound.
+    /// The published narinfo with this hash part, if it is intact.
     pub(super) fn published(&self, hash: &str) -> Option<(NarInfo, Digest)> {
         let text = fs::read(self.dir.join(format!("{hash}.narinfo"))).ok()?;
         let info = NarInfo::parse(&text, &self.store_dir).ok()?;
-        // Damage to the part that is signed must not survive.
+        // Damage to the signed part must not survive.
         if self.keys.as_ref().is_some_and(|keys| !keys.has_signed(&info, &self.store_dir)) {
             return None;
         }
@@ -132,20 +132,20 @@ impl NixCache {
         Some((info, digest))
     }
 
-    /// Links an archive into the cache, unless it is there.
+    /// Links an archive into the cache, unless it exists there.
     fn place_nar(&self, digest: Digest, info: &NarInfo, store: &dyn ArtifactStore) -> Result<(), CacheError> {
         let to = self.dir.join(nar_path(digest));
         if fs::metadata(&to).is_ok_and(|meta| Some(meta.len()) == info.file_size) {
             return Ok(());
         }
         if Some(store.size(digest)?) != info.file_size {
-            // The stored file is truncated, which this detects.
+            // The stored file is truncated, which this call detects.
             store.verify(digest)?;
         }
         Ok(store.link(digest, &to, None)?)
     }
 
-    /// Writes a small file that clients can do without, unless it is there. It still needs its name.
+    /// Writes a small optional file under a temporary name, unless the file exists.
     pub(super) fn place_small(
         &self,
         name: &str,
@@ -153,7 +153,7 @@ impl NixCache {
         now: u64,
     ) -> Result<Option<Written>, CacheError> {
         let path = self.dir.join(name);
-        // An empty one may be what a power loss left of an earlier version's, which did not sync.
+        // An empty file may be left by a power failure: an earlier version did not sync it.
         if fs::metadata(&path).is_ok_and(|there| there.len() > 0) {
             return Ok(None);
         }
@@ -163,7 +163,7 @@ impl NixCache {
         Ok(Some(Written { temp, path }))
     }
 
-    /// Gives written files their names, after all of them are on the disk. There may be thousands, and syncing each
+    /// Renames written files after syncing all of them together. There may be thousands, and syncing each one
     /// takes milliseconds.
     pub(super) fn reveal(&self, written: impl IntoIterator<Item = Written>) -> Result<(), DiskError> {
         let mut written = written.into_iter().peekable();
@@ -185,8 +185,8 @@ fn write_dated(path: &Path, bytes: &[u8], now: u64) -> Result<(), DiskError> {
     file.set_modified(generations::time(now)).map_err(DiskError::at("set the time of", path))
 }
 
-/// What is wrong with the published narinfos of a cache, and the archives that are copies of stored
-/// files instead of links.
+/// The faults of a cache's published narinfos, and the archives that are copies of stored files instead of
+/// links.
 ///
 /// # Errors
 /// The disk fails.
@@ -212,7 +212,7 @@ pub fn check(cache: &NixCache, store: &dyn ArtifactStore) -> Result<(Vec<String>
     Ok((faults, copied))
 }
 
-/// Only for the sweep: whether a narinfo can be read at all.
+/// Reads a narinfo without verifying it; used by the sweep.
 pub(super) fn read_narinfo(path: &Path) -> Option<NarInfo> {
     NarInfo::parse(&fs::read(path).ok()?, &StoreDir::default()).ok()
 }

@@ -1,4 +1,4 @@
-//! Removing what no generation names any more.
+//! Removes files that no generation refers to.
 
 use super::{
     super::generations::{self, seconds_of},
@@ -11,9 +11,9 @@ use swarm_common::wire::ready::Ready;
 use swarm_formats::nix::narinfo::NarInfo;
 
 impl NixCache {
-    /// Removes generations that are not among `kept` and were replaced more than `grace_secs` before
-    /// `now`, and what no remaining one names: narinfos at once, archives in the sweep after, because a
-    /// client may just have read the narinfo. Returns the number of removed files.
+    /// Removes generations that are not among `kept` and were replaced more than `grace_secs` before `now`,
+    /// and files that no remaining generation refers to. Narinfos are removed at once, and archives in the
+    /// next sweep, because a client may just have read the narinfo. Returns the number of removed files.
     ///
     /// # Errors
     /// The disk fails; the rest is removed next time.
@@ -41,13 +41,12 @@ impl NixCache {
             let Some(hash) = name.strip_suffix(".narinfo") else { continue };
             match read_narinfo(&self.dir.join(&name)) {
                 Some(info) => all.push(info),
-                // The publisher writes a damaged one again.
+                // The publisher will write the damaged narinfo again.
                 None if named.contains(hash) => return Ok(0),
                 None => removed += usize::from(disk::remove_file(&self.dir.join(&name))?),
             }
         }
-        // What refers to others goes first, so that a client never finds a path without its
-        // references.
+        // Remove referring paths first, so that a client never finds a path without its references.
         for info in order::references_first(&all, |info| info).into_iter().rev() {
             let hash = info.path.hash_part();
             if !named.contains(hash) {
@@ -59,7 +58,7 @@ impl NixCache {
         Ok(removed + self.sweep_files(&all, &named, &locks)?)
     }
 
-    /// The lock files that the pointers in a directory name.
+    /// The lock files that the pointers in a directory refer to.
     fn locks(&self, dir: &Path, prefix: &str) -> Result<BTreeSet<String>, DiskError> {
         let pointers = names(dir)?.into_iter().filter(|name| name.starts_with(prefix));
         let lock = |name: String| {
@@ -69,8 +68,8 @@ impl NixCache {
         Ok(pointers.filter_map(lock).collect())
     }
 
-    /// Removes archives that no narinfo named before this sweep, logs that none names now, and all locks
-    /// but these.
+    /// Removes archives that no narinfo referred to before this sweep, logs that none refers to now, and all
+    /// locks except `locks`.
     fn sweep_files(
         &self,
         before: &[NarInfo],
@@ -97,7 +96,7 @@ impl NixCache {
     }
 }
 
-/// Removes what interrupted publications left.
+/// Removes files left by interrupted publications.
 fn remove_unfinished(dir: &Path) -> Result<usize, DiskError> {
     let mut removed = 0;
     for entry in fs::read_dir(dir).map_err(DiskError::at("list", dir))? {

@@ -1,4 +1,4 @@
-//! Publishing, sweeping and what interrupted publications leave.
+//! Publishing, sweeping, and leftovers of interrupted publications.
 
 use super::*;
 use crate::store::{LocalStore, insert};
@@ -63,7 +63,7 @@ impl Place {
     }
 }
 
-/// A listing and a log for every path.
+/// Provides a listing and a log for every path.
 struct Always;
 
 impl Beside for Always {

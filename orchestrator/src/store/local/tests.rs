@@ -59,7 +59,7 @@ fn a_published_file_is_a_link_or_as_good_a_copy() {
     store.link(digest, &published, Some(date)).unwrap();
     assert!(store.is_linked(digest, &published).unwrap());
     assert_eq!(fs::metadata(&published).unwrap().modified().unwrap(), date);
-    // Another file system has no links to it.
+    // Another file system, to which hard links are impossible.
     let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
     let copy = elsewhere.path().join("copy");
     store.link(digest, &copy, None).unwrap();

@@ -1,4 +1,4 @@
-//! Parses a request's head, as far as the lane supports it. `fuzz/` has this file too.
+//! Parses a request's head, as far as the lane supports it. The fuzz target includes this file.
 
 use super::{Ask, HEADERS};
 use httparse::{Request, Status};
@@ -6,7 +6,6 @@ use std::mem::MaybeUninit;
 
 /// Result of parsing the bytes read so far.
 pub(super) enum Read<A> {
-    /// The head is incomplete.
     Part,
     /// Not a request for the lane.
     Foreign,
@@ -32,7 +31,7 @@ pub(super) fn read<A>(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> A) -> Rea
     let length = match request.parse_with_uninit_headers(bytes, &mut headers) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Read::Part,
-        // The HTTP library answers with the matching error.
+        // The HTTP library answers with the right error.
         Err(_) => return Read::Foreign,
     };
     let head = match (request.method, request.version) {
@@ -77,7 +76,7 @@ pub(super) fn read<A>(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> A) -> Rea
             ("user-agent", false, &mut conditions.user_agent),
         ] {
             if is(name) {
-                // A list in several lines must be joined, which the HTTP library's route does.
+                // List values in several lines must be joined, which the HTTP library's route does.
                 if is_list && place.is_some() {
                     return Read::Foreign;
                 }
@@ -97,7 +96,7 @@ pub(super) fn read<A>(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> A) -> Rea
 mod tests {
     use super::*;
 
-    /// `part`, `foreign`, or the path and the other parsed fields.
+    /// `part`, `foreign`, or the path and the other parsed fields, as text for assertions.
     fn said(head: &str) -> String {
         let seen =
             |path: &str, ask: &Ask| format!("{path} {:?} {:?}", ask.range, ask.conditions.if_modified_since);

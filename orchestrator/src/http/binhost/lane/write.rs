@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Bytes per `sendfile` call; in between, other connections get their turn.
+/// Bytes per `sendfile` call. Between calls, other connections get their turn.
 const PIECE: u64 = 1 << 20;
 
 /// Writes an answer. `out` is a reusable buffer for its head.
@@ -61,7 +61,7 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     }
 }
 
-/// Writes head and body, in one write if the socket takes it.
+/// Writes head and body, with a single write if the socket accepts it.
 async fn both(stream: &mut TcpStream, head: &[u8], body: Bytes) -> io::Result<()> {
     let mut all = head.chain(body);
     while all.has_remaining() {
@@ -72,7 +72,7 @@ async fn both(stream: &mut TcpStream, head: &[u8], body: Bytes) -> io::Result<()
     Ok(())
 }
 
-/// Sends bytes that are followed by more at once.
+/// Sends bytes that are directly followed by more.
 async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
@@ -91,7 +91,7 @@ async fn send_file(stream: &TcpStream, file: &File, first: u64, length: u64) -> 
         let mut next = at;
         let send = || Ok(retry_on_intr(|| sendfile(stream, file, Some(&mut next), piece))?);
         if in_time(stream.async_io(Interest::WRITABLE, send)).await? == 0 {
-            // The file has become shorter: break off, so that the client sees an incomplete answer.
+            // The file has become shorter. Break off, so that the client sees an incomplete answer.
             return Err(ErrorKind::UnexpectedEof.into());
         }
         at = next;

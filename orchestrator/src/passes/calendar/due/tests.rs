@@ -35,7 +35,7 @@ fn a_time_that_the_clock_leaves_out_is_due_once_at_the_end_of_the_gap() {
 fn a_time_that_the_clock_shows_twice_is_due_once() {
     let due = between("30 2 * * *", "2026-10-24T12:00[Europe/Berlin]", "2026-10-26T12:00[Europe/Berlin]");
     assert_eq!(due, ["25 02:30 CEST", "26 02:30 CET"]);
-    // During the second 2:30 hour it is not due again, because it was due in the first.
+    // In the second 2:30 hour the schedule is not due again, because it was due in the first.
     let second = at("2026-10-25T02:40+01:00[Europe/Berlin]");
     let first = at("2026-10-25T02:30+02:00[Europe/Berlin]");
     assert_eq!(berlin("30 2 * * *").last(second), Some(first));

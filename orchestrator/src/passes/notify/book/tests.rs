@@ -1,4 +1,4 @@
-//! Messages come once, in time and together, and are not repeated after a restart.
+//! Messages are sent once, in time, combined where possible, and not again after a restart.
 
 use super::*;
 use swarm_common::name::Name;
@@ -23,7 +23,7 @@ fn warning(what: &str) -> Concern {
     concern(what, Severity::Warning)
 }
 
-/// Looks every ten seconds from `from` to `to` and returns what is announced and when.
+/// Looks every ten seconds from `from` to `to`. Returns what is announced, and when.
 fn told(book: &mut Book, from: u64, to: u64, present: &[Concern]) -> Vec<(u64, String, bool)> {
     let mut told = Vec::new();
     for at in (from..to).step_by(10_000) {
@@ -33,12 +33,12 @@ fn told(book: &mut Book, from: u64, to: u64, present: &[Concern]) -> Vec<(u64, S
     told
 }
 
-/// Ended runs: their numbers, when they ended, and how often they were reopened.
+/// Ended runs: number, time of the end, and how many times each was reopened.
 fn ends(runs: &[(u64, u64, u32)]) -> BTreeMap<RunId, End> {
     runs.iter().map(|&(run, at, reopened)| (RunId(run), End { at: TimeMs(at), reopened })).collect()
 }
 
-/// The book after a restart.
+/// The book as read after a restart.
 fn restarted(book: &Book) -> Book {
     serde_json::from_str(&serde_json::to_string(book).unwrap()).unwrap()
 }
@@ -127,7 +127,7 @@ fn a_restart_neither_repeats_nor_loses() {
     let runs = ends(&[(1, 5, 0), (2, 9, 0)]);
     assert_eq!(book.ended(&runs), [RunId(2)]);
     assert_eq!(restarted(&book).ended(&runs), []);
-    // An admin reopens the run, and it ends again: at once, after a while, or after a restart.
+    // An admin reopens the run and it ends again: at once, later, or after a restart.
     assert_eq!(book.ended(&ends(&[(2, 12, 1)])), [RunId(2)]);
     assert_eq!((book.ended(&ends(&[])), book.ended(&ends(&[(2, 15, 2)]))), (vec![], vec![RunId(2)]));
     assert_eq!(restarted(&book).ended(&ends(&[(2, 18, 1)])), [RunId(2)]);
@@ -182,7 +182,7 @@ fn what_was_told_by_a_clock_that_was_ahead_delays_nothing_after_a_restart() {
     let mut book = restarted(&book);
     let both = [warning("oak"), concern("disk", Severity::Critical)];
     assert_eq!(told(&mut book, 0, 30 * MINUTE, &both), [(MINUTE, "disk".into(), true)]);
-    // What was resolved long ago is forgotten.
+    // Concerns that were resolved long ago are forgotten.
     let end = told(&mut book, 30 * MINUTE, 60 * MINUTE, &[]);
     assert_eq!(end.len(), 2, "{end:?}");
     assert!(told(&mut book, 60 * MINUTE, 26 * 60 * MINUTE, &[]).is_empty());
@@ -203,7 +203,7 @@ fn what_the_end_of_a_run_has_told_is_not_told_again() {
     book.told_otherwise(TimeMs(0), of_desk, &present);
     let later = told(&mut book, 0, 30 * MINUTE, &present);
     assert_eq!(later, [(WINDOW, "oak".into(), true)]);
-    // The next run resolves it, and its own message says so.
+    // The next run resolves the concern, which its own message says.
     book.told_otherwise(TimeMs(31 * MINUTE), of_desk, &[]);
     assert!(told(&mut book, 31 * MINUTE, 60 * MINUTE, &[warning("oak")]).is_empty());
 }
@@ -224,7 +224,7 @@ fn a_message_says_what_is_wrong_and_what_follows() {
 
 #[test]
 fn what_an_older_version_has_told_is_not_told_again_and_its_end_is() {
-    // As stored by the version without facts.
+    // As stored by a version without facts.
     let kept = r##"{"concerns":{"drone oak is grounded for # s":{"concern":{"what":"drone oak is grounded for 295 s: five strikes","next":"it works again","signature":"drone oak is grounded for # s","severity":"warning"},"told":true,"told_at":0,"returns":0}},"runs":{},"outboxes":{},"told_at":0,"last_id":1}"##;
     let mut book: Book = serde_json::from_str(kept).unwrap();
     let fact = |why: &str| ConcernKind::DroneGrounded {
@@ -264,7 +264,7 @@ fn notifications_do_not_depend_on_how_anything_is_worded() {
     for (minute, present) in &nights {
         let (from, to) = (minute * MINUTE, (minute + 20) * MINUTE);
         let told_plain = told(&mut plain, from, to, present);
-        // From the second night on, a version with other wording uses the same book.
+        // From the second night on, a version with different wording uses the same book.
         let present: Vec<Concern> =
             present.iter().map(|c| if from > 0 { reworded(c) } else { c.clone() }).collect();
         assert_eq!(told(&mut other, from, to, &present), told_plain, "at {minute} min");
