@@ -1,8 +1,7 @@
 //! Cache of the files that builds depend on, by digest: Portage packages and Nix archives.
 //!
-//! The digest of a file is checked when it is downloaded, and again before its first use after a
-//! restart. Packages built on this drone are cached under the digest of the upload, so they are never
-//! downloaded.
+//! A file's digest is checked when it is downloaded, and before its first use after a restart. Packages built
+//! on this drone are cached under the digest of the upload, so they are never downloaded.
 
 use crate::download::is_tried_again;
 use sha2::{Digest as _, Sha256};
@@ -20,46 +19,35 @@ use swarm_common::{
 };
 use tokio::{io::AsyncWriteExt as _, sync::Mutex};
 
-/// Why a package file is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     /// The orchestrator did not deliver it.
     #[error("cannot download {title} ({}): {source}", digest.short())]
     Remote {
-        /// What it is.
+        /// What the file is, for messages.
         title: String,
-        /// Digest of the file.
         digest: Digest,
-        /// The underlying error.
         source: ClientError,
     },
     /// The downloaded file has another digest.
     #[error("{title}: requested {}, received {}", asked.short(), came.short())]
     Other {
-        /// What it is.
+        /// What the file is, for messages.
         title: String,
-        /// The digest that was requested.
         asked: Digest,
-        /// The digest of what was received.
+        /// The digest of the received file.
         came: Digest,
     },
-    /// A disk error.
     #[error("{path}: {source}")]
-    Disk {
-        /// The file.
-        path: PathBuf,
-        /// The underlying I/O error.
-        source: io::Error,
-    },
+    Disk { path: PathBuf, source: io::Error },
     /// The file is not cached, and there is no orchestrator to download it from.
     #[error("{0} is not on this drone, and no orchestrator is connected")]
     Alone(String),
 }
 
-/// A file to get.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// What it is, for messages.
+    /// What the file is, for messages.
     pub title: &'a str,
     /// Digest of the stored file.
     pub digest: Digest,
@@ -88,11 +76,12 @@ impl<'a> From<&'a NixInput> for Wanted<'a> {
 pub struct Artifacts {
     dir: PathBuf,
     budget_bytes: u64,
-    /// One lock per file, so that concurrent builds download it once.
+    /// One lock per file, so that concurrent builds download it only once.
     fetching: Arc<StdMutex<BTreeMap<Digest, Arc<Mutex<()>>>>>,
     /// Files whose digest was checked since the start.
     checked: Arc<StdMutex<BTreeSet<Digest>>>,
-    /// Bytes of all files, once they were counted. It may be too high, and is then counted again.
+    /// Total size of all files in bytes, once they have been counted. It may be too high; pruning counts
+    /// again.
     total: Arc<StdMutex<Option<u64>>>,
 }
 
@@ -121,7 +110,7 @@ impl Artifacts {
     /// Adds a package that was built here.
     ///
     /// # Errors
-    /// It can be neither linked nor copied.
+    /// The file can be neither linked nor copied.
     pub fn adopt(&self, file: &Path, digest: Digest) -> io::Result<()> {
         let at = self.path(digest);
         if at.exists() {
@@ -138,7 +127,7 @@ impl Artifacts {
     /// Returns a file, downloading it if necessary.
     ///
     /// # Errors
-    /// It cannot be read or downloaded.
+    /// The file cannot be read or downloaded.
     pub async fn get(&self, client: Option<&Client>, wanted: &Wanted<'_>) -> Result<PathBuf, ArtifactError> {
         if let Some(path) = self.find(wanted).await? {
             return Ok(path);
@@ -154,8 +143,8 @@ impl Artifacts {
         path
     }
 
-    /// Finds a cached file and marks it as used. On first use after a start its digest is checked,
-    /// and a damaged file is removed.
+    /// Finds a cached file and marks it as used. Checks its digest on first use after a start, and removes a
+    /// damaged file.
     async fn find(&self, wanted: &Wanted<'_>) -> Result<Option<PathBuf>, ArtifactError> {
         for digest in [wanted.digest, wanted.uploaded_digest] {
             let path = self.path(digest);
@@ -209,7 +198,7 @@ impl Artifacts {
         let mut left = wanted.size;
         while let Some(piece) = stream.next().await.map_err(remote)? {
             hash.update(&piece);
-            // More than the announced size cannot be right, and might never end.
+            // More than the announced size cannot be right, and the stream might never end.
             left = match left.checked_sub(piece.len() as u64) {
                 Some(left) => left,
                 None => break,
@@ -230,7 +219,7 @@ impl Artifacts {
     /// Removes a file that is no longer needed because its layer exists.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// The file cannot be removed.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         let size = fs::metadata(path).map_or(0, |there| there.len());
         let mut total = self.total.lock().unwrap_or_else(PoisonError::into_inner);
@@ -244,7 +233,8 @@ impl Artifacts {
         }
     }
 
-    /// Removes the least recently used files until the cache fits its budget, after a file of this size was `added`.
+    /// Removes the least recently used files until the cache fits its budget. `added` is the size of the file
+    /// just added.
     fn prune(&self, added: u64) -> io::Result<()> {
         let mut known = self.total.lock().unwrap_or_else(PoisonError::into_inner);
         let after = known.map(|known| known.saturating_add(added));
@@ -264,7 +254,7 @@ impl Artifacts {
         }
         files.sort_unstable();
         let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
-        // Keep the newest: it was just downloaded.
+        // Keep the newest file, which was just downloaded.
         files.pop();
         for (_, size, path) in files {
             if total <= self.budget_bytes {

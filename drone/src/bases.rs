@@ -1,8 +1,8 @@
 //! Cache of bases: root file systems from images, downloaded and unpacked once.
 //!
-//! An interrupted download is resumed. An image is unpacked into a temporary directory, verified by
-//! its digest, and then stored like a layer: synced, sealed, renamed, checked at first use after a
-//! start, and removed when the budget is exceeded and no build uses it.
+//! An interrupted download is resumed. An image is unpacked into a temporary directory, verified by its
+//! digest, and then stored like a layer: synced, sealed, renamed, checked on first use after a start, and
+//! evicted when the budget is exceeded and no build uses it.
 
 use crate::{
     buildroot::layers::{Kept, Layer, Layers},
@@ -19,55 +19,36 @@ use swarm_common::{digest::Digest, state::FailureClass, wire::base::Image};
 use swarm_formats::image::{self, ImageError};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Why a base is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
     /// The orchestrator did not deliver the image.
     #[error("cannot download image {}: {source}", digest.short())]
-    Remote {
-        /// Digest of the image.
-        digest: Digest,
-        /// The underlying error.
-        source: ClientError,
-    },
-    /// What was downloaded is not that image.
+    Remote { digest: Digest, source: ClientError },
+    /// The downloaded file is not that image.
     #[error(
         "cannot use image {}: {source}. If this repeats, the orchestrator's copy is damaged: remove \
          images/{digest}.tar.zst in its artifact_dir and upload it again with `swarmctl base update`", digest.short()
     )]
-    Unusable {
-        /// Digest of the image.
-        digest: Digest,
-        /// What is wrong with it.
-        source: ImageError,
-    },
+    Unusable { digest: Digest, source: ImageError },
     /// The disk is too small.
     #[error(
         "image {} needs {} MiB (packed and unpacked), but the disk of {} has only {} MiB free: free space, \
          or set builder.cache_dir to a larger disk", digest.short(), needed.div_ceil(1 << 20), dir.display(), free >> 20
     )]
     NoSpace {
-        /// Digest of the image.
         digest: Digest,
-        /// Bytes it needs, packed and unpacked.
+        /// Bytes needed for the compressed and the unpacked image.
         needed: u64,
-        /// Bytes that are free.
         free: u64,
-        /// The directory.
         dir: PathBuf,
     },
     /// The image cannot be stored on this machine.
     #[error("cannot store image {}: {source}", digest.short())]
-    Local {
-        /// Digest of the image.
-        digest: Digest,
-        /// The underlying I/O error.
-        source: io::Error,
-    },
+    Local { digest: Digest, source: io::Error },
 }
 
 impl BaseError {
-    /// The failure class of an attempt that fails with this error.
+    /// The class of a failure caused by this error.
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
@@ -77,13 +58,12 @@ impl BaseError {
     }
 }
 
-/// The cache of bases.
 #[derive(Debug)]
 pub struct Bases {
-    /// Directory of (partly) downloaded images.
+    /// Directory of images that are downloaded, completely or partly.
     archives: PathBuf,
     unpacked: Layers,
-    /// Held while an image is downloaded and unpacked; only one is at a time.
+    /// Held while an image is downloaded and unpacked, so that there is only one at a time.
     fetching: Arc<Mutex<()>>,
 }
 
@@ -105,15 +85,15 @@ impl Bases {
         self.unpacked.clone()
     }
 
-    /// Returns the root file system of an image, downloading it if necessary. It is not evicted while
+    /// Returns the root file system of an image, downloading it if necessary. The base is not evicted while
     /// the returned layer exists.
     ///
     /// # Errors
-    /// It cannot be downloaded, verified or stored.
+    /// The image cannot be downloaded, verified or stored.
     pub async fn get(&self, client: &Client, image: &Image) -> Result<Layer, BaseError> {
         let mut tries = Patience::DOWNLOAD.tries();
         loop {
-            // Held until unpacking has ended, which continues if the attempt is cancelled.
+            // Held until unpacking has ended, because that continues even if the attempt is cancelled.
             let turn = Arc::new(Arc::clone(&self.fetching).lock_owned().await);
             if let Some(found) = self.find(image.digest).await? {
                 return Ok(found);
@@ -136,8 +116,8 @@ impl Bases {
         Ok(found.map_err(|source| BaseError::Local { digest, source })?.and_then(Kept::layer))
     }
 
-    /// Downloads what is missing of an image. If the partial download turns out to be unusable,
-    /// starts again from the first byte.
+    /// Downloads the missing part of an image. If the partial download turns out to be unusable, starts again
+    /// from the first byte.
     async fn fetch(
         &self,
         client: &Client,
@@ -205,7 +185,7 @@ impl Bases {
     }
 }
 
-/// Unpacks and stores an image. An unusable one is removed.
+/// Unpacks and stores an image. Removes an unusable one.
 fn unpack(unpacked: &Layers, archive: &Path, digest: Digest) -> Result<Layer, BaseError> {
     let local = |source| BaseError::Local { digest, source };
     let file = fs::File::open(archive).map_err(local)?;
@@ -213,8 +193,7 @@ fn unpack(unpacked: &Layers, archive: &Path, digest: Digest) -> Result<Layer, Ba
     if let Err(error) = image::unpack(BufReader::with_capacity(256 << 10, file), digest, &files) {
         unpacked.give_up(digest).map_err(local)?;
         return Err(match error {
-            // The archive is on our disk, so I/O errors are local, except those that mean that the
-            // archive cannot be decompressed.
+            // The archive is on our disk, so I/O errors are local, except those of decompression.
             ImageError::Io { source, .. } if download::is_disks(source.kind()) => local(source),
             source => {
                 fs::remove_file(archive).map_err(local)?;

@@ -3,8 +3,8 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use swarm_common::time::TimeMs;
 
-/// A clock that takes the wall-clock time once at the start and advances monotonically, so that
-/// setting the system clock moves no deadline.
+/// A clock that reads the wall clock once at the start and then advances monotonically, so that setting the
+/// system clock does not move deadlines.
 #[derive(Debug)]
 pub struct Clock {
     started_at: TimeMs,
@@ -12,14 +12,12 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Creates a clock.
     #[must_use]
     pub fn new() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { started_at: TimeMs(now.as_millis() as u64), started: Instant::now() }
     }
 
-    /// The current time.
     #[must_use]
     pub fn now(&self) -> TimeMs {
         self.started_at + self.started.elapsed().as_millis() as u64

@@ -26,14 +26,14 @@ const FASTEST_BEAT: Span = Span::from_secs(1);
 /// that.
 const SLOWEST_BEAT: Span = Span::from_secs(30);
 
-/// Maximum drain timeout; a longer one is taken for a typing error.
+/// Maximum drain timeout. A longer one is probably a typing error.
 const LONGEST_DRAIN: Span = Span::from_days(7);
 
 /// The settings of the configuration file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Addresses of the orchestrators, which act as one.
+    /// URLs of the orchestrators, which act as one. At least one is required.
     pub orchestrators: Vec<String>,
     /// The fingerprint of the orchestrators' certificate, or a list of fingerprints.
     #[serde(default)]
@@ -57,8 +57,8 @@ pub struct Config {
     /// How long builds may continue after the first SIGTERM.
     #[serde(default = "default_drain_timeout")]
     pub drain_timeout: Span,
-    /// How long files or a plan that something in between (such as a proxy) blocks are retried.
-    /// Afterwards the attempt fails and its work is done again, by any drone.
+    /// How long to retry files or a plan that something in between (such as a proxy) blocks. After that the
+    /// attempt fails, and its work is done again by any drone.
     #[serde(default = "default_blocked_timeout")]
     pub blocked_timeout: Span,
     /// Interval between heartbeats. The orchestrator considers a drone offline after 60 s
@@ -94,10 +94,10 @@ fn default_heartbeat() -> Span {
 }
 
 impl Config {
-    /// Reads and validates the configuration file. Also returns the settings that have an old name.
+    /// Reads and validates the configuration file. Also returns the settings that still use an old name.
     ///
     /// # Errors
-    /// The file cannot be read, or is invalid; the text says where.
+    /// The file cannot be read or is invalid; the message names the place.
     pub fn read(path: &Path) -> Result<(Self, Vec<OldForm>), String> {
         let (config, old): (Self, _) = config::read(path, RENAMED).map_err(|error| error.to_string())?;
         config.check().map_err(|error| format!("{}: {error}", path.display()))?;
@@ -107,7 +107,7 @@ impl Config {
     /// Validates the settings.
     ///
     /// # Errors
-    /// Names the invalid setting and the reason.
+    /// A setting is invalid; the message names it and the reason.
     pub fn check(&self) -> Result<(), String> {
         if self.orchestrators.is_empty() {
             return Err("orchestrators is empty; name at least one, such as \"http://nas:8100\"".into());

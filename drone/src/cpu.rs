@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::wire::cpu::Cpu;
 
-/// Flags that Gentoo names differently than the kernel; all others have the same name.
+/// Flags for which Gentoo's name differs from the kernel's.
 const RENAMED: [(&str, &str); 7] = [
     ("asimd", "neon"),
     ("fma", "fma3"),
@@ -19,14 +19,14 @@ const KNOWN: &str = "3dnow 3dnowext aes amx_bf16 amx_fp16 amx_int8 amx_tile avx 
     avx512er avx512f avx512ifma avx512pf avx512vbmi avx512vl avx_vnni avx_vnni_int8 bmi1 bmi2 f16c fma4 gfni mmx mmxext \
     popcnt rdrand sse sse2 sse4_1 sse4_2 sse4a ssse3 vaes vpclmulqdq xop asimddp asimdhp crc32 edsp i8mm sha1 sha2 sve \
     sve2 thumb vfp vfpv3 vfpv4";
-/// Flags that each x86-64 level adds to the one below, by their kernel names.
+/// Flags that each x86-64 level adds to the level below, with their kernel names.
 const LEVELS: [&str; 3] = [
     "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3",
     "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave",
     "avx512f avx512bw avx512cd avx512dq avx512vl",
 ];
 
-/// Parses `/proc/cpuinfo`. Only flags that all processors have are included.
+/// Parses `/proc/cpuinfo`. Includes only flags that all processors have.
 pub fn parse(cpuinfo: &str) -> Option<Cpu> {
     let mut common: Option<BTreeSet<&str>> = None;
     let mut first: BTreeMap<&str, &str> = BTreeMap::new();

@@ -7,7 +7,7 @@ use swarm_common::{
     wire::drone::{Outcome, ReportRequest, UploadRequest, Work},
 };
 
-/// How often the orchestrator may correct the upload offset before the upload is abandoned.
+/// How many times the orchestrator may correct the upload offset before the upload is abandoned.
 const ROUNDS: u32 = 16;
 
 /// Sends the files of an attempt, and concurrently its log, which somebody may be following.
@@ -96,9 +96,9 @@ pub async fn report(client: &Client, spool: &Spool, attempt: AttemptId, report: 
     }
 }
 
-/// Decides whether to retry. Only a rejection of the result itself is final; no other error,
-/// including server errors and an unknown credential, justifies discarding what was built. The
-/// orchestrator rejects with a problem document; anything else comes from in between.
+/// Decides whether to retry. Only a rejection of the result itself is final. No other error, including server
+/// errors and an unknown credential, justifies discarding a built result. The orchestrator rejects with a
+/// problem document; any other answer comes from something in between.
 fn judge(attempt: AttemptId, what: &str, error: &ClientError, arrived: u64) -> Delivery {
     if error.fate(Stage::Delivering) == Fate::Refused {
         tracing::warn!(%attempt, %error, "{what}, giving up");

@@ -1,5 +1,4 @@
-//! Resumable downloads from the orchestrator: what has arrived is kept on disk when the connection
-//! breaks.
+//! Resumable downloads from the orchestrator: received data is kept on disk when the connection breaks.
 
 use std::{fs, io, path::Path};
 use swarm_client::{ByteStream, ClientError, Tries};
@@ -8,14 +7,12 @@ use tokio::io::AsyncWriteExt as _;
 /// File extension of a download that may be incomplete.
 pub(crate) const PARTIAL: &str = "partial";
 
-/// Why a download failed.
 #[derive(Debug)]
 pub(crate) enum Broken {
     /// The orchestrator or the connection failed.
     Remote(ClientError),
-    /// A disk error.
     Local(io::Error),
-    /// The stream was larger than allowed; the file was removed.
+    /// The stream was larger than allowed. The file was removed.
     TooLarge,
 }
 
@@ -36,8 +33,7 @@ pub(crate) async fn receive(mut stream: ByteStream, at: &Path, first: u64, most:
         Ok(())
     };
     let received = received.await;
-    // Tokio writes in the background: the last write is complete, and its error known, only after a
-    // flush.
+    // Tokio writes in the background: only after a flush is the last write complete and its error known.
     file.flush().await.map_err(Broken::Local)?;
     if matches!(received, Err(Broken::TooLarge)) {
         fs::remove_file(at).map_err(Broken::Local)?;
@@ -45,7 +41,7 @@ pub(crate) async fn receive(mut stream: ByteStream, at: &Path, first: u64, most:
     received
 }
 
-/// Waits before a download is tried again after this error. Returns false if it is not.
+/// Waits before a download is retried after this error. Returns false if it must not be retried.
 pub(crate) async fn is_tried_again(error: &ClientError, tries: &mut Tries) -> bool {
     let pause = if error.is_transient() { tries.pause(error.retry_after()) } else { None };
     if let Some(pause) = pause {

@@ -20,14 +20,14 @@ use swarm_daemon::{
     supervisor::Supervisor,
 };
 
-/// First delay between attempts to enrol; doubled each time up to [`LONGEST_PAUSE`].
+/// First delay between attempts to enrol; doubles with each attempt up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Maximum delay between attempts to enrol.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long a drone tries to enrol although the orchestrator refuses it: an orchestrator whose disk is
-/// not mounted yet, or whose journal is just being restored, does not know the token either.
+/// How long a drone keeps trying to enrol although the orchestrator refuses it: an orchestrator whose disk is
+/// not mounted yet, or whose journal is being restored, does not know the token.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Why a drone cannot start.
@@ -48,7 +48,7 @@ pub enum EnrolError {
 }
 
 impl EnrolError {
-    /// The exit code of a drone that ends for it.
+    /// The exit code of a drone that ends because of this error.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -60,11 +60,10 @@ impl EnrolError {
     }
 }
 
-/// Whether the drone is enrolled.
 pub enum Start {
     /// The drone is enrolled; the client has its credential.
     Enrolled(Client),
-    /// Not enrolled yet: a client without credential, and the token.
+    /// Not enrolled yet: a client without a credential, and the token.
     New(Client, Secret),
 }
 
@@ -93,7 +92,7 @@ pub fn start(config: &Config) -> Result<Start, EnrolError> {
 }
 
 /// Returns a client with the drone's credential, enrolling the drone first if necessary. Waits until
-/// an orchestrator answers, and tells `supervisor` what it waits for.
+/// an orchestrator answers, and tells `supervisor` what it is waiting for.
 ///
 /// # Errors
 /// The orchestrator has rejected the drone for as long as `patience`, or the credential cannot be
@@ -113,8 +112,8 @@ pub async fn client(
     }
 }
 
-/// Enrols with a credential chosen by the drone. It is stored before it is sent, so after a lost
-/// answer or a power cut the same request can be repeated.
+/// Enrols with a credential chosen by the drone. The credential is stored before it is sent, so that the same
+/// request can be repeated after a lost answer or a power failure.
 async fn enrol(
     config: &Config,
     client: &Client,
@@ -162,7 +161,7 @@ async fn enrol(
     }
 }
 
-/// Returns the credential of an earlier enrolment without an answer, or creates one.
+/// The credential of an earlier enrolment that was not answered, or a new one.
 fn credential_to_try(tried: &Path) -> Result<Secret, EnrolError> {
     if tried.exists() {
         return Ok(read_secret(tried)?);

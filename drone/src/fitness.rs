@@ -1,5 +1,5 @@
-//! Checks whether this machine can build before a build fails: what the kinds of builders need, and the
-//! directories that the drone writes to.
+//! Checks whether this machine can build, before a build fails: the requirements of the kinds of builders,
+//! and the directories that the drone writes to.
 
 use crate::{
     builder::{self, Equipment},
@@ -14,16 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Interval between checks.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Maximum length of the text about one directory, in bytes.
 const LONGEST: usize = 500;
 
-/// The result of the last check.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// What it can build with, and what it lacks for that.
+    /// What the machine can build with, and what it lacks.
     pub equipment: Equipment,
     /// Unusable directories, each with the reason.
     pub unusable: Vec<String>,
@@ -38,7 +36,6 @@ pub struct Fitness {
 }
 
 impl Fitness {
-    /// Runs the first check.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let builder = config.builder.clone();
@@ -56,7 +53,7 @@ impl Fitness {
         Self { builder, dirs, last: Arc::new(Mutex::new((Instant::now(), found))) }
     }
 
-    /// Returns the last result. If it is old, a new check starts in the background.
+    /// The last result. If it is old, a new check starts in the background.
     #[must_use]
     pub fn found(&self) -> Found {
         let mut last = self.lock();
@@ -92,7 +89,7 @@ fn try_out(dir: &Path) -> Result<(), String> {
     let written = fs::File::create(&path).and_then(|mut file| file.write_all(&[0; 4096]));
     let removed = fs::remove_file(&path);
     written.and(removed).map_err(|error| error.to_string())?;
-    // With less, a build would be stopped right away.
+    // With less free space, a build would be stopped right away.
     match too_little_free(dir).map_err(|error| error.to_string())? {
         Some(free) => Err(format!("only {} MiB free", free >> 20)),
         None => Ok(()),
@@ -106,7 +103,7 @@ mod tests {
     #[test]
     fn directories_that_cannot_be_written_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        // Not even root can write here.
+        // Not even root can write to this directory.
         let (good, bad) = (folder.path().join("work"), PathBuf::from("/proc"));
         fs::create_dir(&good).unwrap();
         let found = look(&BuilderConfig::default(), &[good.clone(), bad]);

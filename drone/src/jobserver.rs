@@ -1,11 +1,10 @@
-//! Shares the machine's processors among builds: one GNU make jobserver per slot, and the drone moves
+//! Shares the machine's processors among builds: each slot has a GNU make jobserver, and the drone moves
 //! tokens between them.
 //!
-//! A token permits one job in addition to the one that each build may always run. `make` 4.4 and
-//! `ninja` 1.13 or newer read a token from a named pipe before they start a job and write it back
-//! afterwards. A build that is killed cannot return its tokens, and with a single pipe nobody would
-//! know how many it held. With one pipe per slot, these are the tokens that the drone gave to the
-//! slot and has not taken back.
+//! A token permits one job in addition to the one that each build may always run. `make` 4.4 and `ninja` 1.13
+//! or newer read a token from a named pipe before they start a job, and write it back afterwards. A build
+//! that is killed cannot return its tokens. With a single pipe, nobody would know how many it held. With one
+//! pipe per slot, it holds those that the drone gave to the slot and has not taken back.
 
 use rustix::{
     fs::{CWD, Mode, OFlags},
@@ -23,11 +22,10 @@ use std::{
 /// File name of the pipe in a slot's directory.
 pub const PIPE: &str = "pipe";
 
-/// The byte that stands for a token; make returns the same byte that it read.
+/// The byte that represents a token. make writes back the byte that it read.
 const TOKEN: u8 = b'+';
 
-/// The pipe must be accessible to any user that a build runs as; otherwise make silently runs a
-/// single job.
+/// Any user that a build runs as must be able to open the pipe; otherwise make silently runs a single job.
 const OPEN_TO_ALL: u32 = 0o666;
 
 /// Interval at which tokens are rebalanced.
@@ -47,13 +45,12 @@ struct Slots {
 struct Slot {
     dir: PathBuf,
     pipe: OwnedFd,
-    /// Whether a build uses the slot.
     busy: bool,
-    /// Tokens given to the slot and not taken back; they are in the pipe or held by the build.
+    /// Tokens given to the slot and not taken back. They are in the pipe or held by the build.
     given: u32,
 }
 
-/// The slot of one build. Dropping it reclaims the build's tokens, so the build must have ended.
+/// The slot of one build. Dropping it reclaims the build's tokens, so drop it only after the build has ended.
 #[derive(Debug)]
 pub struct Seat {
     jobserver: Jobserver,
@@ -94,7 +91,6 @@ impl Jobserver {
 }
 
 impl Seat {
-    /// The directory that contains only the pipe.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -132,8 +128,8 @@ impl Drop for Seat {
 impl Slots {
     fn leave(&mut self, slot: usize) -> io::Result<()> {
         let Some(left) = self.slots.get_mut(slot) else { return Ok(()) };
-        // All given tokens count as returned. The pipe is replaced, because a process that outlived
-        // its build could still write tokens to the old one.
+        // All tokens given count as returned. The pipe is replaced, because a process that outlived its build
+        // could still write tokens to the old one.
         *left = Slot::make(left.dir.clone())?;
         self.balance()
     }
@@ -141,7 +137,7 @@ impl Slots {
     /// Moves unused tokens to the slots that need them.
     fn balance(&mut self) -> io::Result<()> {
         let busy = self.slots.iter().filter(|slot| slot.busy).count();
-        // Each build runs one job without a token.
+        // Each build may run one job without a token.
         let tokens = self.cores.saturating_sub(u32::try_from(busy).unwrap_or(u32::MAX));
         let mut seen = Vec::with_capacity(self.slots.len());
         for slot in &self.slots {
@@ -169,7 +165,7 @@ impl Slots {
 
 impl Slot {
     fn make(dir: PathBuf) -> io::Result<Self> {
-        // Not sticky: in a sticky directory the kernel restricts opening other users' FIFOs
+        // Not sticky: in a sticky directory, the kernel restricts opening other users' FIFOs
         // (`fs.protected_fifos`).
         fs::create_dir_all(&dir)?;
         fs::set_permissions(&dir, Permissions::from_mode(0o755))?;
@@ -179,20 +175,20 @@ impl Slot {
             _ => {}
         }
         rustix::fs::mkfifoat(CWD, &path, Mode::from_raw_mode(OPEN_TO_ALL))?;
-        // mkfifo applied the umask.
+        // mkfifo has applied the umask.
         fs::set_permissions(&path, Permissions::from_mode(OPEN_TO_ALL))?;
-        // Opened for reading and writing, the pipe never lacks a reader or writer.
+        // Because it is open for reading and writing, the pipe never lacks a reader or a writer.
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let pipe = rustix::fs::open(&path, flags, Mode::empty())?;
         Ok(Self { dir, pipe, busy: false, given: 0 })
     }
 
-    /// Writes up to `tokens` tokens to the pipe and returns how many fit.
+    /// Writes up to `tokens` tokens to the pipe. Returns how many fitted.
     fn put(&self, tokens: u32) -> io::Result<u32> {
         moved(tokens, rustix::io::write(&self.pipe, &vec![TOKEN; tokens as usize]))
     }
 
-    /// Reads up to `tokens` tokens from the pipe and returns how many there were.
+    /// Reads up to `tokens` tokens from the pipe. Returns how many there were.
     fn take(&self, tokens: u32) -> io::Result<u32> {
         moved(tokens, rustix::io::read(&self.pipe, &mut vec![0; tokens as usize]))
     }
@@ -211,7 +207,7 @@ fn moved(most: u32, moved: Result<usize, Errno>) -> io::Result<u32> {
 struct Seen {
     busy: bool,
     given: u32,
-    /// Tokens in the pipe, out of those given.
+    /// The given tokens that are in the pipe.
     unused: u32,
 }
 
@@ -230,7 +226,7 @@ fn shares(tokens: u32, slots: &[Seen]) -> Vec<u32> {
     let is_hungry = |slot: &Seen| slot.busy && slot.unused == 0;
     let somebody_is = slots.iter().any(is_hungry);
     while left > 0 {
-        // If no build needs more, all keep some in reserve.
+        // If no build needs more tokens, all builds keep some in reserve.
         let takes = |n: &usize| if somebody_is { is_hungry(&slots[*n]) } else { slots[*n].busy };
         let Some(least) = (0..slots.len()).filter(takes).min_by_key(|&n| shares[n]) else { break };
         shares[least] += 1;

@@ -1,7 +1,7 @@
-//! The drone: claims work, builds it in clean roots, spools and uploads the results.
+//! The drone: claims work, builds it in clean roots, then spools and uploads the results.
 //!
-//! [`agent`] makes the decisions, the other modules carry them out. There are no rules about packages
-//! here: a drone builds what it is assigned and reports the outcome.
+//! [`agent`] makes the decisions; the other modules carry them out. The drone has no rules about packages: it
+//! builds what it is assigned and reports the outcome.
 
 pub mod agent;
 pub mod artifacts;

@@ -7,28 +7,21 @@ use std::{
 };
 use swarm_daemon::locked::LockedFile;
 
-/// Why a state directory cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another drone holds the lock.
     #[error("another drone (process {holder}) is using {dir}: stop it first")]
     Held {
-        /// The state directory.
         dir: String,
-        /// The process id in the lock file.
+        /// The process ID in the lock file.
         holder: String,
     },
     /// The lock file cannot be used.
     #[error("cannot use the state directory {dir}: {source}")]
-    Io {
-        /// The state directory.
-        dir: String,
-        /// The underlying I/O error.
-        source: std::io::Error,
-    },
+    Io { dir: String, source: std::io::Error },
 }
 
-/// A held lock. The kernel releases it when the process ends, however it ends.
+/// A held lock. The kernel releases it when the process ends, in whatever way.
 #[derive(Debug)]
 pub struct Lock(#[allow(dead_code, reason = "it is held, not read")] LockedFile);
 
@@ -36,7 +29,7 @@ impl Lock {
     /// Locks a state directory, creating it if necessary.
     ///
     /// # Errors
-    /// Another drone holds it, or the directory cannot be used.
+    /// Another drone holds the lock, or the directory cannot be used.
     pub fn take(dir: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Io { dir: dir.display().to_string(), source };
         fs::create_dir_all(dir).map_err(failed)?;

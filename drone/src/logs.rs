@@ -10,13 +10,13 @@ use swarm_client::{Client, ClientError, LogAppend};
 use swarm_common::id::AttemptId;
 use tokio::{sync::watch, time::Instant};
 
-/// Maximum size in bytes of one request.
+/// Maximum size of a request in bytes.
 const PIECE: usize = 256 << 10;
 
 /// Minimum interval between two requests for a growing log.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The log file of one attempt, which can be sent while it is written.
+/// The log file of an attempt, which can be sent while it is being written.
 #[derive(Debug)]
 pub struct LogFile {
     file: File,
@@ -43,8 +43,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Sends the log while it grows, until this value is dropped. What the orchestrator cannot accept
-    /// now is left to [`deliver`].
+    /// Sends the log while it grows, until this value is dropped. Parts that the orchestrator cannot accept
+    /// now are left to [`deliver`].
     pub fn follow(&self, client: Client, attempt: AttemptId) -> impl Future<Output = ()> + use<> {
         let mut length = self.length.subscribe();
         let path = self.path.clone();
@@ -65,8 +65,8 @@ impl LogFile {
     }
 }
 
-/// Runs `work` and follows its log concurrently. When the work ends, following ends as well; the rest
-/// is left to [`deliver`].
+/// Runs `work` and follows its log concurrently. Following ends with the work; the rest of the log is left to
+/// [`deliver`].
 pub async fn beside<T>(follow: Option<impl Future<Output = ()>>, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     if let Some(follow) = follow {
@@ -79,13 +79,13 @@ pub async fn beside<T>(follow: Option<impl Future<Output = ()>>, work: impl Futu
     work.await
 }
 
-/// Sends what the orchestrator does not have yet of a finished log.
+/// Sends the part of a finished log that the orchestrator does not have yet.
 ///
 /// # Errors
-/// It cannot be sent. A missing log is no error: nothing was printed.
+/// The log cannot be sent. A missing log is not an error: nothing was printed.
 pub async fn deliver(client: &Client, attempt: AttemptId, path: &Path) -> Result<(), ClientError> {
     let Ok(end) = std::fs::metadata(path).map(|m| m.len()) else { return Ok(()) };
-    // An append at the end makes the orchestrator report its offset.
+    // Appending at the end makes the orchestrator report its offset.
     let mut sent = end;
     send(client, attempt, path, &mut sent, end).await
 }
@@ -103,7 +103,7 @@ async fn send(
         match client.append_log(attempt, *sent, piece.into()).await? {
             LogAppend::Stored => *sent += length,
             LogAppend::StandsAt(stored) if stored > end => return Ok(()),
-            // The answer contradicts itself; continuing would loop for ever.
+            // The answer contradicts itself; continuing would loop forever.
             LogAppend::StandsAt(stored) if stored == *sent => {
                 let what = format!("it rejected byte {stored} of the log and requested it again");
                 return Err(ClientError::Local(what));
@@ -135,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn a_build_does_not_wait_for_an_orchestrator_that_does_not_take_its_log() {
         let folder = tempfile::tempdir().unwrap();
-        // Connections are established, but nothing is ever answered.
+        // This accepts connections but never answers.
         let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", deaf.local_addr().unwrap());
         let client = Client::new(&[parse_address(&address).unwrap()], None).unwrap();
@@ -148,7 +148,7 @@ mod tests {
             log.write(b"done\n").unwrap();
             sending
         };
-        // The piece is given up after a minute.
+        // The log is given up after a minute.
         let ended = tokio::time::timeout(Duration::from_secs(30), beside(Some(follow), build)).await;
         ended.expect("it waits for the answer to the piece");
     }

@@ -30,7 +30,7 @@ pub fn facts(
         toolchain,
         has_packages: Some(root.has(Path::new("/var/db/pkg"))),
         usr: UsrMerge::of(|path, to| root.resolve(&Path::new("/").join(path)) == Path::new("/").join(to)),
-        // A missing base is reported by the builds.
+        // The builds report a missing base.
         host: namespace::can_change(builder.base()).unwrap_or(true),
         nix: fitness.equipment.nix,
         nix_machine: fitness.equipment.nix_machine,
@@ -40,20 +40,20 @@ pub fn facts(
     }
 }
 
-/// The id of the current boot, which changes with a reboot.
+/// The ID of the current boot, which changes with every reboot.
 #[must_use]
 pub fn boot_id() -> String {
     line(Path::new("/proc/sys/kernel/random/boot_id"))
 }
 
-/// The machine's host name, if it is a valid drone name.
+/// The machine's host name; `None` if it is not a valid drone name.
 #[must_use]
 pub fn host_name() -> Option<Name> {
     let host = line(Path::new("/proc/sys/kernel/hostname")).to_ascii_lowercase();
     host.split('.').next()?.parse().ok()
 }
 
-/// The content of a one-line file, or an empty string, as not every machine has these files.
+/// The content of a one-line file. Empty if it is missing, because not every machine has these files.
 fn line(path: &Path) -> String {
     fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
 }

@@ -27,7 +27,7 @@ use tokio::{
     sync::mpsc,
 };
 
-/// A plan or a base needs tens of megabytes for seconds. jemalloc gives them back to the system; the
+/// A plan or a base needs tens of megabytes for a few seconds. jemalloc returns them to the system; the
 /// system allocator keeps them until the drone ends.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -35,7 +35,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// Exit codes as in sysexits.h.
 const TRY_AGAIN: u8 = 75;
 
-/// How long a drone that ends for good waits for supervise-daemon to notice that it is to end as well.
+/// How long a drone that ends permanently waits until supervise-daemon knows that it must end as well.
 const PASSED_ON_WITHIN: Duration = Duration::from_secs(30);
 
 /// Builds packages for an orchestrator.
@@ -166,15 +166,14 @@ async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Re
             }
         }
     };
-    // Boxed because the future is large.
+    // Boxed, because the future is large.
     tokio::select! {
         ended = Box::pin(run(config, asked)) => Ok(ended?),
         () = signals => Ok(()),
     }
 }
 
-/// Applies the log level, the only setting that can change at run time, and names other changed
-/// settings.
+/// Applies the log level, the only setting that can change at runtime, and logs other changed settings.
 fn reload(path: &Path, started: &Written, telemetry: &Telemetry) {
     let read = || {
         let (config, _) = Config::read(path)?;
@@ -208,12 +207,12 @@ fn complain(code: u8, error: &impl std::fmt::Display) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Ends OpenRC's supervise-daemon if it started this process, because it would start it again whatever the exit
-/// code. systemd knows the final ones by `RestartPreventExitStatus`.
+/// Ends OpenRC's supervise-daemon if it started this process, because it restarts its child whatever the exit
+/// code. For systemd, `RestartPreventExitStatus` lists the final exit codes.
 fn end_supervise_daemon() {
     let Some(parent) = getppid() else { return };
     let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
-    // The kernel keeps 15 bytes of a name.
+    // The kernel keeps only 15 bytes of a process name.
     if name.trim_end() != "supervise-daemo" {
         return;
     }
@@ -222,8 +221,9 @@ fn end_supervise_daemon() {
         runtime.block_on(async {
             let mut passed_on = signal(SignalKind::terminate())?;
             kill_process(parent, Signal::TERM)?;
-            // It passes SIGTERM on once it knows that it ends. A child that exits before that stays a zombie,
-            // which supervise-daemon then waits for: `stop_seconds`, 40 minutes.
+            // supervise-daemon passes SIGTERM on once it knows that it must end. A child that exits earlier
+            // becomes a zombie, for which supervise-daemon then waits as long as `stop_seconds` says: 40
+            // minutes.
             _ = tokio::time::timeout(PASSED_ON_WITHIN, passed_on.recv()).await;
             Ok(())
         })

@@ -1,9 +1,9 @@
-//! Runs the drone of an ordinary user as root of a user namespace, in which the users of a build root
-//! are the user's subordinate ids from `/etc/subuid` and `/etc/subgid`.
+//! Runs the drone of an ordinary user as root of a user namespace, in which the users of a build root are the
+//! user's subordinate IDs from `/etc/subuid` and `/etc/subgid`.
 //!
-//! There the drone may mount overlays and change file owners, so packages get the right owners. It
-//! cannot change files that the machine's root owns, so it builds only in images, which it unpacks
-//! itself, and not in the machine's own `/`.
+//! There the drone may mount overlays and change file owners, so files in packages get the right owners. It
+//! cannot change files owned by the machine's root, so it builds only in images, which it unpacks itself, and
+//! not in the machine's own `/`.
 
 use std::{
     convert::Infallible,
@@ -13,17 +13,17 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Maps the user's own id to root, and the subordinate ids to all others.
+/// Maps the user's own ID to root, and the subordinate IDs to all others.
 const UNSHARE: [&str; 4] = ["--user", "--map-root-user", "--map-auto", "--"];
-/// Number of ids that a root file system may need: all up to `nobody`.
+/// Number of IDs that a root file system may need: all up to `nobody`.
 const NEEDED: u64 = 65_535;
-/// The kernel's default owner for unmapped ids (`/proc/sys/kernel/overflowuid`).
+/// The kernel's default owner for unmapped IDs (`/proc/sys/kernel/overflowuid`).
 const UNMAPPED: u32 = 65_534;
 
 /// Re-executes this program in a new user namespace. Returns only on failure.
 ///
 /// # Errors
-/// Says what is missing and how to provide it.
+/// The namespace cannot be entered; the message says what is missing and how to provide it.
 pub fn enter() -> Result<Infallible, String> {
     let lacks = |what: String| {
         format!(
@@ -55,19 +55,19 @@ pub fn enter() -> Result<Infallible, String> {
 /// Whether this process is in a user namespace other than the initial one.
 #[must_use]
 pub fn is_entered() -> bool {
-    // Without this file the kernel has no user namespaces.
+    // Without this file, the kernel has no user namespaces.
     fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| mapped(&map) < u64::from(u32::MAX))
 }
 
 /// Whether the owner of a root file system is mapped here, so that builds can change it.
 ///
 /// # Errors
-/// It does not exist.
+/// The directory does not exist.
 pub fn can_change(base: &Path) -> io::Result<bool> {
     Ok(!is_entered() || fs::metadata(base)?.uid() != UNMAPPED)
 }
 
-/// The number of ids that a `uid_map` maps (see user_namespaces(7)).
+/// The number of IDs that a `uid_map` maps (see user_namespaces(7)).
 fn mapped(map: &str) -> u64 {
     map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
 }

@@ -49,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 /// Maximum time between two iterations of the loop.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How much each iteration extends systemd's stop timeout.
+/// By how much each iteration extends systemd's stop timeout.
 const STOP_EXTENSION: Duration = Duration::from_secs(180);
 
 /// How long tasks may take to end at shutdown, in addition to a build's grace period.
@@ -73,7 +73,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         Snapshots::open(&config.cache_dir.join("snapshots"), whole).map_err(io(&config.cache_dir))?;
     let work_dir = config.builder.work_dir.clone();
     process::take_over();
-    // Processes and build roots left by a start that did not shut down cleanly.
+    // Left by a start that did not shut down cleanly.
     let swept = process::sweep_leftovers(&work_dir).await;
     if swept > 0 {
         tracing::warn!(processes = swept, "ended a build that was left running by an earlier start");
@@ -81,7 +81,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     clear(&work_dir).map_err(io(&work_dir))?;
     config.builder.check_work_dir().map_err(RunError::Unfit)?;
     let builder = config.builder.clone();
-    // It only frees space, so nothing waits for it.
+    // Cleaning only frees space, so nothing waits for it.
     tokio::task::spawn_blocking(move || builder::clean_caches(&builder));
     let recovered = spool.recover().map_err(io(&spool_dir))?;
     let start = enrol::start(&config)?;
@@ -185,30 +185,30 @@ struct Loop {
     credential_file: String,
     inputs: mpsc::Sender<Event>,
     builds: BTreeMap<AttemptId, CancellationToken>,
-    /// What its attempts are made from, as the spool says.
+    /// What each attempt is made from, according to the spool.
     made_from: BTreeMap<AttemptId, Option<MadeFrom>>,
     /// Attempts that the orchestrator may want later.
     kept: Vec<AttemptId>,
-    /// Reports being delivered, which the uploads need as well.
+    /// Reports being delivered. Uploads need them as well.
     reports: BTreeMap<AttemptId, Arc<ReportRequest>>,
     tasks: JoinSet<()>,
-    /// Builds including their cleanup, which the drone waits for when it stops.
+    /// Builds and their cleanup. The drone waits for them when it stops.
     attempts: JoinSet<()>,
     was_reachable: bool,
     /// Whether the orchestrator accepted the credential last time.
     is_known: bool,
     /// Cancels the claim that waits for work.
     stopping: CancellationToken,
-    /// The drone's state in the last heartbeat answer.
+    /// The drone's state according to the last heartbeat answer.
     state: Option<DroneState>,
     last_tasks: Duration,
     supervisor: Supervisor,
     /// The status last sent to the service manager.
     told: &'static str,
     profiles: Vec<Name>,
-    /// The name that it enrolled with; until the first heartbeat, the configured one.
+    /// The name that the drone enrolled with; until the first heartbeat, the configured one.
     name: Option<Name>,
-    /// When it last asked to be taken back.
+    /// When the drone last asked to be taken back.
     asked_back: Option<Instant>,
     /// The toolchain of the drone's own system.
     probe: Probe,
@@ -218,11 +218,11 @@ struct Loop {
     highest: Highest,
     /// The facts that the orchestrator has acknowledged since this start.
     facts_told: Option<DroneFacts>,
-    /// The facts in the heartbeat that is in flight.
+    /// The facts in the heartbeat that is currently in flight.
     facts_on_their_way: Option<DroneFacts>,
 }
 
-/// What tasks send to the loop.
+/// Messages from tasks to the loop.
 enum Event {
     Happened(Box<Input>),
     /// A request was answered, or failed with this error.
@@ -265,7 +265,7 @@ impl Loop {
                     tracing::info!(building = self.agent.is_building(), "asked to {}", ask.words());
                     match ask {
                         Ask::Stop => {
-                            // If the claim just brought an attempt, the sign-off hands it back.
+                            // If the claim has just returned an attempt, the sign-off hands it back.
                             self.stopping.cancel();
                             self.supervisor.stopping("stopping");
                             Input::StopRequested
@@ -298,9 +298,8 @@ impl Loop {
         Ok(())
     }
 
-    /// Pings the service manager and updates the status. While the drone stops, each iteration
-    /// extends the stop timeout, because a build may take longer than the unit allows;
-    /// `drain_timeout` limits the total.
+    /// Pings the service manager and updates the status. While the drone stops, each iteration extends the
+    /// stop timeout, because builds may take longer than the unit allows; `drain_timeout` limits the total.
     fn tell(&mut self) {
         self.supervisor.alive();
         if self.stopping.is_cancelled() {
@@ -315,7 +314,7 @@ impl Loop {
 
     /// Stops the builds, so that no compiler outlives the drone, and then all other tasks.
     async fn end_tasks(mut self, incoming: mpsc::Receiver<Event>) {
-        // Closes the channel, so that tasks waiting for space in it continue.
+        // Close the channel, so that tasks waiting for space in it continue.
         drop(incoming);
         self.builds.values().for_each(CancellationToken::cancel);
         let attempts = &mut self.attempts;

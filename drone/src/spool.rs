@@ -1,8 +1,8 @@
-//! The durable state of attempts: a directory for each with its assignment, log, files and, last, its
-//! report.
+//! The durable state of attempts: a directory for each attempt with its assignment, log, files and, written
+//! last, its report.
 //!
-//! The report is renamed into place after everything that it refers to is on disk. So a directory
-//! with a report is finished and one without was interrupted, even after a power failure.
+//! The report is renamed into place after everything that it refers to is on disk. So an attempt with a
+//! report is finished, and one without was interrupted, even after a power failure.
 
 use crate::agent::Recovered;
 use serde::{Serialize, de::DeserializeOwned};
@@ -17,7 +17,6 @@ use swarm_common::{
     wire::drone::{Assignment, ReportRequest},
 };
 
-/// The spool.
 #[derive(Debug, Clone)]
 pub struct Spool {
     dir: PathBuf,
@@ -26,11 +25,8 @@ pub struct Spool {
 /// A package file of a finished attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpooledFile {
-    /// The path.
     pub path: PathBuf,
-    /// SHA-256 of its bytes.
     pub digest: Digest,
-    /// The size in bytes.
     pub size: u64,
 }
 
@@ -70,15 +66,15 @@ impl Spool {
     /// Moves a file that an attempt built into the spool.
     ///
     /// # Errors
-    /// It cannot be read, copied or made durable.
+    /// The file cannot be read, copied or made durable.
     pub fn keep(&self, attempt: AttemptId, file: &Path) -> io::Result<SpooledFile> {
         let (digest, size) = Digest::of_all(File::open(file)?)?;
         let path = self.of(attempt).join(digest.to_string());
-        // A rename on the same file system, otherwise a copy followed by a rename.
+        // Renames on the same file system; otherwise copies and then renames.
         if fs::rename(file, &path).is_err() {
             let partial = path.with_extension("partial");
             if let Err(error) = fs::copy(file, &partial).and_then(|_| fs::rename(&partial, &path)) {
-                // The disk is probably full; do not leave half a file there.
+                // The disk is probably full, so do not leave a partial file.
                 let _ = fs::remove_file(&partial);
                 return Err(error);
             }
@@ -88,7 +84,7 @@ impl Spool {
         Ok(SpooledFile { path, digest, size })
     }
 
-    /// Records the end of an attempt. Its files must have been added before.
+    /// Records the end of an attempt. Add its files first.
     ///
     /// # Errors
     /// The report cannot be written.
@@ -101,7 +97,7 @@ impl Spool {
     /// Returns the file of an attempt with this digest.
     ///
     /// # Errors
-    /// It does not exist.
+    /// The file does not exist.
     pub fn file(&self, attempt: AttemptId, digest: Digest) -> io::Result<SpooledFile> {
         let path = self.of(attempt).join(digest.to_string());
         let size = fs::metadata(&path)?.len();
@@ -124,7 +120,7 @@ impl Spool {
     /// Returns the assignment of an attempt.
     ///
     /// # Errors
-    /// It does not exist or cannot be parsed.
+    /// The file does not exist or cannot be parsed.
     pub fn assignment(&self, attempt: AttemptId) -> io::Result<Assignment> {
         read_json(&self.of(attempt).join("assignment.json"))
     }
@@ -132,7 +128,7 @@ impl Spool {
     /// Returns the report of an attempt.
     ///
     /// # Errors
-    /// It does not exist or cannot be parsed.
+    /// The file does not exist or cannot be parsed.
     pub fn report(&self, attempt: AttemptId) -> io::Result<ReportRequest> {
         read_json(&self.of(attempt).join("report.json"))
     }
@@ -140,7 +136,7 @@ impl Spool {
     /// Removes an attempt with all its files.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// The directory cannot be removed.
     pub fn forget(&self, attempt: AttemptId) -> io::Result<()> {
         match fs::remove_dir_all(self.of(attempt)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -148,8 +144,8 @@ impl Spool {
         }
     }
 
-    /// Returns the attempts that an earlier start left. One whose report cannot be read is damaged and
-    /// renamed to `unreadable-…` with all its files.
+    /// Returns the attempts that an earlier start left. If a report cannot be read, the attempt counts as
+    /// damaged, and its directory is renamed to `unreadable-…`.
     ///
     /// # Errors
     /// The spool itself cannot be read.
@@ -194,7 +190,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }
 
-/// A rename is durable only after its directory was synced.
+/// Syncs a directory, after which renames in it are durable.
 fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
@@ -229,7 +225,7 @@ mod tests {
         let spool = Spool::open(folder.path()).unwrap();
         spool.begin(&assignment(1)).unwrap();
         assert_eq!(spool.recover().unwrap(), [Recovered::Unfinished(AttemptId(1))]);
-        // Power fails while the report is being written.
+        // Simulates a power failure while the report is being written.
         fs::write(spool.of(AttemptId(1)).join("report.json.partial"), "{\"outc").unwrap();
         assert_eq!(spool.recover().unwrap(), [Recovered::Unfinished(AttemptId(1))]);
         spool.finish(AttemptId(1), &report()).unwrap();

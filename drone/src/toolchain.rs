@@ -11,8 +11,8 @@ use std::{
 };
 use swarm_common::wire::plan::Toolchain;
 
-/// Prints the same properties that `builder/portage/plan/digests.py` records in a plan, one per line. The
-/// base may lack `/dev` and `/proc`, and nothing may be written to it.
+/// Prints the properties that `builder/portage/plan/digests.py` records in a plan, one per line. The base may
+/// lack `/dev` and `/proc`, and nothing may be written to it.
 const SCRIPT: &str = r#"
 export LC_ALL=C
 echo "chost=$(cc -dumpmachine)"
@@ -35,8 +35,7 @@ const LIMIT: &str = "30";
 /// Programs that are watched for changes.
 const WATCHED: [&str; 5] = ["usr/bin/cc", "usr/bin/ld", "bin/bash", "usr/bin/getconf", "usr/bin/emerge"];
 
-/// Examines the toolchain at the start, and again when a program has changed. Clones share the
-/// result.
+/// Examines the toolchain at the start, and again after a program has changed. Clones share the result.
 #[derive(Debug, Clone)]
 pub struct Probe {
     base: PathBuf,
@@ -44,7 +43,7 @@ pub struct Probe {
     found: Arc<Mutex<Found>>,
 }
 
-/// The last result, and what identified the programs at that time.
+/// The last result, and the identity of the programs at that time.
 #[derive(Debug, Default)]
 struct Found {
     stamp: Vec<Option<(u64, i64, u64)>>,
@@ -64,8 +63,7 @@ impl Probe {
         probe
     }
 
-    /// Returns the last result. If a program has changed since, a new examination starts in the
-    /// background.
+    /// The last result. If a program has changed since, a new examination starts in the background.
     #[must_use]
     pub fn toolchain(&self) -> Option<Box<Toolchain>> {
         let stamp = self.stamp();
@@ -106,8 +104,8 @@ impl Probe {
         *self.lock() = Found { stamp, toolchain };
     }
 
-    /// Portage's version from the name of its Python metadata directory; starting Portage would take
-    /// much longer.
+    /// Portage's version, from the name of its Python metadata directory. Starting Portage would take much
+    /// longer.
     fn portage(&self) -> String {
         let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
         let libraries = entries(&self.prefix.join("lib")).map(|entry| entry.path().join("site-packages"));

@@ -1,9 +1,8 @@
-//! Reference counts of cache entries, and which of them were verified since the start.
+//! Reference counts of cache entries, and which entries were verified since the start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::digest::Digest;
 
-/// The state of the entries of one cache.
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
     counts: BTreeMap<Digest, usize>,
@@ -11,12 +10,10 @@ pub(crate) struct Uses {
 }
 
 impl Uses {
-    /// Adds a reference.
     pub fn begin(&mut self, key: Digest) {
         *self.counts.entry(key).or_default() += 1;
     }
 
-    /// Removes a reference.
     pub fn end(&mut self, key: Digest) {
         if let Some(count) = self.counts.get_mut(&key) {
             *count -= 1;
@@ -26,12 +23,10 @@ impl Uses {
         }
     }
 
-    /// Whether the entry is in use.
     pub fn has(&self, key: Digest) -> bool {
         self.counts.contains_key(&key)
     }
 
-    /// Whether no entry is in use.
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
     }

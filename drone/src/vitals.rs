@@ -1,4 +1,4 @@
-//! Measures load, memory and disk. The only module that uses `sysinfo`.
+//! Measures load, memory and disk. This is the only module that uses `sysinfo`.
 
 use std::path::Path;
 use swarm_common::wire::drone::Vitals;

@@ -20,10 +20,9 @@ use swarm_common::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// The resources shared by all attempts.
+/// The resources that all attempts share.
 #[derive(Debug)]
 pub struct Workshop {
-    /// The builder settings.
     pub builder: BuilderConfig,
     /// The caches of package files, layers and bases.
     pub larder: Larder,
@@ -31,13 +30,11 @@ pub struct Workshop {
     pub hidden: Vec<PathBuf>,
     /// Shares the processors among builds.
     pub jobserver: Option<Jobserver>,
-    /// Directory for build roots.
     pub work_dir: PathBuf,
     /// The cache of unpacked images.
     pub bases: Bases,
     /// The cache of unpacked snapshots.
     pub snapshots: Snapshots,
-    /// Durable storage for results.
     pub spool: Spool,
 }
 
@@ -47,8 +44,8 @@ impl Workshop {
         self.work_dir.join(attempt.to_string())
     }
 
-    /// The build's slot of the jobserver. A build that was killed for its memory use is assigned a
-    /// limited number of jobs and gets no tokens.
+    /// The build's slot of the jobserver. A build that was killed for its memory use is assigned a limited
+    /// number of jobs and gets no tokens.
     fn seat(&self, assignment: &Assignment) -> Option<Seat> {
         let jobserver = self.jobserver.as_ref().filter(|_| assignment.limits.jobs == 0)?;
         let entered = jobserver.enter();
@@ -150,8 +147,8 @@ async fn base(
     found.map(Some).map_err(|error| (error.class(), error.to_string()))
 }
 
-/// Removes the build root of an attempt. The result is in the spool; the rest only takes disk space,
-/// so it is removed at once, after the report was handed to the agent.
+/// Removes the build root of an attempt. The result is in the spool, and the rest only takes disk space, so
+/// this is done as soon as the report was handed to the agent.
 pub async fn clean(workshop: Arc<Workshop>, attempt: AttemptId) {
     match tokio::fs::remove_dir_all(workshop.attempt_dir(attempt)).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -201,7 +198,7 @@ async fn keep(
     let keep = move || {
         let keep = |file: &PathBuf| {
             let kept = spool.keep(id, file)?;
-            // Dependent packages are likely to be built on this drone as well.
+            // Dependent packages are probably built on this drone too.
             if let Err(error) = artifacts.adopt(&kept.path, kept.digest) {
                 tracing::warn!(attempt = %id, %error, "cannot keep the built package; it is downloaded \
                     when needed");

@@ -11,30 +11,28 @@ use swarm_common::{
     wire::drone::{Outcome, ReportRequest, Stuck},
 };
 
-/// Maximum length of [`Stuck::why`], in characters.
+/// Maximum length of [`Stuck::why`] in characters.
 const LONGEST_WHY: usize = 300;
 
 /// The longest pause that the orchestrator may ask for, in milliseconds.
 pub(super) const LONGEST_WISH_MS: u64 = 600_000;
 
-/// How often a result that cannot be read from the spool is tried.
+/// How many times to try to read a result from the spool.
 const READS: u32 = 3;
 
 /// The result of sending files or a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// The orchestrator acknowledged it.
     Done,
     /// The orchestrator cannot accept it now.
     Failed {
-        /// Its answer.
         why: String,
         /// Bytes of the files that have arrived so far.
         arrived: u64,
-        /// How long it asks to wait, in milliseconds.
+        /// How long the orchestrator asks to wait, in milliseconds.
         after_ms: u64,
     },
-    /// Something between the drone and the orchestrator, such as a proxy, rejected it, or nothing
+    /// Something between the drone and the orchestrator, such as a proxy, rejected the request, or nothing
     /// answered.
     Blocked {
         /// The answer or error that came back.
@@ -42,12 +40,11 @@ pub enum Delivery {
         /// Bytes of the files that have arrived so far.
         arrived: u64,
     },
-    /// The drone cannot read it from its spool, or it was damaged there.
+    /// The drone cannot read the result from its spool, or it was damaged there.
     Broken {
-        /// What is wrong.
         why: String,
     },
-    /// The orchestrator rejected it for good.
+    /// The orchestrator rejected the result permanently.
     Refused,
     /// The orchestrator does not have the files that the report names.
     FilesMissing,
@@ -59,9 +56,9 @@ pub(super) struct Item {
     pub(super) stage: Stage,
     backoff: Backoff,
     stalled: Option<Stalled>,
-    /// The orchestrator may want the result later, and asked not to send it before.
+    /// The orchestrator may want the result later, and asked the drone not to send it before.
     kept: bool,
-    /// How often the result could not be read.
+    /// How many times reading the result failed.
     unreadable: u32,
 }
 
@@ -69,8 +66,8 @@ pub(super) struct Item {
 #[derive(Debug)]
 struct Stalled {
     since: TimeMs,
-    /// Since when something in between blocks it. The orchestrator's own answers do not restart
-    /// this clock, as they need not be to the request that is blocked.
+    /// Since when something between the drone and the orchestrator blocks the delivery. Answers of the
+    /// orchestrator do not reset this, because they may be to other requests than the blocked one.
     blocked: Option<TimeMs>,
     arrived: u64,
     why: String,
@@ -79,9 +76,8 @@ struct Stalled {
 /// What to do after files or a report were sent.
 #[derive(Debug, PartialEq)]
 pub(super) enum After {
-    /// Keep the attempt: there is more to send, now or again.
+    /// Keep the attempt: there is more to send, or it must be sent again.
     GoesOn,
-    /// Forget the attempt.
     DoneWith,
     /// Give up the result and send this report instead.
     Instead(Box<ReportRequest>),
@@ -89,9 +85,9 @@ pub(super) enum After {
 
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// The build is running, in this phase.
+    /// The build is running and is in this phase.
     Building(Phase),
-    /// The build is being killed, to be handed back with this reason or forgotten.
+    /// The build is being killed. It is handed back with this reason, or forgotten if there is none.
     Killing { hand_back: Option<String> },
     /// The build has ended and its result is being sent.
     Delivering {
@@ -123,7 +119,7 @@ impl Item {
         matches!(self.stage, Stage::Building(_))
     }
 
-    /// Whether a build process still runs, including one that is being killed.
+    /// Whether a build process is still running, including one that is being killed.
     pub(super) fn holds_slot(&self) -> bool {
         matches!(self.stage, Stage::Building(_) | Stage::Killing { .. })
     }
@@ -148,7 +144,7 @@ impl Item {
         self.kept && matches!(self.stage, Stage::Delivering { .. })
     }
 
-    /// Keeps the result for now, or delivers one that was kept.
+    /// Keeps the result for now, or starts to deliver one that was kept.
     pub(super) fn keep(&mut self, now: TimeMs, kept: bool) {
         if std::mem::replace(&mut self.kept, kept) == kept {
             return;
@@ -214,7 +210,7 @@ impl Item {
             Delivery::Blocked { why, arrived } => {
                 let stalled = Stalled::note(&mut self.stalled, now, why, arrived);
                 let for_ms = now.since(*stalled.blocked.get_or_insert(now));
-                // What takes its place has to be smaller, or it is blocked as well.
+                // The replacement has to be smaller, or it would be blocked as well.
                 let is_large = !*uploaded || matches!(report.outcome, Outcome::Planned { .. });
                 (is_large && for_ms >= timing.blocked_ms).then(|| undelivered(&stalled.why, for_ms))
             }
@@ -226,8 +222,8 @@ impl Item {
         After::Instead(instead)
     }
 
-    /// Does not count `away_ms` until `now`, in which the orchestrator answered no heartbeat either:
-    /// a delivery that fails then says nothing about what is in between.
+    /// Subtracts `away_ms`, the time before `now` in which the orchestrator answered no heartbeat either: a
+    /// delivery that fails in that time says nothing about what is in between.
     pub(super) fn nobody_answered(&mut self, now: TimeMs, away_ms: u64) {
         if let Some(Stalled { since, blocked, .. }) = &mut self.stalled {
             for time in [Some(since), blocked.as_mut()].into_iter().flatten() {
@@ -244,7 +240,7 @@ impl Item {
 }
 
 impl Stalled {
-    /// Notes that a delivery failed. The clocks start again if more bytes have arrived than before.
+    /// Records that a delivery failed. Restarts the clocks if more bytes have arrived than before.
     fn note(stalled: &mut Option<Self>, now: TimeMs, why: String, arrived: u64) -> &mut Self {
         let before = stalled.take().filter(|before| before.arrived >= arrived);
         let (since, blocked, arrived) =
@@ -264,14 +260,14 @@ impl Backoff {
     pub(super) fn next_ms(&mut self, timing: &Timing, nonce: u64) -> u64 {
         let base = timing.backoff_ms.saturating_mul(1 << self.failures.min(20)).min(timing.backoff_max_ms);
         self.failures = self.failures.saturating_add(1);
-        // The mix needs no quality: it only has to spread the drones.
+        // The hash needs no quality: it only spreads the drones in time.
         let mixed = (nonce ^ u64::from(self.failures)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         base - base / 4 + mixed % (base / 2 + 1)
     }
 }
 
 impl super::Agent {
-    /// Whether the drone holds this attempt: it builds it, or its result is not acknowledged yet.
+    /// Whether the drone holds this attempt: it is building it, or its result was not acknowledged yet.
     #[must_use]
     pub fn holds(&self, attempt: AttemptId) -> bool {
         self.items.contains_key(&attempt)

@@ -12,7 +12,7 @@
 //!   acknowledged its result or cancelled it. Results are spooled to disk before they are reported.
 //!   Delivery is retried until the orchestrator accepts or rejects the result; files and plans that
 //!   something in between blocks are given up after [`Timing::blocked_ms`].
-//! - What a restored journal does not know and a later run may need is kept, and sent when it is wanted.
+//! - A result that a restored journal does not know but a later run may need is kept, and sent on request.
 //! - Losing the orchestrator does not affect a running build.
 //! - The first stop request lets builds finish; the second kills them.
 
@@ -29,13 +29,13 @@ use swarm_common::{id::AttemptId, state::Phase, time::TimeMs, wire::drone::*};
 pub use timing::Timing;
 use words::{cut_off, damaged, handed_back};
 
-/// Minimum time between two claims, even if the answer (without work) comes at once.
+/// Minimum time between two claims, even if an answer without work comes at once.
 const CLAIM_SPACING_MS: u64 = 1_000;
 
 /// An attempt that a restarted drone finds in its spool.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Recovered {
-    /// A build was running when the drone ended.
+    /// The drone ended while the build was running.
     Unfinished(AttemptId),
     /// The result was not acknowledged.
     Finished(AttemptId, Box<ReportRequest>),
@@ -43,10 +43,8 @@ pub enum Recovered {
     Damaged(AttemptId, String),
 }
 
-/// An event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// Time has passed.
     Tick,
     /// The answer to the last claim; `None` if the request failed.
     ClaimAnswered(Option<ClaimReply>),
@@ -64,7 +62,6 @@ pub enum Input {
     StopRequested,
     /// The drone is asked to take no new work; running builds continue.
     PauseRequested,
-    /// The drone may take work again.
     ResumeRequested,
     /// The sign-off was sent, or sending it failed.
     SignedOff,
@@ -96,17 +93,14 @@ pub enum Output {
     Forget(AttemptId),
     /// Tell the orchestrator that the drone goes offline; answer with [`Input::SignedOff`].
     SignOff,
-    /// End the process.
     Exit,
 }
 
-/// The agent's state.
 #[derive(Debug)]
 pub struct Agent {
     timing: Timing,
-    /// Number of builds that may run at a time.
     slots: usize,
-    /// Makes claim keys unique across restarts and seeds the jitter.
+    /// Random. Makes claim keys unique across restarts and seeds the jitter.
     nonce: u64,
     items: BTreeMap<AttemptId, Item>,
     claim: ClaimState,
@@ -115,29 +109,28 @@ pub struct Agent {
     claim_at: TimeMs,
     beat_at: TimeMs,
     beat_open: bool,
-    /// When the last heartbeat was answered or given up.
+    /// When the last heartbeat was answered or had failed.
     beat_ended: TimeMs,
-    /// Something changed while the last heartbeat was in flight, so the next one follows at once.
+    /// Something changed while the last heartbeat was in flight, so the next one must follow at once.
     beat_again: bool,
     /// Whether the drone takes no new work until it is resumed.
     paused: bool,
     stop: Option<Stop>,
 }
 
-/// State of the current claim.
 #[derive(Debug, PartialEq)]
 enum ClaimState {
     /// The next claim gets a new key.
     Idle,
     /// A claim with this key is in flight.
     Open(String),
-    /// The claim with this key got no answer; the next claim repeats it.
+    /// The claim with this key was not answered; the next claim repeats it.
     Unanswered(String),
 }
 
 impl Agent {
-    /// Creates an agent with `slots` build slots that starts at `now` with the `recovered` spool.
-    /// `nonce` is random; a `drained` agent takes no work until it is resumed.
+    /// Creates an agent with `slots` build slots that starts at `now` with the `recovered` content of its
+    /// spool. `nonce` is random; a `drained` agent takes no work until it is resumed.
     #[must_use]
     pub fn new(
         timing: Timing,
@@ -243,7 +236,7 @@ impl Agent {
         outputs
     }
 
-    /// The latest time at which [`Input::Tick`] is due.
+    /// When [`Input::Tick`] is due at the latest.
     #[must_use]
     pub fn next_tick(&self) -> TimeMs {
         if self.is_signing_off() {
@@ -319,7 +312,7 @@ impl Agent {
                 self.items.remove(&attempt);
                 outputs.push(Output::Forget(attempt));
             }
-            // Left over from a spool that could not be read: there is nothing to cancel.
+            // Left over from a spool entry that could not be read: there is no build to cancel.
             None => {}
         }
     }
@@ -327,7 +320,7 @@ impl Agent {
     fn build_ended(&mut self, attempt: AttemptId, report: Option<ReportRequest>, outputs: &mut Vec<Output>) {
         let Some(item) = self.items.get_mut(&attempt) else { return };
         let report = match (&item.stage, report) {
-            // It ended by itself before a stop killed it, so its result counts.
+            // The build ended by itself before a stop killed it, so its result counts.
             (Stage::Building(_) | Stage::Killing { hand_back: Some(_) }, Some(report)) => Some(report),
             (Stage::Killing { hand_back: Some(reason) }, None) => Some(handed_back(reason)),
             (Stage::Building(_), None) => Some(handed_back("the build was stopped")),

@@ -1,22 +1,22 @@
-//! How the agent stops: it waits for its builds after the first request, not after the second.
+//! How the agent stops. After the first request it waits for its builds, after the second it does not.
 
 use super::{Agent, ClaimState, Item, Output, Stage};
 use swarm_common::time::TimeMs;
 
-/// How long handed-back attempts may take to be delivered after a forced stop.
+/// How long delivering handed-back attempts may take after a forced stop.
 pub(super) const LAST_WORDS_MS: u64 = 10_000;
 
-/// A stop request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stop {
-    /// Past this time a stop becomes forced, and a forced one stops waiting for deliveries.
+    /// After this time, a stop becomes forced, and a forced stop no longer waits for deliveries.
     pub(super) deadline: TimeMs,
     pub(super) forced: bool,
     pub(super) signing_off: bool,
 }
 
 impl Agent {
-    /// Whether it builds and delivers nothing. Results that the orchestrator may want later do not count.
+    /// Whether the agent neither builds nor delivers. Results that the orchestrator may want later do not
+    /// count.
     pub(super) fn is_at_rest(&self) -> bool {
         self.items.values().all(Item::is_kept)
     }
@@ -44,7 +44,7 @@ impl Agent {
                 outputs.push(Output::Kill(attempt));
             }
         }
-        // The answer to an open claim may still bring an attempt, which must be handed back first.
+        // An open claim may still return an attempt, which must be handed back first.
         let claim_open = matches!(self.claim, ClaimState::Open(_));
         // A heartbeat that arrives after the sign-off would mark the drone as online again.
         let nothing_left = self.is_at_rest() && (stop.forced || !claim_open) && !self.beat_open;

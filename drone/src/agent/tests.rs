@@ -1,4 +1,4 @@
-//! Unit tests of the agent's state machine.
+//! The agent's state machine.
 
 mod delivery;
 

@@ -3,7 +3,6 @@
 /// Intervals and timeouts of the agent, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
-    /// Interval between heartbeats.
     pub heartbeat_ms: u64,
     /// How long the orchestrator may hold a claim open (long poll).
     pub claim_wait_ms: u64,
@@ -11,9 +10,9 @@ pub struct Timing {
     pub drain_timeout_ms: u64,
     /// How long a blocked upload is retried before its files are given up.
     pub blocked_ms: u64,
-    /// First delay after a failed delivery; doubled after each further failure.
+    /// First delay after a failed delivery; doubles with each further failure.
     pub backoff_ms: u64,
-    /// Maximum of that delay.
+    /// Maximum delay between two deliveries.
     pub backoff_max_ms: u64,
 }
 

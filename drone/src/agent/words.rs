@@ -1,4 +1,4 @@
-//! Status text of the agent, and the reports of attempts that it gives up.
+//! The agent's status text, and the reports of attempts that it gives up.
 
 use super::Agent;
 use swarm_common::{
@@ -7,7 +7,7 @@ use swarm_common::{
 };
 
 impl Agent {
-    /// A short description of the current state, for the status line of the service manager.
+    /// A short description of the current state for the service manager's status line.
     #[must_use]
     pub fn words(&self) -> &'static str {
         match (self.is_building(), self.is_at_rest(), self.stop.is_some(), self.paused) {
@@ -38,7 +38,7 @@ pub(super) fn undelivered(why: &str, for_ms: u64) -> Box<ReportRequest> {
     Box::new(ReportRequest::new(Outcome::Failed { failure }, Usage::default()))
 }
 
-/// The report of an attempt whose result cannot be read from the spool. The drone's disk is to blame.
+/// The report of an attempt whose result cannot be read from the spool. It blames the drone's disk.
 pub(super) fn damaged(why: &str) -> Box<ReportRequest> {
     let failure = Failure {
         class: FailureClass::Drone,
@@ -50,8 +50,8 @@ pub(super) fn damaged(why: &str) -> Box<ReportRequest> {
     Box::new(ReportRequest::new(Outcome::Failed { failure }, Usage::default()))
 }
 
-/// The report of a build that was interrupted when the drone ended. It counts as a failed attempt: a
-/// package that crashes its machine must not be retried for ever.
+/// The report of a build that was interrupted because the drone ended. It counts as a failed attempt, because
+/// a package that crashes its machine must not be retried forever.
 pub(super) fn cut_off() -> ReportRequest {
     let failure = Failure {
         class: FailureClass::Lost,

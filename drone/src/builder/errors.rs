@@ -1,4 +1,4 @@
-//! Finds the errors in the output of a build.
+//! Finds errors in the output of a build.
 //!
 //! The first one matters, because the last lines usually report only that something failed.
 
@@ -13,12 +13,12 @@ use swarm_common::{
     wire::drone::Failure,
 };
 
-/// Number of last lines that are kept.
+/// Number of last lines to keep.
 const LAST_LINES: usize = 20;
 
-/// Output that blames the machine, apart from a [`Lack`].
+/// Messages that blame the machine, in addition to those of [`Lack`].
 const DRONE: [&str; 2] = ["Read-only file system", "internal compiler error: Segmentation fault"];
-/// Output that blames the network, until the build itself begins.
+/// Messages that blame the network. They count only until the build itself begins.
 const INFRA: [&str; 1] = ["Temporary failure in name resolution"];
 
 /// The errors seen in the output of one step.
@@ -26,7 +26,7 @@ const INFRA: [&str; 1] = ["Temporary failure in name resolution"];
 pub(super) struct Errors {
     marks: &'static Marks,
     first: First,
-    /// The line in which the builder first reports the failure, and the line after it.
+    /// The line in which the builder first reports the failure, and the next line.
     verdict: Vec<String>,
     last: Vec<String>,
     lack: Option<Lack>,
@@ -41,7 +41,7 @@ fn has(line: &str, any: &[&str]) -> bool {
 }
 
 impl Errors {
-    /// For the output of a kind of builder.
+    /// Searches the output of a kind of builder.
     pub fn new(marks: &'static Marks) -> Self {
         Self {
             marks,
@@ -71,7 +71,7 @@ impl Errors {
         {
             self.verdict.push(clip(line, TEXT_BYTES / 8).to_owned());
         }
-        // Later lines are usually consequences.
+        // Later lines usually report consequences.
         self.lack = self.lack.take().or_else(|| Lack::in_line(line));
         self.drone |= has(line, &DRONE) || has(line, self.marks.drone);
         if !self.builds {
@@ -86,13 +86,12 @@ impl Errors {
         self.last.push(clip(line, 200).to_owned());
     }
 
-    /// The first error and the lines after it, if there was one.
+    /// The first error and the lines after it; `None` if there was no error.
     pub fn first(&self) -> Option<&str> {
         self.first.text()
     }
 
-    /// The failure that the output describes. Its class is `class` unless the output points to
-    /// another one.
+    /// The failure that the output describes. Its class is `class` unless the output indicates another one.
     pub fn failure(&self, class: FailureClass, phase: Phase, peak_memory_bytes: u64) -> Failure {
         let message = match self.first() {
             Some(first) => {
@@ -109,7 +108,7 @@ impl Errors {
         }
     }
 
-    /// The class that the output points to, if any.
+    /// The class that the output indicates, if any.
     fn class(&self) -> Option<FailureClass> {
         match (self.drone || self.lack.is_some(), self.infra) {
             (true, _) => Some(FailureClass::Drone),

@@ -1,8 +1,8 @@
-//! Makes a [`Failure`] of what went wrong.
+//! Makes a [`Failure`] from an error message.
 //!
-//! The signature is the headline of the error without the parts that vary between drones and attempts,
-//! so that the orchestrator can recognise the same failure. The class is the drone's guess; the
-//! orchestrator makes the final judgement.
+//! The signature is the headline of the error without the parts that vary between drones and attempts, so
+//! that the orchestrator recognises the same failure. The class is the drone's guess; the orchestrator makes
+//! the final decision.
 
 use super::{
     first::{TEXT_BYTES, clip},
@@ -13,7 +13,7 @@ use swarm_common::{
     wire::drone::Failure,
 };
 
-/// Maximum length of a signature in characters, as defined by the wire format.
+/// Maximum length of a signature in characters, which the wire format defines.
 const SIGNATURE_CHARS: usize = 200;
 
 /// Makes a failure from a message of the drone itself. If its class is `Drone`, the message is
@@ -26,13 +26,14 @@ pub(crate) fn of(class: FailureClass, phase: Phase, message: String) -> Failure 
     }
 }
 
-/// Makes a failure caused by a missing resource, which comes first and so becomes the signature.
+/// Makes a failure caused by a missing resource. The description of the resource comes first and so becomes
+/// the signature.
 pub(super) fn for_want(lack: &Lack, phase: Phase, peak_memory_bytes: Option<u64>, said: &str) -> Failure {
     let message = format!("{}\n{said}", lack.words(peak_memory_bytes));
     made(FailureClass::Drone, Some(lack.cause), phase, &message)
 }
 
-/// Makes a failure of a message, which is shortened.
+/// Makes a failure from a message, which is shortened.
 pub(super) fn made(class: FailureClass, cause: Option<FailureCause>, phase: Phase, message: &str) -> Failure {
     let message = clip(message.trim_end(), TEXT_BYTES).to_owned();
     let signature = signature(message.lines().next().unwrap_or_default());

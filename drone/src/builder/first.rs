@@ -1,8 +1,8 @@
-//! Finds the first error in the output of a build, the one to show to the user.
+//! Finds the first error in the output of a build, which is the one shown to users.
 //!
 //! Compilers and build tools each have their own format. Lines that only report that something failed
-//! (of make, ninja, or the kind of builder, by its [`Marks`]) come after the error and count only if there
-//! is nothing else. Lines that may be harmless, such as a missing file, count only right before such a
+//! (printed by make, ninja, or the builder according to its [`Marks`]) come after the error and count only if
+//! there is nothing else. Lines that may be harmless, such as a missing file, count only right before such a
 //! report.
 
 use super::marks::Marks;
@@ -10,9 +10,9 @@ use std::borrow::Cow;
 
 /// Maximum length of an error text in bytes.
 pub(super) const TEXT_BYTES: usize = 4096;
-/// Number of bytes of a line that are examined; compiler command lines can be longer.
+/// Number of bytes of a line to examine. Compiler command lines can be longer.
 const LOOKED_AT: usize = 1024;
-/// Number of lines after an error that are added to its text.
+/// Number of lines after an error to add to its text.
 const LINES_AFTER: usize = 20;
 /// Maximum length in bytes of a headline that spans several lines.
 const HEADLINE_BYTES: usize = 300;
@@ -22,7 +22,7 @@ const NEAR: u64 = 4;
 /// How specific a line is about the failure. The first line of the lowest rank is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// An error message of a tool.
+    /// An error message from a tool.
     Error,
     /// A crashed program or a failed test.
     Trouble,
@@ -89,7 +89,7 @@ const TROUBLE_STARTS: [&str; 8] = [
     "ImportError: ",
     "error: failed to run custom build command",
 ];
-/// Summaries of an error that was printed before.
+/// Summaries of an error that was printed earlier.
 const PARTS: [&str; 8] = [
     "error: could not compile `",
     "error: aborting due to ",
@@ -108,7 +108,7 @@ const HARMLESS: [&str; 4] = [" warning: ", "(ignored)", "configure: error: in `"
 const HARMLESS_STARTS: [&str; 7] =
     ["checking ", "-- ", "warning: ", "libtool: compile:", "libtool: link:", "note: ", "+ "];
 
-/// What still belongs to the headline after its first line.
+/// Which of the following lines still belong to the headline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Nothing,
@@ -165,17 +165,17 @@ pub(super) struct First {
     marks: &'static Marks,
     found: Option<Found>,
     doubtful: Option<Found>,
-    /// The last line that could explain a failure reported in the next one.
+    /// The last line that could explain a failure reported by the next line.
     before: Option<String>,
-    /// Indentation of the traceback that is being printed.
+    /// Indentation of the traceback that is currently printed.
     traceback: Option<usize>,
-    /// The builder gives the reason of a failure in the next line.
+    /// The next line contains the builder's reason for a failure.
     reasons: bool,
     line: u64,
 }
 
 impl First {
-    /// For the output of a kind of builder.
+    /// Searches the output of a kind of builder.
     pub fn new(marks: &'static Marks) -> Self {
         Self { marks, found: None, doubtful: None, before: None, traceback: None, reasons: false, line: 0 }
     }
@@ -198,7 +198,7 @@ impl First {
         }
         let (rank, headline) = match self.rank(line, bare, is_reason) {
             Some(Rank::Part) if is_of_make(bare) => {
-                // The program that make ran has printed the reason before, if there is one.
+                // If the failed program printed a reason, it is in an earlier line.
                 (Some(Rank::Part), self.before.take().unwrap_or_else(|| bare.to_owned()))
             }
             rank => (rank, bare.to_owned()),
@@ -219,7 +219,7 @@ impl First {
         }
     }
 
-    /// The error and the lines after it, if there was one.
+    /// The error and the lines after it; `None` if there was no error.
     pub fn text(&self) -> Option<&str> {
         let Some(found) = &self.found else { return self.doubtful.as_ref().map(|d| d.text.as_str()) };
         let cause = self.doubtful.as_ref().filter(|doubtful| {

@@ -1,10 +1,9 @@
 //! Recognises a resource that was missing when a build failed: memory, disk space or a tool.
 //!
-//! These failures are reported separately because another machine, or the same one later, can build
-//! the same package. Out-of-memory kills are reported by the control group; everything else is read
-//! from the messages of the C library, the shell and common build tools. Only messages that no
-//! successful build prints are used: a configure script may well look for a compiler that does not
-//! exist.
+//! These failures are reported separately because another machine, or the same one later, can build the same
+//! package. Out-of-memory kills are reported by the control group; everything else is read from the messages
+//! of the C library, the shell and common build tools. Only messages that no successful build prints count: a
+//! configure script may look for a compiler that does not exist and continue.
 
 use crate::process::Excess;
 use swarm_common::state::FailureCause;
@@ -22,8 +21,8 @@ const MEMORY: [&str; 9] = [
     "] Killed",
 ];
 const DISK: [&str; 3] = ["No space left on device", "Disk quota exceeded", "StorageFull"];
-/// The build's errors and the drone's measurement use the same words, because it depends on chance
-/// which of the two comes first.
+/// Used for errors in the build's output and for the drone's own measurement, because it depends on chance
+/// which comes first.
 const DISK_FULL: &str = "too little space is left where the drone builds";
 /// Messages of build systems that found no working compiler.
 const COMPILER: [&str; 6] = [
@@ -42,17 +41,15 @@ const TOOLS: [&str; 15] = [
 /// How a shell, `make` and the C library report a missing program.
 const ABSENT: [&str; 3] = [": command not found", ": not found", ": No such file or directory"];
 
-/// A missing resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lack {
-    /// The kind of resource.
     pub cause: FailureCause,
     detail: String,
 }
 
 impl Lack {
-    /// Out of memory. `certain` means that the control group's counter shows it; otherwise it is only
-    /// known that a process was killed.
+    /// Out of memory. If `certain`, the control group's counter shows it; otherwise it is only known that a
+    /// process was killed.
     pub fn of_memory(certain: bool) -> Self {
         let detail = if certain { "the kernel killed" } else { "something, most likely the kernel, killed" };
         Self { cause: FailureCause::OutOfMemory, detail: format!("{detail} a process of the build") }
@@ -76,8 +73,8 @@ impl Lack {
         if has(&DISK) {
             return lack(FailureCause::DiskFull, DISK_FULL);
         }
-        // Only as a whole line, the last one of a Python traceback; test output contains the word
-        // too.
+        // Counts only as a whole line, the last one of a Python traceback: test output also contains the
+        // word.
         if has(&MEMORY) || line.trim_end() == "MemoryError" {
             return lack(FailureCause::OutOfMemory, "a process of the build could not allocate memory");
         }
@@ -101,7 +98,7 @@ impl Lack {
             FailureCause::MissingToolchain => {
                 format!("missing toolchain: the drone has no working {}", self.detail)
             }
-            // Reported from messages about downloads and by the orchestrator.
+            // These are derived from messages about downloads, or found by the orchestrator.
             FailureCause::SourceMissing | FailureCause::SourceMismatch | FailureCause::SonameMissing => {
                 self.detail.clone()
             }

@@ -1,4 +1,4 @@
-//! What all builds of a drone share.
+//! State that all builds of a drone share.
 
 use super::nix::Nix;
 use crate::{artifacts::Artifacts, buildroot::layers::Layers};
@@ -6,20 +6,17 @@ use std::sync::Arc;
 use swarm_client::Client;
 use tokio::sync::Mutex;
 
-/// The caches that all builds of a drone share.
 #[derive(Clone)]
 pub struct Larder {
     /// The orchestrator; `None` for a builder without one, as in tests.
     pub client: Option<Client>,
-    /// Package files.
     pub artifacts: Artifacts,
-    /// Layers of installed packages.
     pub layers: Layers,
-    /// Bases made of an image and additional packages.
+    /// Bases made from an image and additional packages.
     pub bases: Layers,
-    /// Held while a layer or base is made; only one is at a time.
+    /// Held while a layer or base is made, so that there is only one at a time.
     pub making: Arc<Mutex<()>>,
-    /// What builds with Nix share.
+    /// State shared by builds with Nix.
     pub nix: Nix,
 }
 

@@ -1,6 +1,6 @@
-//! The output of a build: forwarded up to a limit, and searched for phases and errors.
+//! The output of a build, which is forwarded up to a limit and searched for phases and errors.
 //!
-//! Output beyond the limit is not forwarded but still searched, because the error is usually at the
+//! Output beyond the limit is not forwarded, but it is still searched, because the error is usually at the
 //! end of a long log. Memory use is constant.
 
 use super::{BuildNote, errors::Errors, marks::Marks};
@@ -9,10 +9,9 @@ use std::ops::ControlFlow;
 use swarm_common::state::Phase;
 use tokio::sync::mpsc::Sender;
 
-/// Number of bytes of a line that are searched.
+/// Number of bytes of a line to search.
 const LINE_BYTES: usize = 4096;
 
-/// Receives the output of all steps of an attempt.
 #[derive(Debug)]
 pub(super) struct Log {
     notes: Sender<BuildNote>,
@@ -38,7 +37,7 @@ impl Log {
         }
     }
 
-    /// Expects the output of a kind of builder from the next step on.
+    /// Sets the kind of builder whose output follows, starting with the next step.
     pub fn expect(&mut self, marks: &'static Marks) {
         self.marks = marks;
     }
@@ -57,7 +56,7 @@ impl Log {
     pub async fn enter(&mut self, phase: Phase) {
         if self.phase != phase {
             self.phase = phase;
-            // If the receiver is gone the build is ended by its token, not from here.
+            // If the receiver is gone, the build is ended by its token, not here.
             let _ = self.notes.send(BuildNote::Phase(phase)).await;
         }
     }
@@ -83,7 +82,7 @@ impl Log {
         let _ = self.notes.send(BuildNote::Log(bytes)).await;
     }
 
-    /// Processes the lines that end in this piece and returns the phase they indicate.
+    /// Processes the lines that end in this piece. Returns the phase that they indicate.
     fn watch(&mut self, piece: &[u8]) -> Option<Phase> {
         let mut phase = None;
         for part in piece.split_inclusive(|b| *b == b'\n') {

@@ -1,49 +1,49 @@
-//! What a kind of builder prints itself, around the output of the compilers and tools that it runs.
+//! The text that a kind of builder itself prints around the output of the compilers and tools that it runs.
 
 use std::fmt::Debug;
 use swarm_common::{state::Phase, wire::drone::Failure};
 
-/// How one kind of builder is recognised in the output of a build. `starts` are compared with lines without
-/// their bullet, texts with any part of a line.
+/// How to recognise one kind of builder's own output. `starts` are compared with the beginning of lines
+/// without their bullet, texts with any part of a line.
 #[derive(Debug)]
 pub(super) struct Marks {
-    /// A character that, followed by a space, precedes its messages.
+    /// The character that precedes its messages, followed by a space.
     pub bullet: Option<char>,
     /// Starts of lines at which a phase begins.
     pub phase_starts: &'static [(&'static str, Phase)],
-    /// Texts at which the build itself begins. It has no network, and earlier errors did not stop it.
+    /// Texts that show that the build itself begins. From then on it has no network, and earlier errors did
+    /// not stop it.
     pub builds: &'static [&'static str],
     /// Texts that are never the error.
     pub harmless: &'static [&'static str],
-    /// Starts of error messages.
     pub error_starts: &'static [&'static str],
     /// Starts of lines that report only that the build failed.
     pub end_starts: &'static [&'static str],
-    /// Whether one of its helpers reports an error.
+    /// Whether the line is an error message of one of its helpers.
     pub is_trouble: fn(&str) -> bool,
-    /// Whether it reports that the build failed, and gives the reason in the next line.
+    /// Whether the line reports that the build failed and is followed by the reason.
     pub is_verdict: fn(&str) -> bool,
-    /// Whether such a reason says only that something failed.
+    /// Whether the reason says only that something failed.
     pub says_nothing: fn(&str) -> bool,
     /// Texts that blame the machine.
     pub drone: &'static [&'static str],
-    /// Texts that blame the binary package host or the network, until the build itself begins.
+    /// Texts that blame the binary package host or the network. They count only until the build itself
+    /// begins.
     pub infra: &'static [&'static str],
-    /// Looks for failed downloads in a step, until the build itself begins.
+    /// Creates a search for failed downloads in a step, which runs until the build itself begins.
     pub downloads: Option<fn() -> Box<dyn Downloads>>,
 }
 
 /// Finds a failed download in the output of one step.
 pub(super) trait Downloads: Debug + Send + Sync {
-    /// Processes one line.
     fn see(&mut self, line: &str);
 
-    /// The resulting failure, if a file was given up. `said` is the error output to append.
+    /// The failure, if no mirror delivered a file. `said` is the error output to append.
     fn failure(&self, phase: Phase, said: &str) -> Option<Failure>;
 }
 
 impl Marks {
-    /// A kind that prints nothing of its own.
+    /// For a kind of builder that prints nothing of its own.
     pub const NONE: Self = Self {
         bullet: None,
         phase_starts: &[],

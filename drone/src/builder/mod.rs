@@ -1,9 +1,8 @@
 //! Carries out an assignment: makes a plan, builds packages, or makes a base.
 //!
-//! [`run`] is the entry point. It reports progress as [`BuildNote`]s, returns exactly one
-//! [`BuildEnd`], and leaves no process behind; of the attempt's directory only the returned files
-//! remain. It makes no decisions: what to build, whether to retry and who is at fault is up to the
-//! orchestrator.
+//! [`run`] is the entry point. It reports progress as [`BuildNote`]s, returns exactly one [`BuildEnd`], and
+//! leaves no process behind; of the attempt's directory only the returned files remain. It makes no
+//! decisions: the orchestrator decides what to build, whether to retry, and what is at fault.
 
 mod errors;
 mod failure;
@@ -38,13 +37,11 @@ use swarm_common::{
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-/// The input of a build.
 #[derive(Debug, Clone)]
 pub struct BuildContext {
-    /// The assignment.
     pub assignment: Assignment,
-    /// Read-only directory of the unpacked snapshot. For a layered snapshot it holds only the
-    /// manifest and `etc`.
+    /// Read-only directory of the unpacked snapshot. For a layered snapshot it contains only the manifest and
+    /// `etc`.
     pub snapshot: PathBuf,
     /// The layers of the snapshot, lowest first; empty if it is a single directory.
     pub snapshot_layers: Vec<PathBuf>,
@@ -54,7 +51,6 @@ pub struct BuildContext {
     pub hidden: Vec<PathBuf>,
     /// The directory of the jobserver's pipe, if there is one.
     pub jobserver: Option<PathBuf>,
-    /// The drone's builder settings.
     pub config: BuilderConfig,
     /// A new directory for this attempt. Everything in it except the returned files is removed at the
     /// end.
@@ -70,47 +66,33 @@ pub enum BuildNote {
     Log(Vec<u8>),
 }
 
-/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildEnd {
-    /// All packages were built.
     Built {
         /// The package files in the order of the targets, below the attempt's directory.
         files: Vec<PathBuf>,
-        /// For Nix, what each refers to, as base names of store paths.
+        /// For Nix: the references of each file, as base names of store paths.
         references: Vec<Vec<String>>,
-        /// Resources used.
         usage: Usage,
     },
-    /// The plan was made.
     Planned {
-        /// The plan.
         plan: PlanReport,
-        /// Resources used.
         usage: Usage,
     },
     /// The base was made and works.
     Based {
-        /// Resources used.
         usage: Usage,
     },
-    /// The attempt failed.
     Failed {
-        /// The failure.
         failure: Failure,
-        /// Resources used.
         usage: Usage,
     },
-    /// The attempt was cancelled.
     Cancelled,
 }
 
-/// Why an attempt ended without a result.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// It failed.
     Failed(Failure),
-    /// It was cancelled.
     Cancelled,
 }
 
@@ -133,12 +115,12 @@ impl From<ArtifactError> for Stop {
     }
 }
 
-/// A kind of builder, ready for one attempt, with the base that it builds in.
+/// A kind of builder, prepared for one attempt together with the base to build in.
 trait Builder {
     /// Makes the plan for the snapshot.
     fn plan(&self, steps: &mut Steps) -> impl Future<Output = Result<PlanReport, Stop>> + Send;
 
-    /// Builds the order and returns the files in the order of its targets.
+    /// Builds the order. Returns the files in the order of its targets.
     fn build(
         &self,
         order: &BuildOrder,
@@ -146,11 +128,11 @@ trait Builder {
     ) -> impl Future<Output = Result<Product, Stop>> + Send;
 }
 
-/// What was built, in the order of the targets.
+/// The built files, in the order of the targets.
 #[derive(Debug, Default)]
 struct Product {
     files: Vec<PathBuf>,
-    /// For Nix, what each refers to, as base names of store paths.
+    /// For Nix: the references of each file, as base names of store paths.
     references: Vec<Vec<String>>,
 }
 
@@ -160,25 +142,25 @@ impl From<Vec<PathBuf>> for Product {
     }
 }
 
-/// What this machine can build with.
+/// What this machine has for building.
 #[derive(Debug, Clone, Default)]
 pub struct Equipment {
     /// Missing programs.
     pub lacks: Vec<String>,
-    /// Version of the Nix to build with.
+    /// Version of the Nix that builds use; `None` without Nix.
     pub nix: Option<String>,
-    /// What that can build.
+    /// The systems and features that this Nix supports.
     pub nix_machine: Option<Box<NixMachine>>,
 }
 
-/// Examines for each kind of builder what this machine has.
+/// Examines what this machine has for each kind of builder.
 pub(crate) fn equipment(config: &BuilderConfig) -> Equipment {
     let (mut lacks, nix) = (portage::lacks(config), nix::equipment(&config.nix));
     lacks.extend(nix.lacks);
     Equipment { lacks, nix: nix.version, nix_machine: nix.machine }
 }
 
-/// Removes from the caches what attempts of an earlier start kept, and what has not been used for long.
+/// Removes from the caches what attempts before the last start left, and what was not used for long.
 pub(crate) fn clean_caches(config: &BuilderConfig) {
     nix::forget_attempts(config);
     if let Err(error) = portage::prune_cache(config) {
@@ -219,7 +201,7 @@ enum Done {
     Based,
 }
 
-/// Lets the builder of the snapshot's kind do the work.
+/// Runs the builder for the snapshot's kind.
 async fn work(context: &BuildContext, steps: &mut Steps) -> Result<Done, Stop> {
     steps.phase(Phase::Preparing).await;
     let nix = nix::source(&context.snapshot);
@@ -234,12 +216,12 @@ async fn work_with(builder: &impl Builder, context: &BuildContext, steps: &mut S
     match &context.assignment.work {
         Work::Plan => builder.plan(steps).await.map(Done::Planned),
         Work::Build(order) => builder.build(order, steps).await.map(Done::Built),
-        // The builder has its base.
+        // The base was already made when the builder was created.
         Work::Base => Ok(Done::Based),
     }
 }
 
-/// Removes the attempt's directory, except `keep`.
+/// Removes everything from the attempt's directory except `keep`.
 fn clear(dir: &Path, keep: Option<&Path>) {
     let Some(keep) = keep else {
         if let Err(e) = std::fs::remove_dir_all(dir) {

@@ -1,5 +1,5 @@
-//! Runs the programs of an attempt one after another with shared limits for time and log size, and
-//! sums up their resource usage.
+//! Runs the programs of an attempt one after another, with shared limits for time and log size, and sums up
+//! their resource usage.
 
 use super::{BuildContext, BuildNote, Stop, failure, lack::Lack, log::Log};
 use crate::{
@@ -20,11 +20,10 @@ use swarm_common::{
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-/// Maximum number of processes and threads of a build, against fork bombs. One compiler for each of a
-/// hundred processors uses a tenth of it.
+/// Maximum number of processes and threads of a build, against fork bombs. A hundred compilers for a hundred
+/// processors use a tenth of it.
 const PROCESSES_MAX: u32 = 8192;
 
-/// Limits, log and resource usage of an attempt.
 #[derive(Debug)]
 pub(super) struct Steps {
     /// The log of all steps.
@@ -60,12 +59,10 @@ impl Steps {
         }
     }
 
-    /// Reports a phase.
     pub async fn phase(&mut self, phase: Phase) {
         self.log.enter(phase).await;
     }
 
-    /// Resource usage so far.
     pub fn usage(&self, started: Instant) -> Usage {
         Usage {
             wall_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -74,9 +71,9 @@ impl Steps {
         }
     }
 
-    /// Runs a job with its output in the log and returns whether it succeeded. Timeouts, exceeded limits
-    /// and errors of the drone itself are returned as [`Stop`]; the caller decides what an ordinary failure
-    /// means. `program` is what the job runs, for messages.
+    /// Runs a job with its output in the log. Returns whether it succeeded. Timeouts, exceeded limits and
+    /// errors of the drone itself are returned as [`Stop`]; the caller decides what an ordinary failure
+    /// means. `program` is the program that the job runs, for messages.
     pub async fn run(&mut self, job: &Job, program: &Path) -> Result<bool, Stop> {
         self.log.begin();
         let ran = process::run(job, &mut self.log, &self.cancel)
@@ -86,7 +83,7 @@ impl Steps {
         self.judge(&ran, program)
     }
 
-    /// A job in `dir`, which is the attempt's or below it, with the attempt's limits.
+    /// A job with the attempt's limits in `dir`, which is the attempt's directory or below it.
     pub fn job(
         &self,
         config: &BuilderConfig,
@@ -121,13 +118,13 @@ impl Steps {
         &self.cancel
     }
 
-    /// Adds what a job used.
+    /// Adds the resource usage of a job.
     pub fn count(&mut self, ran: &Ran) {
         self.cpu_ms += ran.cpu_ms;
         self.peak_memory_bytes = self.peak_memory_bytes.max(ran.peak_memory_bytes);
     }
 
-    /// Whether a program succeeded, or why the attempt ends.
+    /// Returns whether a program succeeded, or why the attempt ends.
     pub fn judge(&self, ran: &Ran, program: &Path) -> Result<bool, Stop> {
         let phase = self.log.phase();
         let timeout = |what: String| {
@@ -156,7 +153,7 @@ impl Steps {
                 let message = format!("the build root cannot be made\n{}", self.log.errors.last());
                 Err(Stop::failed(FailureClass::Drone, phase, message))
             }
-            // The shell's exit codes for a program that is missing or not executable.
+            // The shell's exit codes for a missing or non-executable program.
             End::Exited(status) if matches!(status.code(), Some(126 | 127)) => {
                 let message = format!("cannot run {}\n{}", program.display(), self.log.errors.last());
                 Err(Stop::failed(FailureClass::Drone, phase, message))
@@ -165,14 +162,14 @@ impl Steps {
         }
     }
 
-    /// The failure of the last step according to its output, of class `class` unless the output
-    /// points to another one.
+    /// The failure of the last step according to its output. Its class is `class` unless the output indicates
+    /// another one.
     pub fn failed(&self, class: FailureClass) -> Stop {
         Stop::Failed(self.log.errors.failure(class, self.log.phase(), self.peak_memory_bytes))
     }
 }
 
-/// Killed by SIGKILL, directly or as the child of a shell.
+/// Whether the program was killed by SIGKILL, directly or as the child of a shell.
 fn killed(status: ExitStatus) -> bool {
     use std::os::unix::process::ExitStatusExt;
     status.signal() == Some(9) || status.code() == Some(137)

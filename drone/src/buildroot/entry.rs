@@ -1,6 +1,6 @@
 //! A package's entry in Portage's database of installed packages (`/var/db/pkg/CATEGORY/PF`).
 //!
-//! It has what Portage 3.0.83 writes when it merges a binary package: one file for each metadata key,
+//! It contains what Portage 3.0.83 writes when it merges a binary package: one file for each metadata key,
 //! `CONTENTS` with one line for each path, and `COUNTER`.
 
 use std::{fmt::Write as _, fs, io, path::Path};
@@ -10,7 +10,6 @@ use swarm_formats::portage::gpkg::Metadata;
 pub(super) struct Contents(String);
 
 impl Contents {
-    /// Adds a directory.
     pub fn dir(&mut self, path: &str) {
         let _ = writeln!(self.0, "dir {path}");
     }
@@ -30,11 +29,10 @@ impl Contents {
 pub(super) fn write(at: &Path, metadata: &Metadata, contents: &Contents) -> io::Result<()> {
     fs::create_dir_all(at)?;
     for (key, value) in &metadata.0 {
-        // Signatures and digests in the package file belong to the container, not to the installed
-        // package.
+        // Signatures and digests in the package file belong to the container, not to the installed package.
         fs::write(at.join(key), value)?;
     }
     fs::write(at.join("CONTENTS"), &contents.0)?;
-    // Any number will do: nothing is ever unmerged.
+    // Any number will do, because nothing is ever unmerged.
     fs::write(at.join("COUNTER"), "1\n")
 }

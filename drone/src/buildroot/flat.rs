@@ -1,5 +1,5 @@
-//! Flattens an overlay, a read-only lower and an upper directory, into one root file system.
-//! Unchanged files are hard-linked to the lower directory and take no extra space.
+//! Flattens an overlay, which consists of a read-only lower and an upper directory, into one root file
+//! system. Unchanged files are hard-linked to the lower directory and take no extra space.
 
 use super::layer::{is_hole, own, remove, set_time};
 use crate::namespace;
@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-/// Files that the drone or programs in the overlay left behind, which are not part of a base.
+/// Files left by the drone or by programs in the overlay that are not part of a base.
 const PASSING: [&str; 9] = [
     "etc/resolv.conf",
     "run",
@@ -33,7 +33,7 @@ pub fn flatten(lower: &Path, upper: &Path, to: &Path) -> io::Result<()> {
         remove(&upper.join(passing))?;
     }
     link_all(lower, to)?;
-    // The attribute depends on how the overlay was mounted.
+    // The name of the attribute depends on how the overlay was mounted.
     let opaque = if namespace::is_entered() { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
     put_over(upper, to, opaque)?;
     alike(to, &fs::symlink_metadata(lower)?)
@@ -78,8 +78,8 @@ fn put_over(from: &Path, to: &Path, opaque: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether an extended attribute is `y`. For the opaque attribute it means that the directory hides
-/// the one below it.
+/// Whether an extended attribute is `y`. For the opaque attribute, this means that the directory hides the
+/// one below it.
 fn is_set(dir: &Path, name: &str) -> io::Result<bool> {
     let mut value = [0; 1];
     match rustix::fs::lgetxattr(dir, name, &mut value[..]) {
@@ -89,7 +89,7 @@ fn is_set(dir: &Path, name: &str) -> io::Result<bool> {
     }
 }
 
-/// Copies owner, mode and modification time to a directory; called after its content is complete.
+/// Copies owner, mode and modification time to a directory. Call this after its content is complete.
 pub(super) fn alike(dir: &Path, other: &Metadata) -> io::Result<()> {
     own(dir, (other.uid(), other.gid()))?;
     fs::set_permissions(dir, Permissions::from_mode(other.mode() & 0o7777))?;
@@ -118,7 +118,7 @@ mod tests {
         // A file replaces a directory.
         fs::write(upper.join("usr/old"), "file").unwrap();
         fs::set_permissions(upper.join("usr/bin"), Permissions::from_mode(0o700)).unwrap();
-        // What an overlay creates for root: a whiteout, and a directory that is opaque.
+        // As an overlay mounted by root creates them: a whiteout, and an opaque directory.
         let root = rustix::process::geteuid().is_root() && !namespace::is_entered();
         if root {
             for made in ["lower/usr/anew", "upper/usr/anew"] {

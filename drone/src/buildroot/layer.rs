@@ -1,9 +1,10 @@
 //! A layer: the files that installing one artifact adds to a base, as a read-only directory.
 //!
-//! An artifact without `pkg_preinst` and `pkg_postinst` is unpacked: its image and its entry in the
-//! package database; what it [replaces](super::replaced) in the base may require Portage, too. Any other is installed by Portage into an empty overlay, and the changes,
-//! without files that all packages share, become the layer. If they include files that the package
-//! does not own, the artifact cannot be a layer, and Portage installs it in every build root.
+//! An artifact without `pkg_preinst` and `pkg_postinst` is unpacked: its image and its entry in the package
+//! database. If what it [replaces](super::replaced) in the base requires Portage, or if it has one of these
+//! scripts, Portage installs it into an empty overlay, and the changes, without files that all packages
+//! share, become the layer. If they include files that the package does not own, the artifact cannot be a
+//! layer, and Portage installs it in every build root.
 
 use super::{
     entry::{self, Contents},
@@ -23,8 +24,8 @@ use swarm_formats::{
 };
 use tar::EntryType;
 
-/// Files shared by all installed packages, which therefore belong to no layer and are generated in
-/// each build root. The list is based on what Portage changed when it merged 48 real packages.
+/// Files shared by all installed packages. They belong to no layer and are generated in each build root. The
+/// list is based on what Portage changed when it merged 48 real packages.
 const SHARED: [&str; 18] = [
     "etc/ld.so.cache",
     "etc/ld.so.conf",
@@ -76,7 +77,7 @@ pub fn acts(metadata: &Metadata) -> bool {
     has_phase(&metadata.line("DEFINED_PHASES"), ["preinst", "postinst"])
 }
 
-/// Whether a value of `DEFINED_PHASES` has one of these.
+/// Whether a value of `DEFINED_PHASES` contains one of these phases.
 pub(super) fn has_phase(defined: &str, wanted: [&str; 2]) -> bool {
     defined.split_whitespace().any(|phase| wanted.contains(&phase))
 }
@@ -148,7 +149,7 @@ impl Image<'_> {
         let owner = self.owner(&header);
         match header.entry_type() {
             EntryType::Directory => {
-                // Follow links of the base, such as `/lib` to `/usr/lib`.
+                // Follow links in the base, such as `/lib` to `/usr/lib`.
                 let at = self.at(&self.base.resolve(&path))?;
                 fs::create_dir_all(&at)?;
                 own(&at, owner)?;
@@ -207,7 +208,7 @@ impl Image<'_> {
         Ok(())
     }
 
-    /// The owner by name according to the base, otherwise by number.
+    /// The owner, looked up by name in the base; by number if the base does not have the name.
     fn owner(&self, header: &tar::Header) -> (u32, u32) {
         let by_name = |name: Option<&str>, file| name.and_then(|name| self.base.number_of(file, name));
         let number = |id: io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
@@ -216,7 +217,7 @@ impl Image<'_> {
         (uid.unwrap_or_else(|| number(header.uid())), gid.unwrap_or_else(|| number(header.gid())))
     }
 
-    /// Where a path other than a directory is written; creates its parent.
+    /// Where to write a path that is not a directory. Creates its parent.
     fn place(&mut self, path: &Path) -> io::Result<PathBuf> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(invalid("the package has an empty path"));
@@ -228,8 +229,8 @@ impl Image<'_> {
         Ok(parent.join(name))
     }
 
-    /// Maps a path of the base to the layer. Paths below a link of the package itself are rejected:
-    /// they would be written to wherever the link points.
+    /// Maps a path in the base to a path in the layer. Rejects paths below a link of the package itself,
+    /// because they would be written to wherever the link points.
     fn at(&self, path: &Path) -> io::Result<PathBuf> {
         let mut at = self.to.to_owned();
         for part in path.components().filter(|part| matches!(part, Component::Normal(_))) {
@@ -246,7 +247,7 @@ impl Image<'_> {
     }
 }
 
-/// Converts a path of the archive (`image/…`) to an absolute one; `None` for `image` itself.
+/// Converts a path in the archive (`image/…`) to an absolute one; `None` for `image` itself.
 fn within(path: &Path) -> io::Result<Option<PathBuf>> {
     let mut parts = path.components().filter(|part| *part != Component::CurDir);
     if parts.next() != Some(Component::Normal("image".as_ref())) {
@@ -271,7 +272,7 @@ pub(super) fn set_time(path: &Path, mtime: u64) -> io::Result<()> {
 }
 
 /// Turns what Portage changed in an empty overlay into a layer by removing shared files and whiteouts.
-/// Returns the paths that the whiteouts hid; `None` if files are left that do not belong to the package,
+/// Returns the paths that the whiteouts hid. Returns `None` if remaining files do not belong to the package,
 /// so that the result cannot be used as a layer. `entry` is `category/name-version`.
 ///
 /// # Errors
@@ -283,7 +284,7 @@ pub fn strip(upper: &Path, base: &Tree, entry: &str) -> io::Result<Option<Vec<Pa
     let own_entry = base.resolve(&Path::new("/var/db/pkg").join(entry));
     let contents = upper.join(own_entry.strip_prefix("/").unwrap_or(&own_entry)).join("CONTENTS");
     let contents = fs::read_to_string(contents)?;
-    // `CONTENTS` has paths as in the package, even where a link of the base leads elsewhere.
+    // `CONTENTS` contains the paths in the package, even if a link in the base leads elsewhere.
     let real = |path: &str| {
         let path = Path::new(path);
         path.parent().zip(path.file_name()).map(|(parent, name)| base.resolve(parent).join(name))
@@ -306,7 +307,7 @@ pub fn strip(upper: &Path, base: &Tree, entry: &str) -> io::Result<Option<Vec<Pa
     Ok((!foreign).then_some(gone))
 }
 
-/// Whether this is an overlay whiteout (a 0/0 character device), left where a file was removed.
+/// Whether this is an overlay whiteout (a 0/0 character device), which marks a removed file.
 pub(super) fn is_hole(found: &fs::Metadata) -> bool {
     found.rdev() == 0 && !found.is_file() && !found.is_dir() && !found.is_symlink()
 }
@@ -321,7 +322,7 @@ pub(super) fn owned_path(line: &str) -> Option<&str> {
     }
 }
 
-/// Removes a file, or a directory recursively. A missing path is no error.
+/// Removes a file, or a directory recursively. A missing path is not an error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),

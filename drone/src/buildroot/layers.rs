@@ -1,10 +1,9 @@
 //! The cache of layers, made once for each artifact, with a size limit. Unpacked bases are stored in
 //! the same way.
 //!
-//! A layer is made in a temporary directory, synced, sealed and renamed, so a layer under its final
-//! name is complete. Its seal is checked at first use after a start, its content once a month
-//! ([`scrub`]), and a changed layer is removed and made again. Layers used by a build root are not
-//! evicted.
+//! A layer is made in a temporary directory, synced, sealed and renamed, so a layer under its final name is
+//! complete. Its seal is checked on first use after a start and its content once a month ([`scrub`]). A
+//! changed layer is removed and made again. Layers in use by a build root are not evicted.
 
 mod fingerprint;
 pub mod scrub;
@@ -28,13 +27,13 @@ const SEAL: &str = "seal";
 /// File with the digest of the layer's content ([`fingerprint::content`]). Its modification time records when
 /// the content was last verified.
 const CONTENT: &str = "content";
-/// File with the paths of the base that the layer removes, each followed by a zero byte. Missing if there
-/// are none.
+/// File with the paths of the base that the layer hides, each followed by a NUL byte. Missing if there are
+/// none.
 const GONE: &str = "gone";
-/// Marks, instead of all these, an artifact that Portage must install in each root.
+/// File that, instead of all these, marks an artifact that Portage must install in each root.
 const ORDERED: &str = "ordered";
 
-/// The cache. Clones share it.
+/// The cache of layers. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Layers(Arc<Shared>);
 
@@ -55,9 +54,7 @@ pub struct Layer {
 /// How an artifact is installed in a build root.
 #[derive(Debug)]
 pub enum Kept {
-    /// As a layer.
     Layer(Layer),
-    /// By Portage.
     Ordered,
 }
 
@@ -111,14 +108,13 @@ impl Layers {
         }
         let mut uses = self.uses();
         if !dir.exists() {
-            // Another build evicted it meanwhile, as it was not in use.
+            // Another build evicted it meanwhile, because it was not in use.
             return Ok(None);
         }
         uses.check(key);
         uses.begin(key);
         drop(uses);
-        // The modification time records the last use. If it cannot be set, the layer is only evicted
-        // earlier.
+        // The modification time records the last use. If setting it fails, the layer is only evicted earlier.
         if let Err(error) = File::open(&dir).and_then(|dir| dir.set_modified(SystemTime::now())) {
             tracing::debug!(%error, layer = %dir.display(), "cannot record the last use of a layer");
         }
@@ -145,9 +141,9 @@ impl Layers {
         remove(&self.dir(key).with_extension("new"))
     }
 
-    /// Stores what was made in the directory that [`Layers::begin`] created, and returns it. `gone` are
-    /// the paths of the base that it removes; without it, what was made cannot be used as a layer, and only
-    /// that fact is stored.
+    /// Stores the content of the directory that [`Layers::begin`] created, and returns it. `gone` are the
+    /// paths of the base that the layer hides. If it is `None`, the content cannot be used as a layer, and
+    /// only this fact is stored.
     ///
     /// # Errors
     /// A disk error.
@@ -196,8 +192,8 @@ impl Layers {
             }
             let mut uses = self.uses();
             if !uses.has(key) && bytes > 0 {
-                // The lock stays held so that no build can take the layer. If removal fails halfway,
-                // the seal no longer matches.
+                // Hold the lock, so that no build can take the layer. If removing it fails halfway, its seal
+                // no longer matches.
                 uses.forget(key);
                 remove(&path)?;
                 total -= bytes;
@@ -216,13 +212,13 @@ impl Layers {
 }
 
 impl Layer {
-    /// The directory of its files.
+    /// The directory with the layer's files.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.layers.dir(self.key).join(FILES)
     }
 
-    /// The paths of the base that it removes.
+    /// The paths of the base that the layer hides.
     ///
     /// # Errors
     /// A disk error.
@@ -233,7 +229,7 @@ impl Layer {
     }
 }
 
-/// The content of [`SEAL`] for the layer in `dir`.
+/// Computes the content of [`SEAL`] for the layer in `dir`.
 fn seal(dir: &Path) -> io::Result<String> {
     let files = fingerprint::seal(&dir.join(FILES))?;
     Ok(match gone(dir)? {
@@ -242,7 +238,7 @@ fn seal(dir: &Path) -> io::Result<String> {
     })
 }
 
-/// The content of [`GONE`] for the layer in `dir`.
+/// Reads [`GONE`] of the layer in `dir`.
 fn gone(dir: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(dir.join(GONE)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

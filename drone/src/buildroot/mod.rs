@@ -1,8 +1,8 @@
 //! The file system of a build root: an overlay over a *base* (a root file system with a compiler, `@system`
 //! and Portage) with one [`layer`] for each artifact in the order and a writable directory on top.
 //!
-//! Nothing else is installed in it, and what an artifact [replaces](replaced) in the base is hidden. Layers are
-//! made once for each artifact and cached.
+//! Nothing else is installed in it, and files of the base that an artifact [replaces](replaced) are hidden.
+//! Layers are made once for each artifact and cached.
 
 mod entry;
 mod flat;
@@ -25,24 +25,16 @@ use std::{
 /// Why a build root cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// An I/O error.
     #[error("the build root cannot be made: {what} {path}: {source}")]
-    Io {
-        /// The operation that failed.
-        what: &'static str,
-        /// The path.
-        path: PathBuf,
-        /// The underlying I/O error.
-        source: io::Error,
-    },
+    Io { what: &'static str, path: PathBuf, source: io::Error },
     /// The snapshot is not valid.
     #[error("cannot build from the snapshot: {0}")]
     Snapshot(String),
     /// Mounting and installing into `/` need root privileges.
     #[error("a build root needs a drone that runs as root, as it uses mount and chroot")]
     NotRoot,
-    /// The base is owned by a user that the drone's user namespace does not map, so it cannot be
-    /// changed.
+    /// The base is owned by a user that the drone's user namespace does not map, so the drone cannot change
+    /// it.
     #[error(
         "the owner of the root {0} is not mapped in this drone's user namespace, so it can only build in \
          images; run the drone as root"

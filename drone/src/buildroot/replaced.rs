@@ -1,8 +1,8 @@
-//! The package of a base that an artifact replaces, and what of it is gone afterwards.
+//! The package of a base that an artifact replaces, and which of its paths are gone afterwards.
 //!
-//! Portage removes what the new package does not own. Layers are read-only and shared, so a layer has a
-//! list of these paths instead, and each build root gets one directory of whiteouts between the base and
-//! all layers. A file that moved to another package is thus hidden in the base only, whatever the order
+//! Portage removes the files that the new package does not own. Layers are read-only and shared, so a layer
+//! has a list of these paths instead, and each build root gets one directory of whiteouts between the base
+//! and all layers. A file that moved to another package is thus hidden in the base only, whatever the order
 //! of the layers.
 
 use super::{
@@ -19,11 +19,10 @@ use std::{
 };
 use swarm_formats::portage::gpkg::Metadata;
 
-/// A package of a base.
 #[derive(Debug, Clone)]
 pub struct Replaced {
     base: Tree,
-    /// Its directory in the package database, on this machine.
+    /// Its entry in the package database, as a path on this machine.
     entry: PathBuf,
 }
 
@@ -34,8 +33,8 @@ impl Replaced {
         Self { base: base.clone(), entry: base.entry(package) }
     }
 
-    /// Whether only Portage can replace it: it has removal scripts, or a library that the new one
-    /// lacks, which Portage keeps while other packages use it (`preserve-libs`).
+    /// Whether only Portage can replace the package: it has removal scripts, or it has a library that the new
+    /// one lacks and that Portage keeps while other packages use it (`preserve-libs`).
     #[must_use]
     pub fn acts(&self, new: &Metadata) -> bool {
         let read = |key| fs::read_to_string(self.entry.join(key)).unwrap_or_default();
@@ -45,8 +44,8 @@ impl Replaced {
             || !libraries(&read("PROVIDES")).is_subset(&libraries(&new.line("PROVIDES")))
     }
 
-    /// Returns what is gone from the base when the files in `layer` replace the package; `None` if only
-    /// Portage can tell, because a link to a directory would be among it.
+    /// Returns the paths that are gone from the base when the files in `layer` replace the package. Returns
+    /// `None` if only Portage can tell, because one of them would be a link to a directory.
     ///
     /// # Errors
     /// A disk error, or the package has no list of its files.
@@ -72,7 +71,7 @@ impl Replaced {
                 gone.insert(path);
             }
         }
-        // Its entry goes as a whole, unless the new one has the same name.
+        // The whole entry is gone, unless the new one has the same name.
         let entry = self.base.inside(&self.entry);
         if there(&entry) {
             let files = fs::read_dir(&self.entry)?.map(|file| Ok(entry.join(file?.file_name())));
@@ -81,7 +80,7 @@ impl Replaced {
         } else {
             gone.insert(entry);
         }
-        // Directories that are empty now, those within others first.
+        // Directories that are now empty, innermost first.
         for dir in dirs.into_iter().rev() {
             let files = fs::read_dir(self.base.outside(&dir))?.map(|file| Ok(dir.join(file?.file_name())));
             let files: Vec<PathBuf> = files.collect::<io::Result<_>>()?;
@@ -94,14 +93,14 @@ impl Replaced {
     }
 }
 
-/// Makes a directory that, laid over `base`, hides these paths. It has the owners and modes of the base.
+/// Makes a directory that hides these paths when laid over `base`. Owners and modes are those of the base.
 pub(crate) fn hide(gone: &[PathBuf], base: &Tree, to: &Path) -> Result<(), RootError> {
     let make = || -> io::Result<()> {
         fs::create_dir(to)?;
         let paths: BTreeSet<&PathBuf> = gone.iter().collect();
         let (mut hidden, mut dirs) = (None::<&PathBuf>, BTreeMap::new());
         for path in paths {
-            // What is below something hidden comes directly after it.
+            // Paths below a hidden one directly follow it.
             if hidden.is_some_and(|hidden| path.starts_with(hidden)) {
                 continue;
             }

@@ -1,8 +1,8 @@
 //! The file system of a build: an overlay over a base, with layers in between.
 //!
-//! Each program runs in its own mount namespace in which the overlay is mounted. The kernel removes
-//! the namespace with its last process, so nothing needs to be unmounted, even after a kill. Written
-//! files stay in the attempt's directory for the next program. Base and layers are read-only.
+//! Each program runs in its own mount namespace, in which the overlay is mounted. The kernel removes the
+//! namespace with its last process, so nothing needs to be unmounted, even after a kill. Written files stay
+//! in the attempt's directory for the next program. Base and layers are read-only.
 
 use super::{RootError, make_dir, tree::Tree};
 use crate::namespace;
@@ -21,9 +21,9 @@ pub const MOST_LAYERS: usize = 480;
 /// then any number of `hide PATH`, `ro FROM TO`, `rw FROM TO` and `lay LAYERS TO REPOSITORIES`, `--`,
 /// and the program with its arguments. Exits with [`NO_ROOT`] if the root cannot be made.
 ///
-/// An overlay accepts no lower directories inside one another. The layers are inside the base if that
-/// is the drone's own `/`; then the base is first mounted as an overlay of its own, which has no path
-/// relation to them.
+/// An overlay does not accept lower directories that contain one another. If the base is the drone's own `/`,
+/// it contains the layers; then the base is first mounted as a separate overlay, which is not a parent of
+/// their paths.
 const ENTER: &str = r#"fail() { echo "!!! $1" >&2; exit 125; }
 at=$1 base=$2 nested=$3 layers=$4 options=$5 refresh=$6 in=$1/merged; shift 6
 # A page of options is all that old kernels take, and one option of the new calls is shorter still.
@@ -73,8 +73,8 @@ exec chroot "$in" "$@""#;
 /// Nix program uses it.
 pub(crate) const NO_ROOT: i32 = 125;
 
-/// Every changed file must be complete in the upper directory, so that it can become a layer. In a
-/// user namespace that is always the case.
+/// Every changed file must be complete in the upper directory, so that the directory can become a layer. In a
+/// user namespace this is always the case.
 const OPTIONS: &str = "redirect_dir=off,metacopy=off,index=off";
 
 /// A bind mount of one of the drone's directories.
@@ -96,12 +96,12 @@ pub struct Stack {
     refresh: String,
     hidden: Vec<PathBuf>,
     binds: Vec<Bind>,
-    /// The names of a snapshot's layers, and where the snapshot and its repositories are mounted.
+    /// The names of a snapshot's layers, and the mount points of the snapshot and its repositories.
     snapshot: Option<(String, [PathBuf; 2])>,
 }
 
 impl Stack {
-    /// Makes the directories of the overlay. `layers` are ordered lowest first. `refresh` is a shell
+    /// Creates the directories of the overlay. `layers` are ordered lowest first. `refresh` is a shell
     /// command that runs inside before each program.
     pub(crate) fn make(
         base: &Path,
@@ -124,7 +124,7 @@ impl Stack {
             make_dir(&attempt.join(dir))?;
         }
         let names = name(layers, attempt, "")?;
-        // On another file system, a layer is not inside the base even if its path is.
+        // A layer on another file system is not inside the base, even if its path is.
         let disk =
             |path: &Path| fs::metadata(path).map(|found| found.dev()).map_err(RootError::io("look at", path));
         let base_disk = disk(base)?;
@@ -161,8 +161,8 @@ impl Stack {
         let mut all: Vec<OsString> = fixed.map(OsString::from).to_vec();
         all.extend([self.attempt.clone().into(), self.base.clone().into()]);
         let nested = if self.nested { "nested" } else { "" };
-        // The machine's root stores overlay metadata in `trusted.*` attributes; a user namespace can
-        // only use `user.*`.
+        // The machine's root stores overlay metadata in `trusted.*` attributes; a user namespace can only use
+        // `user.*`.
         let options = if namespace::is_entered() { "userxattr" } else { OPTIONS };
         all.extend([nested, &self.layers, options, &self.refresh].map(OsString::from));
         for path in &self.hidden {
@@ -182,8 +182,8 @@ impl Stack {
     }
 }
 
-/// Links the layers under names short enough for the kernel's limit on mount options, and lists
-/// these, uppermost first.
+/// Creates links to the layers with names short enough for the kernel's limit on mount options. Returns the
+/// names, uppermost first.
 fn name(layers: &[PathBuf], attempt: &Path, kind: &str) -> Result<String, RootError> {
     let mut names = String::new();
     for (number, layer) in layers.iter().enumerate().rev() {

@@ -1,8 +1,8 @@
 //! The tree that a build sees as `/`, examined from outside.
 //!
-//! Whether a build has Portage, a user or a tool depends on this tree and not on the drone's machine,
-//! which may run another distribution. Symbolic links are resolved as inside: an absolute one starts
-//! at the top of the tree.
+//! Whether a build has Portage, a user or a tool depends on this tree, not on the drone's machine, which may
+//! run another distribution. Symbolic links are resolved as from inside: an absolute link starts at the top
+//! of the tree.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -15,20 +15,18 @@ use swarm_common::cpv::Cpv;
 /// Linux's limit on symbolic links in a path.
 const MOST_LINKS: u32 = 40;
 
-/// A root file system.
 #[derive(Debug, Clone)]
 pub struct Tree {
     top: PathBuf,
 }
 
 impl Tree {
-    /// The tree below `top`.
     #[must_use]
     pub fn at(top: impl Into<PathBuf>) -> Self {
         Self { top: top.into() }
     }
 
-    /// Resolves the symbolic links in a path; both paths are as seen inside. Missing components are
+    /// Resolves the symbolic links in a path; argument and result are paths inside. Missing components are
     /// kept unchanged.
     #[must_use]
     pub fn resolve(&self, path: &Path) -> PathBuf {
@@ -58,7 +56,7 @@ impl Tree {
         real
     }
 
-    /// Converts an inside path to an outside one without following links.
+    /// Converts a path inside to a path outside, without following links.
     pub(super) fn outside(&self, path: &Path) -> PathBuf {
         self.top.join(path.strip_prefix("/").unwrap_or(path))
     }
@@ -68,7 +66,7 @@ impl Tree {
         Path::new("/").join(path.strip_prefix(&self.top).unwrap_or(path))
     }
 
-    /// Whether the path exists inside, following links. A loop of links does not exist.
+    /// Whether the path exists inside, following links. A loop of links counts as missing.
     #[must_use]
     pub fn has(&self, path: &Path) -> bool {
         self.outside(&self.resolve(path)).symlink_metadata().is_ok_and(|found| !found.is_symlink())
@@ -80,7 +78,7 @@ impl Tree {
         self.outside(&self.resolve(path)).symlink_metadata().is_ok_and(|found| found.is_dir())
     }
 
-    /// The paths of a directory's entries, sorted; none if it cannot be read.
+    /// The paths of a directory's entries, sorted; empty if it cannot be read.
     #[must_use]
     pub fn entries(&self, dir: &Path) -> Vec<PathBuf> {
         let found = fs::read_dir(self.outside(&self.resolve(dir))).into_iter().flatten().flatten();
@@ -109,15 +107,13 @@ impl Tree {
         dirs.iter().map(|dir| Path::new(dir).join(name)).find(|path| self.has(path))
     }
 
-    /// Whether a user with this name exists.
     #[must_use]
     pub fn has_user(&self, name: &str) -> bool {
         fs::read_to_string(self.outside(&self.resolve(Path::new("/etc/passwd"))))
             .is_ok_and(|text| text.lines().any(|line| line.split(':').next() == Some(name)))
     }
 
-    /// The package installed in a slot, as `category/name-version` and its build time, separated by a
-    /// space.
+    /// The package installed in a slot: `category/name-version` and its build time, separated by a space.
     #[must_use]
     pub fn installed(&self, cp: &str, slot: &str) -> Option<String> {
         let (category, name) = cp.split_once('/')?;
@@ -133,7 +129,7 @@ impl Tree {
         None
     }
 
-    /// The numeric id of a user or group; `file` is `/etc/passwd` or `/etc/group`.
+    /// The numeric ID of a user or group. `file` is `/etc/passwd` or `/etc/group`.
     #[must_use]
     pub fn number_of(&self, file: &str, name: &str) -> Option<u32> {
         let text = fs::read_to_string(self.outside(&self.resolve(Path::new(file)))).ok()?;

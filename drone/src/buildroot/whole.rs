@@ -18,8 +18,8 @@ pub fn missing(base: &Tree, entry: &str) -> io::Result<Option<String>> {
     Ok(paths.find(|path| !base.has_itself(Path::new(path))).map(str::to_owned))
 }
 
-/// The sonames that packages require and no package provides. Empty if no package provides the C
-/// library, because then libraries may come from outside the package database.
+/// The sonames that packages require and no package provides. Empty if no package provides the C library,
+/// because libraries may then come from outside the package database.
 #[must_use]
 pub fn unprovided(base: &Tree) -> Sonames {
     let (mut needed, mut provided) = (Sonames::new(), Sonames::new());
@@ -35,7 +35,7 @@ pub fn unprovided(base: &Tree) -> Sonames {
     needed.difference(&provided).cloned().collect()
 }
 
-/// The first program of a base that is a dangling link in its successor, for example because an alternative
+/// The first program of `before` that is a dangling link in `after`, for example because an alternative
 /// points to a program that is not installed.
 #[must_use]
 pub fn dangling(before: &Tree, after: &Tree) -> Option<PathBuf> {
@@ -86,7 +86,7 @@ mod tests {
         let (before, after) = (Tree::at(old.path()), Tree::at(new.path()));
         assert_eq!(dangling(&before, &before), None);
         assert_eq!(dangling(&before, &after), Some("/usr/bin/gtar".into()));
-        // An alternative that points back.
+        // An alternative that points back at itself.
         symlink("gtar", new.path().join("usr/bin/tar")).unwrap();
         assert_eq!(dangling(&before, &after), Some("/usr/bin/gtar".into()));
         fs::remove_file(new.path().join("usr/bin/tar")).unwrap();

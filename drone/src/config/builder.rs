@@ -15,14 +15,14 @@ use swarm_daemon::config::{Size, Span};
 /// The smallest memory limit of a build.
 const LEAST_MEMORY: Size = Size::from_mib(64);
 
-/// Settings of the builder. Every field has a default.
+/// Settings for builds. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuilderConfig {
     /// Directory for build roots; each attempt gets a subdirectory. Default `/var/tmp/swarm-drone`.
     pub work_dir: PathBuf,
-    /// Directory for what outlives an attempt: distfiles, ebuild metadata, layers and bases. It may
-    /// be removed at any time while no build runs. Default `/var/cache/swarm-drone`.
+    /// Directory for data that outlives an attempt: distfiles, ebuild metadata, layers and bases. It may be
+    /// removed at any time while no build runs. Default `/var/cache/swarm-drone`.
     pub cache_dir: PathBuf,
     /// Where Portage is installed, if not in `/usr`: a directory with `bin/emerge` and
     /// `share/portage/config`, such as a Python environment. Default: none.
@@ -32,8 +32,8 @@ pub struct BuilderConfig {
     /// Permits `live`: packages are installed into this machine's own root and stay there. Default
     /// false.
     pub live_changes_this_machine: bool,
-    /// Root file system to use instead of `/` for builds whose base is `host`, for example an
-    /// unpacked stage3. It is only read. Default: none, that is `/`.
+    /// Root file system to use instead of `/` for builds whose base is `host`, for example an unpacked
+    /// stage3. It is only read. Default: none, so `/` is used.
     pub base_root: Option<PathBuf>,
     /// Disk space for the layers of installed packages, and the same amount again for package
     /// files. Default 20 GiB.
@@ -43,19 +43,18 @@ pub struct BuilderConfig {
     /// Number of concurrent builds, or `auto` for one per 4 processors and 4 GiB of memory, from 1 to
     /// 8. Default `auto`. A `live` root allows only one.
     pub slots: Slots,
-    /// Compiler processes that one build may run at once (`make -j`). Default 0: builds share the
-    /// processors through a jobserver if `make` is 4.4 or newer, otherwise each gets an equal share.
-    /// An assignment may lower this, never raise it.
+    /// Compiler processes that one build may run at once (`make -j`). Default 0: builds share the processors
+    /// through a jobserver if `make` is 4.4 or newer; otherwise each build gets an equal share. An assignment
+    /// may lower this but never raise it.
     pub jobs: u32,
     /// Load average above which no further compiler is started (`make -l`). Default 0: the number of
     /// processors.
     pub load: f64,
-    /// Memory limit for all processes of a build together. Above it the kernel reclaims page
-    /// cache and then kills the build. Default 0: no limit. Needs a control group with the memory
-    /// controller.
+    /// Memory limit for all processes of a build together. When it is reached, the kernel reclaims page cache
+    /// and then kills the build. Default 0: no limit. Requires a control group with the memory controller.
     pub memory_max: Size,
-    /// CPU limit, in processors, for all processes of a build together, however many compilers it
-    /// starts. Default 0: no limit. Needs a control group with the cpu controller.
+    /// CPU limit, in processors, for all processes of a build together, however many compilers it starts.
+    /// Default 0: no limit. Requires a control group with the cpu controller.
     pub processors_max: u32,
     /// Disk space that a build may use in `work_dir`; a build that exceeds it is stopped.
     /// Default 0: no limit. A build that nearly fills the disk is stopped in any case.
@@ -151,25 +150,24 @@ impl BuilderConfig {
         self.grace.duration()
     }
 
-    /// Memory limit of a build in bytes, if any.
+    /// Memory limit of a build in bytes; `None` for no limit.
     #[must_use]
     pub fn memory_max(&self) -> Option<u64> {
         Some(self.memory_max.bytes()).filter(|&bytes| bytes > 0)
     }
 
-    /// CPU limit of a build in processors, if any.
+    /// CPU limit of a build in processors; `None` for no limit.
     #[must_use]
     pub fn processors_max(&self) -> Option<u32> {
         (self.processors_max > 0).then_some(self.processors_max)
     }
 
-    /// Disk limit of a build in bytes, if any.
+    /// Disk limit of a build in bytes; `None` for no limit.
     #[must_use]
     pub fn disk_max(&self) -> Option<u64> {
         Some(self.disk_max.bytes()).filter(|&bytes| bytes > 0)
     }
 
-    /// The root file system that build roots are based on.
     #[must_use]
     pub fn base(&self) -> &Path {
         self.base_root.as_deref().unwrap_or(Path::new("/"))
@@ -200,17 +198,17 @@ impl BuilderConfig {
         self.bases_max.bytes()
     }
 
-    /// Returns this configuration for a base from an image, which brings its own Portage.
+    /// This configuration for builds in a base from an image, which contains its own Portage.
     #[must_use]
     pub fn within(&self, base: &Path) -> Self {
         Self { base_root: Some(base.to_owned()), portage_prefix: None, ..self.clone() }
     }
 
-    /// Acquires the privileges that builds need. As an ordinary user, the process re-executes itself
-    /// as root of a user namespace.
+    /// Acquires the privileges that builds need. For an ordinary user, the process re-executes itself as root
+    /// of a user namespace.
     ///
     /// # Errors
-    /// The privileges are not available; the text says what is needed.
+    /// The privileges are not available; the message says what is needed.
     pub fn take_rights(&self) -> Result<(), String> {
         if rustix::process::geteuid().is_root() {
             return Ok(());
@@ -228,7 +226,7 @@ impl BuilderConfig {
     /// Checks that build roots can be made in `work_dir`, which must exist.
     ///
     /// # Errors
-    /// It is on a file system that cannot hold the upper directory of an overlay.
+    /// The directory is on a file system that cannot hold the upper directory of an overlay.
     pub fn check_work_dir(&self) -> Result<(), String> {
         // Magic numbers from statfs(2).
         const UNFIT: [(i64, &str); 3] = [(0x794c_7630, "overlayfs"), (0x6969, "NFS"), (0x0102_1997, "9p")];
@@ -246,15 +244,14 @@ impl BuilderConfig {
     /// Validates the settings.
     ///
     /// # Errors
-    /// Names the invalid field and the reason.
+    /// A setting is invalid; the message names it and the reason.
     pub fn check(&self) -> Result<(), String> {
         for (field, path) in [("work_dir", &self.work_dir), ("cache_dir", &self.cache_dir)] {
             let text = path.to_string_lossy();
             if !path.is_absolute() {
                 return Err(format!("builder.{field} is `{text}`; it must be an absolute path"));
             }
-            // Portage's configuration files are shell-like, and its mirror list is separated by
-            // spaces.
+            // Portage's configuration files are shell-like, and its list of mirrors is separated by spaces.
             if text.chars().any(|c| c.is_whitespace() || "\"'$`\\#".contains(c)) {
                 return Err(format!(
                     "builder.{field} is `{text}`; Portage can use no path with blanks, quotes, $ or #"

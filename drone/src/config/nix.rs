@@ -17,25 +17,25 @@ const LEAST_MEMORY: Size = Size::from_mib(256);
 pub struct NixConfig {
     /// Whether this drone builds with Nix. Default `auto`: if Nix is installed.
     pub enabled: Enabled,
-    /// Directory with the program `nix`. Default: the search path, then where NixOS and Nix's installer put
-    /// it.
+    /// Directory with the program `nix`. Default: the search path, then the directories where NixOS and the
+    /// Nix installer put it.
     pub programs: Option<PathBuf>,
     /// Directory for the drone's own stores; the machine's `/nix/store` is not used. Default: `nix` in
     /// `cache_dir`. It may be removed at any time while no build runs.
     pub store_dir: Option<PathBuf>,
-    /// Disk space for the store that is built in. A path in use is never removed. Default 40 GiB.
+    /// Disk space for the store that builds use. Paths in use are never removed. Default 40 GiB.
     pub store_max: Size,
     /// Program that builds find as `/bin/sh`, such as a static busybox. Default: the one that Nix was
     /// compiled with, if any.
     pub shell: Option<PathBuf>,
-    /// Systems other than its own that this machine can build for, such as those that binfmt_misc runs. They are
-    /// added to those that Nix finds out by itself. Default: none.
+    /// Systems other than its own for which this machine can build, such as those that binfmt_misc runs. They
+    /// are added to the systems that Nix detects by itself. Default: none.
     pub extra_platforms: Vec<String>,
-    /// Features (`requiredSystemFeatures`) that this machine has, added to those that Nix finds out by itself.
+    /// Features (`requiredSystemFeatures`) of this machine, added to the features that Nix detects by itself.
     /// Default: none.
     pub system_features: Vec<String>,
-    /// Program that evaluates instead of Nix's own, with its arguments, such as `nix-eval-jobs` with
-    /// `--workers`: it prints a line of JSON for each attribute. Default: none.
+    /// Program with arguments that evaluates instead of Nix's own, such as `nix-eval-jobs` with `--workers`.
+    /// It must print a line of JSON for each attribute. Default: none.
     pub eval_command: Vec<String>,
     /// Memory limit of an evaluation. Default 8 GiB.
     pub evaluation_memory: Size,
@@ -85,7 +85,7 @@ impl NixConfig {
         self.store_dir.clone().unwrap_or_else(|| cache_dir.join("nix"))
     }
 
-    /// Disk budget of the store that is built in, in bytes.
+    /// Disk budget in bytes of the store that builds use.
     #[must_use]
     pub fn max_bytes(&self) -> u64 {
         self.store_max.bytes()
@@ -106,7 +106,7 @@ impl NixConfig {
     /// Validates the settings.
     ///
     /// # Errors
-    /// Names the invalid field and the reason.
+    /// A setting is invalid; the message names it and the reason.
     pub fn check(&self) -> Result<(), String> {
         for (field, path) in
             [("programs", &self.programs), ("store_dir", &self.store_dir), ("shell", &self.shell)]

@@ -1,11 +1,11 @@
-//! The settings that used to be plain numbers with their unit in the name, and their names of today.
+//! Settings that used to be plain numbers with the unit in the name, and their current names.
 
 use swarm_daemon::{
     config::{Renamed, Unit},
     telemetry,
 };
 
-/// All of the drone's configuration file.
+/// All renamed settings of the drone's configuration file.
 pub const RENAMED: &[&[Renamed]] = &[
     &Renamed::in_section(
         "",

@@ -24,7 +24,7 @@ pub enum Slots {
 /// The number of slots for `auto`: one per 4 processors and 4 GiB of memory, from 1 to 8.
 #[must_use]
 pub fn fitting(cores: u32, memory_bytes: u64) -> u32 {
-    // Round to the nearest slot: the kernel reserves some memory, so the total reads slightly low.
+    // Round to the nearest slot: the kernel reserves some memory, so the reported total is slightly too low.
     let by_memory = u32::try_from((memory_bytes + MEMORY / 2) / MEMORY).unwrap_or(MOST_AUTO);
     (cores / CORES).min(by_memory).clamp(1, MOST_AUTO)
 }
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn slots_follow_from_processors_and_memory() {
         let gib = |n: u64| n << 30;
-        // The total memory that an 8 GiB machine reports.
+        // The total memory that a machine with 8 GiB reports.
         let nearly_8 = 8_000_000_000;
         for (cores, memory, slots) in [
             (0, 0, 1),

@@ -1,4 +1,4 @@
-//! Tests of pipes, tokens, and builds that are killed while they hold tokens.
+//! Pipes, tokens, and builds that are killed while they hold tokens.
 
 use super::*;
 use std::{
@@ -24,7 +24,7 @@ fn tokens_go_where_they_are_used_and_none_comes_out_of_nothing() {
     assert_eq!(shares(2, &[seen(true, 4, 1), hungry]), [3, 0], "more are in use than there should be");
 }
 
-/// Opens the pipe like a build does.
+/// Opens the pipe in the same way as a build.
 fn open(seat: &Seat) -> File {
     let mut options = OpenOptions::new();
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, OFlags::NONBLOCK.bits() as i32);
@@ -86,8 +86,8 @@ fn what_a_dead_build_hands_in_late_is_not_counted_twice() {
     assert_eq!(take_all(&mut pipe), 0, "all are in use");
     lives.write_all(b"+++++").unwrap();
     server.lock().balance().unwrap();
-    // Four tokens in addition to the two free jobs: one stays in the slot that had them unused, the
-    // rest goes to the slot without any.
+    // Four tokens in addition to the two free jobs. One stays in the slot that had unused tokens; the other
+    // slot gets the rest.
     assert_eq!((take_all(&mut pipe), take_all(&mut lives)), (3, 1));
 }
 

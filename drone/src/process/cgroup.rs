@@ -1,9 +1,8 @@
 //! Control groups: the kernel's own list of all processes of a build.
 //!
-//! Version 2 (the unified hierarchy) and version 1 (one hierarchy per controller) are both in use,
-//! also together. A build gets a group in every hierarchy that the drone may write to, below the
-//! drone's own group. If there is none, [`super::group`] falls back to other ways of finding
-//! processes.
+//! Version 2 (the unified hierarchy) and version 1 (one hierarchy per controller) are both in use, also
+//! together. A build gets a group in every hierarchy that the drone may write to, below the drone's own
+//! group. Without such a hierarchy, [`super::group`] finds processes in other ways.
 //!
 //! This module changes nothing outside the groups that it creates; [`super::delegated`] prepares a
 //! group that was delegated to the drone.
@@ -44,7 +43,7 @@ enum Kind {
     Cpu,
 }
 
-/// The hierarchies, each with the directory of the group that this process is in.
+/// The hierarchies, each with the directory of this process's group.
 fn trees() -> Vec<Dir> {
     let Ok(own) = fs::read_to_string("/proc/self/cgroup") else { return Vec::new() };
     let mut trees = Vec::new();
@@ -72,7 +71,8 @@ fn trees() -> Vec<Dir> {
     trees
 }
 
-/// The version 2 groups of this process; the delegated group if [`super::delegated`] has moved it.
+/// The version 2 groups of this process. If [`super::delegated`] has moved the process, this is the delegated
+/// group.
 pub(super) fn unified() -> impl Iterator<Item = PathBuf> {
     trees().into_iter().filter(|tree| tree.kind == Kind::Unified).map(|tree| tree.path)
 }
@@ -83,7 +83,7 @@ impl Cgroups {
         let mut dirs = Vec::new();
         for tree in trees() {
             let path = tree.path.join(name);
-            // Failure is normal for a drone without privileges; this hierarchy is then not used.
+            // Failure is normal for a drone without privileges. This hierarchy is then not used.
             if fs::create_dir(&path).is_ok() {
                 dirs.push(Dir { path, kind: tree.kind });
             }
@@ -91,7 +91,7 @@ impl Cgroups {
         Self { dirs }
     }
 
-    /// Groups whose names begin with `prefix`, left by an earlier drone.
+    /// Groups whose names begin with `prefix`, which an earlier drone left behind.
     pub fn left(prefix: &str) -> Vec<Self> {
         let of = |tree: Dir| -> Vec<Dir> {
             let Ok(entries) = fs::read_dir(&tree.path) else { return Vec::new() };
@@ -104,12 +104,11 @@ impl Cgroups {
         trees().into_iter().flat_map(of).map(|dir| Self { dirs: vec![dir] }).collect()
     }
 
-    /// The files to which a process writes its id to join.
+    /// The files to which a process writes its ID to join the groups.
     pub fn procs(&self) -> impl Iterator<Item = PathBuf> {
         self.dirs.iter().map(|d| d.path.join("cgroup.procs"))
     }
 
-    /// Process ids of the members.
     pub fn members(&self) -> Vec<i32> {
         let mut pids: Vec<i32> = Vec::new();
         for procs in self.procs() {
@@ -121,16 +120,16 @@ impl Cgroups {
         pids
     }
 
-    /// Kills all members, including those created meanwhile, until none is left.
+    /// Kills all members, including those created meanwhile, until none are left.
     pub async fn kill(&self) {
         for dir in &self.dirs {
-            // Forbid forks or kill all members at once: a fork bomb could outrun the loop below.
+            // Forbid forks, or kill all members at once: a fork bomb could outrun the loop below.
             let file = match dir.kind {
                 Kind::Pids => ("pids.max", "0"),
                 Kind::Unified => ("cgroup.kill", "1"),
                 Kind::Memory | Kind::Cpu => continue,
             };
-            // Old kernels lack the file; then only the loop kills.
+            // Old kernels do not have this file. There, only the loop kills.
             let _ = fs::write(dir.path.join(file.0), file.1);
         }
         for _ in 0..KILL_ROUNDS {
@@ -142,7 +141,7 @@ impl Cgroups {
         tracing::error!(members = ?self.members(), "cannot kill processes of a build");
     }
 
-    /// One round of killing; returns whether there were members.
+    /// Runs one round of killing. Returns whether there were members.
     pub fn kill_once(&self) -> bool {
         let members = self.members();
         for pid in members.iter().filter_map(|pid| Pid::from_raw(*pid).filter(|_| *pid > 1)) {
@@ -152,7 +151,7 @@ impl Cgroups {
         !members.is_empty()
     }
 
-    /// CPU time of all members so far in milliseconds, if the kernel counts it.
+    /// CPU time of all members so far in milliseconds; `None` if the kernel does not count it.
     pub fn cpu_ms(&self) -> Option<u64> {
         self.dirs.iter().find_map(|dir| match dir.kind {
             Kind::Cpu => Some(read(dir, "cpuacct.usage").ok()?.trim().parse::<u64>().ok()? / 1_000_000),
@@ -161,7 +160,7 @@ impl Cgroups {
         })
     }
 
-    /// Current memory of all members in bytes, without page cache.
+    /// Current memory of all members in bytes, without page cache; `None` if unknown.
     pub fn memory_bytes(&self) -> Option<u64> {
         self.dirs.iter().find_map(|dir| match dir.kind {
             Kind::Memory => field(&read(dir, "memory.stat").ok()?, "total_rss"),
@@ -170,7 +169,7 @@ impl Cgroups {
         })
     }
 
-    /// Peak memory of all members in bytes, including page cache.
+    /// Peak memory of all members in bytes, including page cache; `None` if unknown.
     pub fn peak_bytes(&self) -> Option<u64> {
         self.dirs.iter().find_map(|dir| match dir.kind {
             Kind::Memory => read(dir, "memory.max_usage_in_bytes").ok()?.trim().parse().ok(),
@@ -245,7 +244,7 @@ impl Cgroups {
         self.dirs.retain(|dir| match fs::remove_dir(&dir.path) {
             Ok(()) => false,
             Err(e) if e.kind() == io::ErrorKind::NotFound => false,
-            // Busy: the last member is dead but not yet gone.
+            // Busy: the last member is dead but has not been removed yet.
             Err(_) => true,
         });
     }

@@ -1,9 +1,9 @@
 //! Prepares a control group that was delegated to the drone (version 2, `Delegate=` of systemd).
 //!
 //! A group can only limit its child groups while it has no processes itself (cgroup-v2, "no internal
-//! processes"). So the drone moves itself to a child group, and the groups of its builds become
-//! siblings of that. With OpenRC, the service script has already done this, for the drone and the
-//! supervise-daemon above it.
+//! processes"). So the drone moves itself to a child group, and the groups of its builds become siblings of
+//! that group. With OpenRC, the service script has already done this for the drone and for the
+//! supervise-daemon that started it.
 
 use super::cgroup::{OWN, unified};
 use std::{
@@ -13,11 +13,11 @@ use std::{
 
 /// Controllers enabled for the groups of builds, if available.
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
-/// Maximum number of rounds of moving; a process may fork meanwhile.
+/// Maximum number of rounds of moving processes, because a process may fork meanwhile.
 const ROUNDS: u32 = 16;
 
-/// Prepares the group of this process for limits, if it was delegated to the drone. Otherwise builds
-/// have no limits and [`super::group`] logs that.
+/// Prepares the group of this process for limits, if it was delegated to the drone. Otherwise builds run
+/// without limits, which [`super::group`] logs.
 pub fn take_over() {
     for group in unified() {
         if !is_ours(&group, std::process::id()) {
@@ -29,8 +29,9 @@ pub fn take_over() {
     }
 }
 
-/// Whether the group is exclusively the drone's, whose process is `drone`: it is marked as delegated, or the drone is
-/// its only member, or it has none and the drone is in the child group already.
+/// Whether the group belongs exclusively to the drone, whose process is `drone`: the group is marked as
+/// delegated, or the drone is its only member, or it has no members and the drone is already in the child
+/// group.
 fn is_ours(group: &Path, drone: u32) -> bool {
     let delegated = ["user.delegate", "trusted.delegate"].iter().any(|name| {
         let mut value = [0; 8];
@@ -129,7 +130,7 @@ mod tests {
         assert!(is_ours(&group, drone));
         tree.put(1, &group);
         assert!(!is_ours(&group, drone), "a second member");
-        // As the service script of OpenRC does for supervise-daemon and the drone.
+        // As OpenRC's service script does for supervise-daemon and the drone.
         let own = group.join(OWN);
         fs::create_dir(&own).unwrap();
         tree.put(0, &own);

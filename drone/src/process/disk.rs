@@ -1,5 +1,5 @@
-//! Measures the disk usage of a job. The kernel can limit it only with file system quotas, so it is
-//! measured repeatedly, less often the longer a measurement takes.
+//! Measures the disk usage of a job. The kernel can limit disk usage only with file system quotas, so it is
+//! measured repeatedly, and less often the longer a measurement takes.
 
 use std::{
     fs, io,
@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Minimum free space in bytes, or 5 % of the file system if that is less. Below it no build may
+/// Minimum free space in bytes, or 5 % of the file system if that is less. With less free space no build may
 /// continue, because others need the space too.
 const RESERVE: u64 = 256 << 20;
 
-/// Minimum interval between measurements, also as a multiple of the duration of one.
+/// Minimum interval between measurements. Also limited to a multiple of the duration of a measurement.
 const EVERY: Duration = Duration::from_secs(2);
 const REST: u32 = 50;
 
@@ -43,7 +43,7 @@ pub(super) async fn excess(limit: &DiskLimit) -> Excess {
         match tokio::task::spawn_blocking(move || look(&limit)).await {
             Ok(Ok(Some(excess))) => return excess,
             Ok(Ok(None)) => {}
-            // The job continues unmeasured; it gets write errors itself if the disk is full.
+            // The job continues without measurements. If the disk is full, the job itself gets write errors.
             Ok(Err(error)) => tracing::warn!(%error, "cannot determine the disk use of a build"),
             Err(error) => tracing::error!(%error, "the task measuring disk use panicked"),
         }
@@ -51,7 +51,8 @@ pub(super) async fn excess(limit: &DiskLimit) -> Excess {
     }
 }
 
-/// Returns the number of free bytes on the file system of `dir` if they are too few to build there.
+/// The number of free bytes on the file system of `dir`, if they are too few to build there; otherwise
+/// `None`.
 ///
 /// # Errors
 /// The file system cannot be queried.
@@ -79,8 +80,7 @@ pub fn disk_usage(dir: &Path) -> io::Result<u64> {
     Ok(size(dir, fs::symlink_metadata(dir)?.dev()))
 }
 
-/// Disk usage in bytes below a directory, without other file systems. Files that vanish meanwhile are
-/// skipped.
+/// Disk usage in bytes below a directory, without other file systems. Skips files that vanish meanwhile.
 fn size(dir: &Path, dev: u64) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };
     let mut sum = 0;

@@ -1,9 +1,8 @@
 //! Tracks all processes of one [`Job`].
 //!
-//! A control group knows all of them. Without one, descendants are found by parent, process group,
-//! session, and an environment variable that they inherit even into a new session under a new parent.
-//! Both ways are always used, so that nothing escapes from a control group that could be created but
-//! not joined.
+//! A control group knows all of them. Without one, descendants are found by parent, process group, session,
+//! and an environment variable that they inherit even into a new session under a new parent. Both methods are
+//! always used, so that nothing escapes if a control group could be created but not joined.
 
 use super::{Job, cgroup::Cgroups, table};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -46,7 +45,7 @@ fn prefix(owner: &Path) -> String {
 }
 
 impl Group {
-    /// Creates a group without members and with the limits of a job.
+    /// Creates an empty group with the limits of a job.
     pub fn new(job: &Job) -> Self {
         let owner = &job.owner;
         static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -54,7 +53,7 @@ impl Group {
         let name = format!("{}{}-{count}", prefix(owner), std::process::id());
         let cgroups = Cgroups::new(&name);
         if !cgroups.limit_processes(job.processes_max) {
-            // Every job has this limit, and many machines cannot have any: once is enough.
+            // Every job has this limit, and many machines support no limits, so log it only once.
             static TOLD: Once = Once::new();
             TOLD.call_once(|| {
                 tracing::warn!(
@@ -83,14 +82,12 @@ impl Group {
         }
     }
 
-    /// Sets the first process.
     pub fn leader(mut self, pid: Option<u32>) -> Self {
         self.leader = pid.and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
         self
     }
 
-    /// The files to which the first process writes its id, separated by spaces. None of the names
-    /// contains a space.
+    /// The files to which the first process writes its ID, separated by spaces. The names contain no spaces.
     pub fn join_list(&self) -> OsString {
         let files: Vec<_> = self.cgroups.procs().map(|p| p.display().to_string()).collect();
         files.join(" ").into()
@@ -125,13 +122,13 @@ impl Group {
     /// Sends SIGTERM to the process group.
     pub fn terminate(&self) {
         if let Some(leader) = Pid::from_raw(self.leader).filter(|_| self.leader > 1) {
-            // It may have ended meanwhile.
+            // The group may have ended meanwhile.
             let _ = kill_process_group(leader, Signal::TERM);
         }
     }
 
-    /// Kills all remaining processes and removes the control groups. Returns CPU time in
-    /// milliseconds, peak memory in bytes, and whether memory ran out.
+    /// Kills all remaining processes and removes the control groups. Returns CPU time in milliseconds, peak
+    /// memory in bytes, and whether memory ran out.
     pub async fn end(&mut self) -> (u64, u64, bool) {
         self.cgroups.kill().await;
         for _ in 0..ROUNDS {
@@ -158,14 +155,14 @@ impl Group {
         (self.cpu_ms, self.peak_memory_bytes, out_of_memory)
     }
 
-    /// Kills the processes found in the process table once; returns whether there were any.
+    /// Kills the processes found in the process table, once. Returns whether there were any.
     fn kill_family(&self) -> bool {
         kill_all(&self.family())
     }
 }
 
 impl Drop for Group {
-    /// Cleans up when the caller's future was dropped. It cannot await, so it only waits briefly.
+    /// Cleans up after the caller's future was dropped. `drop` cannot await, so this waits only briefly.
     fn drop(&mut self) {
         if self.over {
             return;
@@ -198,13 +195,13 @@ pub(super) fn can(owner: &Path, limit: impl FnOnce(&Cgroups) -> bool) -> bool {
     limits
 }
 
-/// Remaining control groups of this owner.
+/// Control groups that still exist for this owner.
 #[cfg(test)]
 pub(super) fn left_groups(owner: &Path) -> Vec<Cgroups> {
     Cgroups::left(&prefix(owner))
 }
 
-/// Kills these processes; returns whether any was alive.
+/// Kills these processes. Returns whether any was alive.
 fn kill_all(entries: &[table::Entry]) -> bool {
     let mut any = false;
     for entry in entries.iter().filter(|e| !e.zombie) {
@@ -216,9 +213,9 @@ fn kill_all(entries: &[table::Entry]) -> bool {
     any
 }
 
-/// Kills processes and removes control groups that an earlier drone with the same `owner` directory
-/// left behind. Returns the number of processes. Call it before the first job, because it kills
-/// running jobs as well.
+/// Kills processes and removes control groups left by an earlier drone with the same `owner` directory.
+/// Returns the number of processes. Call this before the first job, because it would kill running jobs as
+/// well.
 pub async fn sweep_leftovers(owner: &Path) -> usize {
     let mut mark = OsString::from(format!("{OWNER}="));
     mark.push(owner);

@@ -1,13 +1,12 @@
 //! Runs a program so that no process of it outlives the call.
 //!
-//! A build starts compilers, daemons and whatever an ebuild likes; each may leave its session, ignore
-//! signals or keep the output open. So a program runs in a [`Group`]: a control group
-//! if one can be created, and in any case a process group and an environment variable that
-//! descendants inherit. When [`run`] returns or its future is dropped, all of these processes are
-//! gone.
+//! A build starts compilers, daemons and arbitrary other programs. Each may leave its session, ignore signals
+//! or keep the output open. So a program runs in a [`Group`]: a control group if one can be created, and
+//! always a process group and an environment variable that descendants inherit. When [`run`] returns or its
+//! future is dropped, all of these processes are gone.
 //!
-//! The environment contains only what the [`Job`] specifies, so that builds do not depend on the
-//! environment of the drone.
+//! The environment contains only what the [`Job`] specifies, so that builds do not depend on the drone's
+//! environment.
 
 mod cgroup;
 mod delegated;
@@ -37,9 +36,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Interval at which limits are checked and memory is sampled.
 const TICK: Duration = Duration::from_millis(200);
-/// Maximum size of a piece of output.
+/// Maximum size in bytes of a piece of output.
 const PIECE_BYTES: usize = 64 * 1024;
-/// How long reading the remaining output may take after the last process has ended.
+/// How long to read remaining output after the last process has ended.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// A program to run and its limits.
@@ -47,18 +46,13 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Job {
     /// An absolute path, or a name to look up in the `PATH` of `env`.
     pub program: PathBuf,
-    /// Arguments of the program.
     pub args: Vec<OsString>,
-    /// The complete environment.
     pub env: Vec<(OsString, OsString)>,
-    /// The working directory.
     pub dir: PathBuf,
-    /// The working directory of the drone. It identifies the owner of the processes, so that a
-    /// restarted drone finds those left behind.
+    /// The drone's working directory. It identifies the owner of the processes, so that a restarted drone
+    /// finds those left behind.
     pub owner: PathBuf,
-    /// Maximum run time.
     pub timeout: Duration,
-    /// Maximum time without output.
     pub silence: Duration,
     /// Time between SIGTERM and SIGKILL.
     pub grace: Duration,
@@ -66,23 +60,21 @@ pub struct Job {
     pub memory_max: Option<u64>,
     /// CPU limit for all processes together, in processors.
     pub processors_max: Option<u32>,
-    /// Disk limit.
     pub disk: DiskLimit,
     /// Maximum number of processes and threads.
     pub processes_max: u32,
 }
 
-/// Receives the output, stdout and stderr combined. While it is busy the program waits, and the time
-/// does not count as silence.
+/// Receives the output, stdout and stderr combined. While it is busy the program waits, and this time does
+/// not count as silence.
 pub trait Sink: Send {
     /// Receives a piece. `Break` stops the program.
     fn take(&mut self, piece: &[u8]) -> impl Future<Output = ControlFlow<()>> + Send;
 }
 
-/// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It exited or was killed by a signal from elsewhere.
+    /// It exited, or a signal from elsewhere killed it.
     Exited(ExitStatus),
     /// It exceeded its run time.
     TimedOut,
@@ -90,24 +82,20 @@ pub enum End {
     Silent,
     /// It exceeded its disk limit, or the disk is almost full.
     DiskFull(Excess),
-    /// The sink stopped it.
     Stopped,
-    /// It was cancelled.
     Cancelled,
 }
 
-/// The result of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ran {
-    /// How the program ended.
     pub end: End,
     /// User and system time of all its processes, in milliseconds.
     pub cpu_ms: u64,
-    /// Peak memory of all its processes together, in bytes. It is sampled, and without page cache if
-    /// the kernel separates it. If memory ran out, it is the peak that the control group recorded,
-    /// page cache included.
+    /// Peak memory of all its processes together, in bytes. It is sampled and excludes page cache if the
+    /// kernel counts that separately. If memory ran out, it is the peak that the control group recorded,
+    /// including page cache.
     pub peak_memory_bytes: u64,
-    /// The kernel killed one of its processes because memory ran out.
+    /// Whether the kernel killed one of its processes because memory ran out.
     pub out_of_memory: bool,
 }
 
@@ -122,20 +110,20 @@ pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) ->
     let mut child = command
         .spawn()
         .map_err(|e| io::Error::new(e.kind(), format!("cannot start {}: {e}", job.program.display())))?;
-    // The command holds write ends of the pipe; the output would never end.
+    // The command holds write ends of the pipe, so the output would never end.
     drop(command);
     let mut group = group.leader(child.id());
 
     let mut output = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?;
     let started = Instant::now();
-    // Time of the last output in milliseconds since the start. Time spent in the sink does not count
-    // as silence.
+    // Time of the last output in milliseconds since the start. Time spent in the sink does not count as
+    // silence.
     let heard_ms = AtomicU64::new(0);
     let busy = AtomicBool::new(false);
     let reading = async {
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
-            // A read error ends the output as well; the exit status decides.
+            // A read error ends the output too. The exit status decides.
             let Ok(n @ 1..) = output.read(&mut buffer).await else { return ControlFlow::Continue(()) };
             busy.store(true, Relaxed);
             let verdict = sink.take(&buffer[..n]).await;
@@ -182,16 +170,16 @@ pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) ->
             loop {
                 tokio::select! {
                     _ = child.wait() => break,
-                    // Keep reading, or the program could block on a full pipe and not exit.
+                    // Keep reading; otherwise the program could block on a full pipe and never exit.
                     _ = &mut reading, if open => open = false,
                 }
             }
         };
-        // After a timeout the group is killed below.
+        // After a timeout, the group is killed below.
         let _ = tokio::time::timeout(job.grace, ending).await;
     }
     let (cpu_ms, peak_memory_bytes, out_of_memory) = group.end().await;
-    // It was reaped already or is dead by now.
+    // It was already reaped, or is dead by now.
     let _ = child.wait().await;
     if open && !matches!(end, End::Stopped | End::Cancelled) {
         let _ = tokio::time::timeout(DRAIN, &mut reading).await;
@@ -199,7 +187,6 @@ pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) ->
     Ok(Ran { end, cpu_ms, peak_memory_bytes, out_of_memory })
 }
 
-/// Whole milliseconds, saturating.
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,41 +4,37 @@
 use rustix::process::Pid;
 use std::{collections::HashSet, fs, path::Path};
 
-/// A process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     pub pid: i32,
     pub parent: i32,
     pub group: i32,
     pub session: i32,
-    /// It is dead but not reaped yet.
+    /// The process is dead but was not reaped yet.
     pub zombie: bool,
     /// User and system time of the process and of children that it waited for, in clock ticks.
     pub ticks: u64,
-    /// Resident memory in pages.
     pub pages: u64,
 }
 
 impl Entry {
-    /// The process id as a signal target; never 0, 1 or negative, as 0 and negative ids mean groups.
+    /// The process ID as a signal target. Never 0, 1 or negative, because 0 and negative IDs mean groups.
     pub fn id(&self) -> Option<Pid> {
         Pid::from_raw(self.pid).filter(|_| self.pid > 1)
     }
 }
 
-/// All processes.
 pub(super) fn all() -> Vec<Entry> {
     let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };
     dir.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter_map(one).collect()
 }
 
-/// A process by id, if it exists.
 pub(super) fn one(pid: i32) -> Option<Entry> {
     parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Parses `/proc/PID/stat` (see proc_pid_stat(5)). The command name may contain brackets, so fields
-/// are counted from the last closing one.
+/// Parses `/proc/PID/stat` (see proc_pid_stat(5)). The command name may contain brackets, so fields are
+/// counted from the last closing bracket.
 fn parse(pid: i32, stat: &str) -> Option<Entry> {
     let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
@@ -78,7 +74,7 @@ pub(super) fn family(leader: i32, mark: &[u8]) -> Vec<Entry> {
             break;
         }
     }
-    // Never include this program itself.
+    // Never include this process itself.
     let own = std::process::id();
     all.into_iter().filter(|e| known.contains(&e.pid) && u32::try_from(e.pid) != Ok(own)).collect()
 }

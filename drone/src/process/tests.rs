@@ -93,8 +93,8 @@ async fn too_long_is_ended_even_if_it_ignores_the_request() {
 
 #[tokio::test]
 async fn silence_is_not_the_same_as_length() {
-    // It prints for longer than it may be silent, with pauses that even a busy machine does not stretch
-    // that far.
+    // It prints for longer than the silence limit, with pauses that stay below the limit even on a busy
+    // machine.
     let (mut job, _dir) = shell("for i in {1..25}; do echo -n x; sleep 0.2; done; sleep 1000");
     job.silence = Duration::from_secs(4);
     let mut keep = Keep::default();
@@ -143,7 +143,7 @@ async fn a_fork_bomb_is_put_out() {
     assert_eq!(alive(dir.path()), 0);
 }
 
-/// Cancels when this is printed first.
+/// Cancels the job when this text is printed first.
 struct CancelAt(&'static str, CancellationToken);
 
 impl Sink for CancelAt {
@@ -234,7 +234,7 @@ async fn what_takes_more_memory_than_it_may_is_killed_by_the_kernel_and_told() {
         assert!(!survived && ran.out_of_memory, "{ran:?}");
         assert!((90 << 20..=101 << 20).contains(&ran.peak_memory_bytes), "{ran:?}");
     } else {
-        // Without a writable control group the limit only causes a warning.
+        // Without a writable control group, the limit only causes a warning.
         assert!(survived && !ran.out_of_memory, "{ran:?}");
     }
 }

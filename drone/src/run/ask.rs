@@ -8,14 +8,12 @@ use swarm_common::exit::{EXIT_CONFIG, EXIT_REFUSED};
 pub enum Ask {
     /// Stop; the second request does not wait for builds.
     Stop,
-    /// Take no new work.
     Pause,
-    /// Take work again.
     Resume,
 }
 
 impl Ask {
-    /// The request as it reads after "asked to".
+    /// The request, as the text after "asked to".
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -29,22 +27,16 @@ impl Ask {
 /// Why a drone ended without a request.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Enrolment failed.
     #[error(transparent)]
     Enrol(#[from] EnrolError),
     /// A directory cannot be used.
     #[error("cannot use {path}: {source}")]
-    Io {
-        /// The path.
-        path: String,
-        /// The underlying I/O error.
-        source: std::io::Error,
-    },
+    Io { path: String, source: std::io::Error },
     /// The configuration does not allow any builds.
     #[error("{0}")]
     Unfit(String),
-    /// The orchestrator rejects the credential for good: an admin removed the drone, or the
-    /// credential belongs to another machine.
+    /// The orchestrator rejects the credential permanently: an admin removed the drone, or the credential
+    /// belongs to another machine.
     #[error("{0}; the credential is in {1}")]
     Refused(String, String),
     /// A task panicked. The spool is intact and is delivered after a restart.
@@ -53,7 +45,6 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// The exit code of the drone.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

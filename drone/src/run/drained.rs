@@ -1,5 +1,5 @@
-//! Whether the drone was drained on this machine. The setting survives a restart, because a drained
-//! machine is often rebooted during maintenance.
+//! Whether the drone was drained on this machine. This survives a restart, because a drained machine is often
+//! rebooted during maintenance.
 
 use std::{
     fs, io,
@@ -13,7 +13,7 @@ pub(super) struct Drained {
 }
 
 impl Drained {
-    /// Reads the setting of an earlier start.
+    /// Reads the setting that an earlier start saved.
     pub(super) fn open(state_dir: &Path) -> Self {
         let file = state_dir.join("drained");
         let is_set = file.exists();

@@ -1,5 +1,5 @@
-//! The time until the drone is enrolled. It waits for an orchestrator but still handles stop requests
-//! and the watchdog of the service manager.
+//! The phase before the drone is enrolled. It waits for an orchestrator, but still handles stop requests and
+//! the service manager's watchdog.
 
 use super::{Ask, Drained, LONGEST_PAUSE, RunError};
 use crate::{

@@ -1,5 +1,5 @@
-//! The highest attempt that this drone has been assigned. An orchestrator whose journal was rolled back
-//! learns from it which IDs are in use.
+//! The highest attempt ID that this drone was assigned. An orchestrator whose journal was rolled back learns
+//! from it which IDs are in use.
 
 use std::{
     fs,
@@ -7,18 +7,18 @@ use std::{
 };
 use swarm_common::id::AttemptId;
 
-/// The attempt, and the file that remembers it.
+/// The attempt, and the file that stores it.
 pub(super) struct Highest {
     file: PathBuf,
     attempt: Option<AttemptId>,
 }
 
 impl Highest {
-    /// Reads the attempt of an earlier start. A drone that has just enrolled begins without one, because
-    /// its orchestrator may be another.
+    /// Reads the attempt that an earlier start saved. A drone that has just enrolled starts without one,
+    /// because it may have another orchestrator than before.
     pub(super) fn open(state_dir: &Path, is_new: bool) -> Self {
         let file = state_dir.join("highest-attempt");
-        // A file that is damaged or unreadable is as good as none.
+        // A damaged or unreadable file counts as missing.
         let kept = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
         Self { file, attempt: kept.filter(|_| !is_new) }
     }

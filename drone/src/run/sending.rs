@@ -1,4 +1,4 @@
-//! Requests to the orchestrator. Each is a task that ends with an event.
+//! Requests to the orchestrator. Each one is a task that ends with an event.
 
 use super::{Event, Loop};
 use crate::{
@@ -33,7 +33,7 @@ impl Loop {
             let attempt = status.attempt;
             let read = || self.workshop.spool.assignment(attempt).ok()?.made_from();
             let made_from = *self.made_from.entry(attempt).or_insert_with(read);
-            // Nobody wants the failure of an attempt that is not known.
+            // The orchestrator never wants the failure of an attempt that it does not know.
             let may_be_wanted = self.reports.get(&attempt).is_none_or(|report| report.is_built());
             status.made_from = made_from.filter(|_| may_be_wanted);
         }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | none, or not an orchestrator's (a proxy's) | temporary | keeps building, retries |
 //! | unknown credential | temporary: the orchestrator may have lost or restored its journal | same, and asks to be taken back |
-//! | another rejection | concerns that request only | log it |
+//! | another rejection | concerns only that request | log it |
 //! | the drone was removed, or its credential belongs to another machine | final | exit with 77 |
 
 use super::{Loop, RunError};
@@ -16,7 +16,7 @@ use swarm_common::{
     wire::drone::{Cancellation, EnrolRequest},
 };
 
-/// How often a drone that the orchestrator does not know offers itself.
+/// How often a drone asks to return to an orchestrator that does not know it.
 const RETURN_EVERY: Duration = Duration::from_secs(60);
 
 impl Loop {
@@ -25,7 +25,7 @@ impl Loop {
         let Input::HeartbeatAnswered(reply) = input else { return };
         let facts = self.facts_on_their_way.take();
         let Some(reply) = reply else { return };
-        // What was acknowledged while this heartbeat was on its way is gone already.
+        // Attempts acknowledged while this heartbeat was in flight are already forgotten.
         for Cancellation { attempt, reason } in reply.cancel.iter().filter(|c| self.agent.holds(c.attempt)) {
             tracing::warn!(%attempt, reason, "the orchestrator does not want this work; it is discarded");
         }
@@ -59,8 +59,8 @@ impl Loop {
         }
     }
 
-    /// Offers itself to an orchestrator that does not know it: one whose journal was restored from a time
-    /// before the drone enrolled takes it back, once an admin approves it.
+    /// Asks an orchestrator that does not know this drone to take it back. If its journal was restored to a
+    /// time before the drone enrolled, it does so once an admin approves.
     fn ask_to_return(&mut self) {
         let wait = self.asked_back.is_some_and(|at| at.elapsed() < RETURN_EVERY);
         let (Some(name), Some(credential_hash), false) =
@@ -83,7 +83,7 @@ impl Loop {
                 Ok(_) => {
                     tracing::warn!(%name, "the orchestrator takes this drone back; waiting for approval")
                 }
-                // Only a restored journal takes drones back.
+                // Only an orchestrator with a restored journal takes drones back.
                 Err(error) => tracing::debug!(%error, "the orchestrator does not take this drone back"),
             }
         });
@@ -95,8 +95,7 @@ impl Loop {
             Some(error) if error.fate(Stage::Working) == Fate::Refused => {
                 return Err(RunError::Refused(error.to_string(), self.credential_file.clone()));
             }
-            // An orchestrator without its disk, or with a restored journal, does not know the
-            // credential.
+            // An orchestrator without its disk, or with a restored journal, does not know the credential.
             Some(error) if error.status() == Some(401) => {
                 if std::mem::take(&mut self.is_known) {
                     tracing::warn!(
@@ -108,7 +107,7 @@ impl Loop {
                 }
                 self.ask_to_return();
             }
-            // The orchestrator answered, so it is reachable; the error concerns only this request.
+            // The orchestrator answered, so it is reachable. The error concerns only this request.
             Some(error) if error.status().is_some_and(|status| status < 500) => {
                 tracing::warn!(%error, "the orchestrator rejected a request");
             }

@@ -1,11 +1,11 @@
 //! The snapshots on a drone's disk.
 //!
-//! A snapshot is stored completely or as a layer over another one, which is then kept as long as the
-//! layer: the directories of a repository alone would take 160 MB for each snapshot. The archive is
-//! kept as well, because together with a difference it verifies the next snapshot.
+//! A snapshot is stored either completely or as a layer over another snapshot, which is then kept as long as
+//! the layer: the directories of a repository alone would take 160 MB per snapshot. The archive is kept too,
+//! because together with a difference it verifies the next snapshot.
 //!
-//! A directory that is named by a digest and contains a seal is complete, because it is renamed last.
-//! The seal is checked when the snapshot is first used after a start.
+//! A directory that is named by a digest and contains a seal is complete, because it is renamed last. The
+//! seal is checked on first use after a start.
 
 use super::{FetchError, seal};
 use crate::{buildroot::layer::remove, download::PARTIAL, uses::Uses};
@@ -22,7 +22,7 @@ use swarm_formats::snapshot::{self, LAYER, OWN};
 
 /// Number of unused snapshots to keep.
 const KEPT: usize = 3;
-/// Maximum number of snapshots below another one; each layer slows down lookups in a build.
+/// Maximum number of snapshots below another one. Each layer slows down lookups in a build.
 const MOST_BELOW: usize = 31;
 /// How long a partial download is kept after the last attempt.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -31,11 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 const ARCHIVE: &str = "archive";
 /// File that names the snapshot below a layer.
 const BELOW: &str = "below";
-/// File that marks a layer next to which the complete snapshot is unpacked, for builders that read
-/// plain directories (Nix).
+/// File that marks a layer beside which the complete snapshot is unpacked, for builders that read plain
+/// directories (Nix).
 const PLAIN: &str = "plain";
 
-/// The cache. Clones share it.
+/// The cache of snapshots. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Kept(Arc<Shared>);
 
@@ -45,7 +45,7 @@ struct Shared {
     uses: Mutex<Uses>,
 }
 
-/// Prevents a snapshot from being removed.
+/// Prevents a snapshot from being removed while it exists.
 #[derive(Debug)]
 pub(super) struct Hold {
     kept: Kept,
@@ -59,7 +59,7 @@ impl Drop for Hold {
 }
 
 impl Kept {
-    /// Opens the cache and removes what an earlier start left unfinished, except partial downloads.
+    /// Opens the cache and removes unfinished files of an earlier start, except partial downloads.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         for entry in fs::read_dir(dir)? {
@@ -81,8 +81,8 @@ impl Kept {
         Hold { kept: self.clone(), digest }
     }
 
-    /// Returns a snapshot and those below it, lowest first, if all are cached and undamaged. Damaged
-    /// and incomplete ones are removed.
+    /// Returns a snapshot and those below it, lowest first, if all are cached and undamaged. Removes damaged
+    /// and incomplete ones.
     pub fn find(&self, digest: Digest) -> io::Result<Option<Vec<Digest>>> {
         let Some(chain) = self.chain(digest) else {
             self.discard(digest)?;
@@ -144,8 +144,7 @@ impl Kept {
         found.into_iter().map(|(_, digest)| digest).collect()
     }
 
-    /// Maximum compressed size in bytes of a difference: the size of the archive of the lowest
-    /// snapshot.
+    /// Maximum compressed size of a difference in bytes: the size of the archive of the lowest snapshot.
     pub fn most_of_difference(&self, below: &[Digest]) -> u64 {
         let whole = below.first().map(|&lowest| self.dir(lowest).join(ARCHIVE));
         whole.and_then(|path| fs::metadata(path).ok()).map_or(0, |found| found.len())
@@ -218,7 +217,7 @@ impl Kept {
             tracing::debug!(%error, "cannot record the last use of a snapshot");
         }
         let found = self.by_use();
-        // Locked until the old ones are renamed, so that no attempt can take one.
+        // Locked until the old snapshots are renamed, so that no attempt can take one.
         let mut uses = self.uses();
         let (used, idle): (Vec<Digest>, Vec<Digest>) =
             found.iter().copied().partition(|digest| uses.has(*digest));

@@ -1,4 +1,4 @@
-//! Snapshots, downloaded once and cached unpacked.
+//! Cache of snapshots, which are downloaded once and stored unpacked.
 //!
 //! Few files of a repository change from day to day. If the drone has a similar snapshot, it
 //! downloads only the difference and stores it as a layer. Merging the archives of both must give the
@@ -20,42 +20,25 @@ use swarm_common::{digest::Digest, state::FailureClass};
 use swarm_formats::snapshot::{MAX_BYTES, SnapshotError};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Why a snapshot is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The download failed.
     #[error("cannot download snapshot {}: {source}", digest.short())]
-    Remote {
-        /// Digest of the snapshot.
-        digest: Digest,
-        /// The underlying error.
-        source: ClientError,
-    },
-    /// What was downloaded is not that snapshot.
+    Remote { digest: Digest, source: ClientError },
+    /// The downloaded file is not that snapshot.
     #[error("cannot use snapshot {}: {source}", digest.short())]
-    Unusable {
-        /// Digest of the snapshot.
-        digest: Digest,
-        /// What is wrong with it.
-        source: SnapshotError,
-    },
+    Unusable { digest: Digest, source: SnapshotError },
     /// The snapshot cannot be stored on this machine.
     #[error("cannot store snapshot {}: {source}", digest.short())]
-    Local {
-        /// Digest of the snapshot.
-        digest: Digest,
-        /// The underlying I/O error.
-        source: io::Error,
-    },
+    Local { digest: Digest, source: io::Error },
 }
 
 impl FetchError {
-    /// The failure class of an attempt that fails with this error.
+    /// The class of a failure caused by this error.
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
-            // The archive was on our disk when it was unpacked, so I/O errors are local, except those
-            // that mean that the archive cannot be decompressed.
+            // The archive was on our disk when it was unpacked, so I/O errors are local, except those of
+            // decompression.
             Self::Unusable { source: SnapshotError::Io { source, .. }, .. }
                 if download::is_disks(source.kind()) =>
             {
@@ -71,17 +54,16 @@ impl FetchError {
     }
 }
 
-/// The cache of snapshots.
 #[derive(Debug)]
 pub struct Snapshots {
     kept: Kept,
-    /// Builds can only use a snapshot that is a single directory.
+    /// Builds can only use snapshots that are a single directory.
     whole: bool,
-    /// Held during a download; only one runs at a time.
+    /// Held during a download, so that only one runs at a time.
     fetching: Arc<Mutex<()>>,
 }
 
-/// The lock for one download. Blocking tasks keep a clone, as they continue after the attempt is
+/// The lock of one download. Blocking tasks keep a clone, because they continue after the attempt is
 /// cancelled.
 type Turn = Arc<OwnedMutexGuard<()>>;
 
@@ -109,8 +91,8 @@ impl Snapshot {
 }
 
 impl Snapshots {
-    /// Opens the cache and removes what an earlier start left unfinished. With `whole`, snapshots are
-    /// never returned in layers.
+    /// Opens the cache and removes unfinished files of an earlier start. With `whole`, snapshots are never
+    /// returned as layers.
     ///
     /// # Errors
     /// The directory cannot be created or read.
@@ -121,7 +103,7 @@ impl Snapshots {
     /// Returns a snapshot, downloading it if necessary.
     ///
     /// # Errors
-    /// It cannot be downloaded, verified or stored.
+    /// The snapshot cannot be downloaded, verified or stored.
     pub async fn get(&self, client: &Client, digest: Digest) -> Result<Snapshot, FetchError> {
         // Taken first, so that no other attempt removes the snapshot meanwhile.
         let hold = self.kept.hold(digest);
@@ -141,7 +123,7 @@ impl Snapshots {
             return Err(error);
         };
         let kept = self.kept.clone();
-        // Only the next download waits for this.
+        // Only the next download waits for this task.
         tokio::task::spawn_blocking(move || {
             kept.touch_and_sweep(digest);
             drop(turn);
@@ -179,9 +161,9 @@ impl Snapshots {
         Ok(found.filter(|chain| !whole || chain.len() == 1))
     }
 
-    /// Downloads what is missing of an archive and unpacks it: the complete snapshot, or its
-    /// difference to the last of `below`. If the partial download turns out to be unusable, starts
-    /// again from the first byte.
+    /// Downloads the missing part of an archive and unpacks it: the complete snapshot, or its difference to
+    /// the last of `below`. If the partial download turns out to be unusable, starts again from the first
+    /// byte.
     async fn bring(
         &self,
         client: &Client,

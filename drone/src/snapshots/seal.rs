@@ -22,7 +22,7 @@ pub(super) fn write(dir: &Path) -> io::Result<()> {
     fs::write(dir.join(SEAL), zstd::encode_all(facts(dir)?.as_slice(), 3)?)
 }
 
-/// Describes the first difference to the recorded metadata, if there is one.
+/// Describes the first difference to the recorded metadata; `None` if there is none.
 pub(super) fn damage(dir: &Path) -> Option<String> {
     let sealed = match fs::read(dir.join(SEAL)).and_then(|bytes| zstd::decode_all(bytes.as_slice())) {
         Ok(sealed) => sealed,
@@ -35,7 +35,7 @@ pub(super) fn damage(dir: &Path) -> Option<String> {
     (sealed != found).then(|| compare(&by_path(&sealed), &by_path(&found)))
 }
 
-/// Path and metadata of each entry, both terminated by NUL.
+/// Path and metadata of each entry, each terminated by NUL.
 fn facts(dir: &Path) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     walk(dir, &mut |path, found| {
@@ -44,7 +44,7 @@ fn facts(dir: &Path) -> io::Result<Vec<u8>> {
             return Ok(());
         }
         all.extend_from_slice(name.as_os_str().as_bytes());
-        // Times and sizes of directories are left out, as each entry is recorded itself.
+        // Times and sizes of directories are omitted, because each entry is recorded itself.
         match found.is_dir() {
             true => write!(all, "\0{:o}\0", found.mode()),
             false => {
@@ -63,7 +63,7 @@ fn by_path(facts: &[u8]) -> Facts<'_> {
     parts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
-/// The first difference, and the number of others.
+/// Describes the first difference and the number of further ones.
 fn compare(sealed: &Facts<'_>, found: &Facts<'_>) -> String {
     let missing = sealed.keys().filter(|path| !found.contains_key(*path)).map(|path| (path, "is missing"));
     let others = found.iter().filter_map(|(path, facts)| match sealed.get(path) {

@@ -1,4 +1,4 @@
-//! Deliveries that fail, stall, are blocked, or have nothing to deliver any more.
+//! Deliveries that fail, stall, are blocked, or have nothing left to deliver.
 
 use super::{super::delivery::LONGEST_WISH_MS, *};
 use swarm_common::wire::plan::PlanReport;
@@ -11,7 +11,7 @@ fn blocked(arrived: u64) -> Delivery {
     Delivery::Blocked { why: "HTTP 413".into(), arrived }
 }
 
-/// The failure that the drone now reports instead of its result, which it spools first.
+/// The failure that the drone reports instead of its result. The drone spools it first.
 fn instead(outputs: &[Output]) -> Option<Failure> {
     let [Output::Spool(_, spooled), .., Output::Report(_, report)] = outputs else { return None };
     assert_eq!(spooled, report);
@@ -38,7 +38,7 @@ fn delivery_is_tried_for_ever_with_growing_pauses() {
         assert!(outputs.contains(&Output::Upload(AttemptId(7))), "try {tries}");
     }
     assert!(last_pause >= 45_000);
-    // What the orchestrator itself lacks is told as well.
+    // A lack of space on the orchestrator is reported as well.
     let stuck = agent.items[&AttemptId(7)].stuck(now).unwrap();
     assert_eq!((stuck.for_ms, stuck.why.as_str()), (now.since(TimeMs(T)), "the disk is full"));
 }
@@ -69,8 +69,7 @@ fn files_that_something_on_the_way_stops_are_told_of_and_given_up_after_their_ti
     try_at(&mut agent, limit - 1, 0);
     let stuck = agent.items[&attempt].stuck(TimeMs(T + limit - 1)).unwrap();
     assert_eq!((stuck.for_ms, stuck.why.as_str()), (limit - 1, "HTTP 413"));
-    // When more bytes arrive the time starts again, and also while the orchestrator itself is
-    // unreachable.
+    // The time starts again when more bytes arrive, and while the orchestrator itself is unreachable.
     try_at(&mut agent, limit, 1000);
     assert_eq!(agent.items[&attempt].stuck(TimeMs(T + limit)).unwrap().for_ms, 0);
     agent.step(TimeMs(T + limit + 5), Input::HeartbeatAnswered(None));
@@ -101,7 +100,7 @@ fn neither_other_errors_nor_lost_heartbeats_restart_the_time_of_what_is_blocked(
     agent.step(TimeMs(T), work(7));
     agent.step(TimeMs(T), Input::BuildEnded(attempt, Some(built())));
     agent.step(TimeMs(T), Input::UploadEnded(attempt, blocked(0)));
-    // One heartbeat in four is lost, and every other try meets an orchestrator without space.
+    // One heartbeat in four is lost, and every other try reaches an orchestrator without space.
     let mut lost_ms = 0;
     for tried in 1..1000 {
         let now = TimeMs(T + tried * 10_000);
@@ -169,7 +168,7 @@ fn a_result_that_the_orchestrator_may_want_later_is_kept_and_sent_when_it_does()
     agent.step(TimeMs(T), work(7));
     agent.step(TimeMs(T), Input::BuildEnded(attempt, Some(built())));
     agent.step(TimeMs(T), Input::UploadEnded(attempt, full()));
-    // The heartbeat at the start, and the one for the build's end.
+    // One heartbeat at the start, and one when the build ends.
     agent.step(TimeMs(T), keep(&[attempt]));
     agent.step(TimeMs(T), keep(&[attempt]));
     assert_eq!(agent.words(), "waiting for work");
@@ -184,7 +183,7 @@ fn a_result_that_the_orchestrator_may_want_later_is_kept_and_sent_when_it_does()
         let told =
             outputs.iter().any(|o| matches!(o, Output::Heartbeat { attempts, .. } if attempts.len() == 1));
         assert!(told, "{n}: {outputs:?}");
-        // An answer that is lost changes nothing.
+        // A lost answer changes nothing.
         agent.step(now, if n % 3 == 0 { Input::HeartbeatAnswered(None) } else { keep(&[attempt]) });
         agent.step(now, Input::ClaimAnswered(None));
     }

@@ -1,4 +1,4 @@
-//! Escape sequences, and outputs without an end.
+//! Escape sequences, and output that never ends.
 
 use super::*;
 use crate::builder::errors::Errors;

@@ -1,4 +1,4 @@
-//! Builds one derivation from exactly the inputs of the order, and archives its outputs.
+//! Builds one derivation from exactly the inputs in the order, and archives its outputs.
 
 use super::{
     evaluation, failure,
@@ -32,12 +32,12 @@ use swarm_formats::{
     snapshot::NixSource,
 };
 
-/// Since this version a setting says where builds are, instead of `TMPDIR`.
+/// From this version on, a setting instead of `TMPDIR` determines the directory of builds.
 const HAS_BUILD_DIR: (u32, u32) = (2, 22);
-/// Level of compression. Higher ones take much longer than the network saves.
+/// Compression level. Higher levels take much more time than they save on the network.
 const LEVEL: i32 = 3;
 
-/// Builds the order and returns the archives, with what each refers to, in the order of the targets.
+/// Builds the order. Returns the archives and their references, in the order of the targets.
 pub(super) async fn build(
     context: &BuildContext,
     source: &NixSource,
@@ -64,7 +64,7 @@ pub(super) async fn build(
         Some(drv) => {
             evaluated.keep([drv.as_str()]).map_err(|error| disk("the roots", &error))?;
             if !session.evaluation.file(drv).exists() && evaluation.has_problems() {
-                // Whoever planned may have evaluated more since.
+                // The drone that made the plan may have evaluated more attributes since.
                 evaluation = evaluation::renew(&mut session, source).await?;
             }
             if !session.evaluation.file(drv).exists() {
@@ -78,13 +78,13 @@ pub(super) async fn build(
             let rooted = building.keep(needed.iter().copied().chain(outputs).chain([drv.as_str()]));
             rooted.map_err(|error| disk("the roots", &error))?;
             let store = session.building.clone();
-            // Usually nothing is lacking, and then the inputs cost nothing but the question.
+            // Usually nothing is missing, so the inputs cost only this query.
             let inputs = order.inputs.iter().map(|input| input.path.as_str());
             let known: BTreeSet<&str> = needed.iter().copied().chain([drv.as_str()]).chain(inputs).collect();
             let lacking = session.unbuilt(&known.into_iter().collect::<Vec<_>>()).await?;
             let lacking: BTreeSet<String> = lacking.into_iter().collect();
             if lacking.contains(drv) {
-                // The others of the snapshot come with it, so that this is done once.
+                // The other derivations of the snapshot are copied as well, so that this happens only once.
                 let roots = evaluation.roots.iter().map(|root| root.derivation.as_str());
                 let all: Vec<&str> = roots.chain([drv.as_str()]).collect();
                 session.copy_derivations(&all, &store).await?;
@@ -118,7 +118,7 @@ pub(super) async fn build(
     Ok(Product { files, references })
 }
 
-/// What Nix registered as references of each path, as base names.
+/// The references that Nix registered for each path, as base names.
 async fn references(
     session: &mut Session<'_>,
     store: &Store,
@@ -169,7 +169,7 @@ fn check(targets: &[&NixTarget], derivation: &Derivation) -> Result<(), Stop> {
     }
 }
 
-/// The store paths that a derivation needs, apart from its sources.
+/// The store paths that a derivation needs, without its sources.
 fn needed(store: &Store, derivation: &Derivation) -> Result<BTreeSet<String>, Stop> {
     let dir = StoreDir::default();
     let inputs: Vec<String> = derivation.input_derivations.keys().map(|path| dir.absolute(path)).collect();
@@ -213,7 +213,7 @@ async fn realise(session: &mut Session<'_>, drv: &str, phase: Phase) -> Result<(
     let job: Job = session.job(session.programs.path("nix-store"), args, env);
     let (ran, heard) = session.attend_build(job, drv, phase).await?;
     if let Some(other) = heard.uncalled {
-        // What this drone noted of its store is not true.
+        // The drone's notes about its store were wrong.
         context.larder.nix.forget();
         let message = format!("Nix began to build {other}, which was not ordered: an input is lacking");
         return Err(failure::stop(FailureClass::Infra, Phase::Preparing, message));
@@ -232,8 +232,8 @@ async fn realise(session: &mut Session<'_>, drv: &str, phase: Phase) -> Result<(
     Err(Stop::Failed(failure::failure(status.code(), &heard, &session.steps.log.errors, phase, peak)))
 }
 
-/// Archives store paths into a directory. No two files have the same content, because an upload is
-/// named by its digest.
+/// Archives store paths into a directory. No two files have the same content, because uploads are named by
+/// their digest.
 fn archive(store: &Store, paths: &[String], to: &Path) -> Result<Vec<PathBuf>, String> {
     fs::create_dir_all(to).map_err(|error| error.to_string())?;
     let mut seen: BTreeSet<Digest> = BTreeSet::new();
@@ -251,8 +251,8 @@ fn archive(store: &Store, paths: &[String], to: &Path) -> Result<Vec<PathBuf>, S
     Ok(files)
 }
 
-/// Writes the compressed archive of `from` and returns its digest. With another `cut` the same archive has other
-/// compressed bytes.
+/// Writes the compressed archive of `from` and returns its digest. A different `cut` gives other compressed
+/// bytes for the same archive.
 fn compress(from: &Path, to: &Path, cut: usize) -> Result<Digest, String> {
     let said = |error: io::Error| error.to_string();
     let file = io::BufWriter::new(File::create(to).map_err(said)?);

@@ -1,8 +1,8 @@
-//! Where a snapshot is evaluated: in a mount namespace in which source, inputs and store are at the
-//! same places on every drone, and without network.
+//! The environment in which a snapshot is evaluated: a mount namespace without network, in which source,
+//! inputs and store have the same paths on every drone.
 //!
-//! An expression can see where it is (`toString ./.`), so other places would give other derivations.
-//! `/tmp` exists everywhere and is covered; nothing else of the machine is hidden, because Nix's
+//! An expression can see its own path (`toString ./.`), so other paths would give other derivations. `/tmp`
+//! exists everywhere, so it is covered by the enclosure. Nothing else of the machine is hidden, because Nix's
 //! restricted mode already denies access to it.
 
 use super::{
@@ -18,14 +18,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where the source is.
+/// Path of the source inside.
 pub(super) const SOURCE: &str = "/tmp/source";
-/// Where the inputs are.
+/// Path of the inputs inside.
 pub(super) const INPUTS: &str = "/tmp/inputs";
-/// Where the store for evaluation is.
+/// Path of the store for evaluation inside.
 const STORE: &str = "/tmp/store";
 
-/// Exit code for a failure of this script.
+/// Exit code that reports a failure of this script.
 const BROKEN: i32 = 125;
 
 /// Covers `/tmp` and runs a program there with limited memory.
@@ -35,16 +35,15 @@ mount --bind "$store" "$dir/store" && mount --rbind "$dir" /tmp && cd /tmp || ex
 ulimit -v "$memory" || exit 125
 exec "$@" >/tmp/output"#;
 
-/// A place for evaluations.
 pub(super) struct Enclosure {
     /// The directory that is `/tmp` inside.
     pub dir: PathBuf,
-    /// Whether evaluation may build, and fetch from caches.
+    /// Whether evaluation may build derivations and download from caches.
     pub may_build: bool,
 }
 
 impl Enclosure {
-    /// Makes the directories. Source and inputs are put there by the caller.
+    /// Creates the directories. The caller puts source and inputs into them.
     pub fn make(dir: &Path, may_build: bool) -> std::io::Result<Self> {
         for name in ["store", "home"] {
             std::fs::create_dir_all(dir.join(name))?;
@@ -52,7 +51,8 @@ impl Enclosure {
         Ok(Self { dir: dir.to_owned(), may_build })
     }
 
-    /// Runs a program inside: one of Nix's, or one whose path is absolute. Its standard output is taken.
+    /// Runs a program inside and captures its standard output. The program is one of Nix's, or an absolute
+    /// path.
     pub async fn run(
         &self,
         session: &mut Session<'_>,
@@ -86,7 +86,7 @@ impl Enclosure {
         Ok(ended)
     }
 
-    /// The store's directory inside.
+    /// Path of the store inside.
     pub fn store(&self) -> &'static str {
         STORE
     }

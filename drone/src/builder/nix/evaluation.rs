@@ -1,5 +1,5 @@
-//! Evaluates the attributes of a snapshot to derivations, each by itself: one that fails does not
-//! stop the others. The result is kept for the snapshot's builds.
+//! Evaluates the attributes of a snapshot to derivations. An attribute that fails does not stop the others.
+//! The result is kept for the snapshot's builds.
 
 use super::{
     enclosure::{Enclosure, INPUTS, SOURCE},
@@ -24,39 +24,38 @@ use swarm_common::{
 };
 use swarm_formats::snapshot::NixSource;
 
-/// Attributes that are evaluated at once as long as nothing fails.
+/// How many attributes to evaluate together while none fails.
 const BATCH: usize = 64;
-/// Number of evaluations that are kept.
+/// Number of evaluations to keep.
 const KEPT: usize = 8;
-/// Directory of the kept evaluations in a store.
+/// Directory in a store with the kept evaluations.
 const RECORDS: &str = "evaluations";
 
-/// What a snapshot evaluates to.
+/// The result of evaluating a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Evaluation {
-    /// Version of the Nix that evaluated.
+    /// Version of the Nix that evaluated it.
     version: String,
     /// The attributes that evaluate to a derivation.
     pub roots: Vec<Root>,
-    /// Those that do not.
+    /// The attributes that do not, with the reasons.
     pub problems: Vec<PlanProblem>,
 }
 
 /// An attribute that evaluates to a derivation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Root {
-    /// The attribute; of a host its name.
+    /// The attribute path; for a host, its name.
     pub attribute: String,
     /// Whether it is the system of a host.
     pub host: bool,
     /// Store path of the derivation.
     pub derivation: String,
-    /// The output that the attribute names; `None` for the usual one.
+    /// The output that the attribute selects; `None` for the default one.
     pub output: Option<String>,
 }
 
 impl Evaluation {
-    /// Whether an attribute failed.
     pub(super) fn has_problems(&self) -> bool {
         !self.problems.is_empty()
     }
@@ -68,7 +67,6 @@ impl Root {
     }
 }
 
-/// An attribute to evaluate.
 #[derive(Debug, Clone)]
 struct Wanted {
     attribute: String,
@@ -87,10 +85,10 @@ fn wanted(source: &NixSource) -> Vec<Wanted> {
     source.attributes.iter().map(plain).chain(source.hosts.iter().map(host)).collect()
 }
 
-/// Evaluates the snapshot of this attempt, unless that is done already. Its derivations and their
-/// sources are then in the store for evaluation, and stay there for a while.
+/// Evaluates the snapshot of this attempt, unless that was done before. Afterwards its derivations and their
+/// sources are in the store for evaluation and stay there for a while.
 pub(super) async fn ensure(session: &mut Session<'_>, source: &NixSource) -> Result<Evaluation, Stop> {
-    // One that is there needs not wait until another snapshot is evaluated.
+    // An existing evaluation need not wait until another snapshot is evaluated.
     let snapshot = session.context.assignment.snapshot;
     match find(session, snapshot).await? {
         Some(found) => Ok(found),
@@ -98,13 +96,13 @@ pub(super) async fn ensure(session: &mut Session<'_>, source: &NixSource) -> Res
     }
 }
 
-/// [`ensure`], but what failed is evaluated once more: a limit may be higher now, and a cache that evaluation builds
-/// with may answer again.
+/// Like [`ensure`], but evaluates again what failed: a limit may be higher now, or a cache that evaluation
+/// needs may answer again.
 pub(super) async fn renew(session: &mut Session<'_>, source: &NixSource) -> Result<Evaluation, Stop> {
     complete(session, source, |found| !found.has_problems()).await
 }
 
-/// Evaluates what a kept evaluation lacks, unless that is `enough`.
+/// Evaluates the attributes that a kept evaluation lacks, unless it is `enough`.
 async fn complete(
     session: &mut Session<'_>,
     source: &NixSource,
@@ -124,7 +122,7 @@ async fn complete(
     Ok(evaluation)
 }
 
-/// A kept evaluation, if the store still has all of its derivations.
+/// A kept evaluation, if all of its derivations are still in the store.
 async fn find(session: &mut Session<'_>, snapshot: Digest) -> Result<Option<Evaluation>, Stop> {
     let file = record(&session.evaluation, snapshot);
     let Some(found) = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Evaluation>(&text).ok())
@@ -153,12 +151,12 @@ fn record(store: &Store, snapshot: Digest) -> PathBuf {
     store.dir().join(RECORDS).join(snapshot.to_string())
 }
 
-/// Keeps an evaluation and its derivations, and forgets the least recently used ones.
+/// Keeps an evaluation and its derivations, and removes the least recently used evaluations.
 fn keep(store: &Store, snapshot: Digest, evaluation: &Evaluation) -> io::Result<()> {
     let file = record(store, snapshot);
     let dir = store.dir().join(RECORDS);
     fs::create_dir_all(&dir)?;
-    // They stay rooted until the record is removed.
+    // The derivations stay rooted until the record is removed.
     let roots = std::mem::ManuallyDrop::new(store.roots(&snapshot.to_string()));
     roots.keep(evaluation.roots.iter().map(|root| root.derivation.as_str()))?;
     fs::write(&file, serde_json::to_vec(evaluation)?)?;
@@ -176,7 +174,7 @@ fn keep(store: &Store, snapshot: Digest, evaluation: &Evaluation) -> io::Result<
     Ok(())
 }
 
-/// Evaluates all attributes that are not among those `known`.
+/// Evaluates all attributes that are not in `known`.
 async fn evaluate(
     session: &mut Session<'_>,
     source: &NixSource,
@@ -230,7 +228,7 @@ async fn evaluate(
     Ok(evaluation)
 }
 
-/// What came of the attributes in one evaluation of all; `None` for those that are to be evaluated alone.
+/// The results of evaluating the attributes together; `None` for those that must be evaluated alone.
 async fn together(
     session: &mut Session<'_>,
     enclosure: &Enclosure,
@@ -249,7 +247,7 @@ async fn together(
     })
 }
 
-/// What came of one attribute.
+/// The result of evaluating one attribute.
 async fn alone(
     session: &mut Session<'_>,
     enclosure: &Enclosure,
@@ -260,7 +258,7 @@ async fn alone(
     let ended = run(session, enclosure, source, options, std::slice::from_ref(one)).await?;
     let settings = &session.context.config.nix;
     if let [command, ..] = &settings.eval_command[..] {
-        // Its exit code may say that the attribute has failed.
+        // A non-zero exit code may only mean that the attribute failed.
         let answer = jobs::answers(&ended.output, 1).pop().flatten();
         let answer = answer.or_else(|| failed(settings, &ended).map(Err));
         return Ok(
@@ -278,7 +276,7 @@ async fn alone(
     })
 }
 
-/// Why nothing came of an evaluation.
+/// Why an evaluation returned nothing; `None` if it did not fail as a whole.
 fn failed(settings: &NixConfig, ended: &Ended) -> Option<String> {
     let error = ended.error();
     let killed = match ended.end {
@@ -331,7 +329,7 @@ async fn run(
     enclosure.run(session, program, args).await
 }
 
-/// The options that all evaluations of a snapshot have.
+/// The options of all evaluations of a snapshot.
 async fn options(
     session: &mut Session<'_>,
     source: &NixSource,

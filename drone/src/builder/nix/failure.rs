@@ -1,4 +1,4 @@
-//! What a failed build of Nix was the fault of.
+//! Determines the cause of a failed build with Nix.
 
 use super::machine_log::Heard;
 use crate::builder::{
@@ -18,10 +18,10 @@ const TIMED_OUT: i32 = 101;
 const OTHER_HASH: i32 = 102;
 const NOT_DETERMINISTIC: i32 = 104;
 
-/// Any other failure, also that of a builder that had the network, which may pass.
+/// Any other failure. It may be temporary, also for a builder with network access.
 const OTHER: i32 = 1;
 
-/// Messages of Nix about inputs that no cache delivers.
+/// Nix's messages about inputs that no cache delivers.
 const NO_INPUT: [&str; 4] = [
     "don't know how to build",
     "no substituter",
@@ -29,7 +29,7 @@ const NO_INPUT: [&str; 4] = [
     "is required, but there is no substituter",
 ];
 
-/// Messages of Nix, in several versions, about a machine that cannot build this derivation.
+/// Nix's messages, from several versions, about a derivation that this machine cannot build.
 const NOT_HERE: [&str; 3] = ["' is required to build '", "Required system: ", "Required features: "];
 
 /// The failure of a build that ended with this exit code.
@@ -66,7 +66,7 @@ pub(super) fn failure(
         }
         Some(FAILED) => {
             let message = with_end(&said, errors);
-            // No error that is known, but perhaps a lack that is.
+            // The output shows no known error, but it may show a missing resource.
             let class = errors.failure(FailureClass::Package, phase, peak_memory_bytes).class;
             of(class, phase, message)
         }
@@ -75,12 +75,12 @@ pub(super) fn failure(
     }
 }
 
-/// A failure to stop with.
+/// Ends the attempt with a failure.
 pub(super) fn stop(class: FailureClass, phase: Phase, message: String) -> Stop {
     Stop::Failed(of(class, phase, message))
 }
 
-/// How the builder ended, and what it printed last.
+/// How the builder ended, and the last lines that it printed.
 fn with_end(said: &str, errors: &Errors) -> String {
     let last = errors.last();
     match last.lines().last() {
@@ -96,14 +96,14 @@ fn ending(said: &str) -> &str {
     end.split(['\n', ';', '.']).next().unwrap_or(end)
 }
 
-/// Nix's words without what every error has.
+/// Nix's message without the parts that every error has.
 fn short(said: &str) -> String {
     let said = said.trim().trim_start_matches("error: ").trim();
     if said.is_empty() { "Nix failed without a word of why".into() } else { said.to_owned() }
 }
 
-/// The error in the output of a Nix program, without escape sequences, warnings and advice. Its
-/// first line says what is wrong.
+/// The error in the output of a Nix program, without escape sequences, warnings and advice. Its first line
+/// says what is wrong.
 pub(super) fn error(said: &str) -> String {
     let lines: Vec<_> = said.lines().map(plain).collect();
     let noise = ["warning:", "(use '--show-trace'", "GC Warning:", "trace:", "• ", "    'path:"];
@@ -112,7 +112,7 @@ pub(super) fn error(said: &str) -> String {
     let kept: Vec<&str> = lines[from..].iter().map(|line| &**line).filter(|line| !is_noise(line)).collect();
     let text = kept.join("\n");
     let text = text.trim();
-    // Newer versions write the trace first and the error last.
+    // Newer versions print the trace first and the error last.
     let last = kept.iter().rev().find_map(|line| line.trim().strip_prefix("error: "));
     let headline = last.unwrap_or_default().trim();
     let message = match text.strip_prefix("error: ") {
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(judged(1, "error: a 'riscv' is required", "").class, FailureClass::Drone);
         let newer = "error: Cannot build 'x'.\n       Reason: missing system features\n       Required features: {kvm}";
         assert_eq!(judged(100, newer, "").class, FailureClass::Drone);
-        // A builder that had the network: the next drone may reach the mirror.
+        // This builder had network access: another drone may reach the mirror.
         let error = "error: builder for '/nix/store/x-a.drv' failed with exit code 1";
         let failure = judged(1, error, "wget: 503 Service Unavailable");
         assert_eq!((failure.class, failure.cause), (FailureClass::Infra, Some(FailureCause::SourceMissing)));

@@ -12,7 +12,7 @@ use swarm_formats::nix::{
     store_path::StoreDir,
 };
 
-/// Derivations by store path, each with the reason if it cannot be built.
+/// Derivations by store path. The value is the reason if a derivation cannot be built.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     found: BTreeMap<String, Result<Derivation, String>>,
@@ -27,12 +27,11 @@ pub(super) fn read(store: &Store, path: &str) -> Result<Derivation, String> {
 }
 
 impl Graph {
-    /// Reads these derivations.
     pub fn read<'p>(store: &Store, paths: impl IntoIterator<Item = &'p String>) -> Self {
         Self { found: paths.into_iter().map(|path| (path.clone(), read(store, path))).collect() }
     }
 
-    /// A derivation, or why it cannot be built.
+    /// A derivation, or the reason why it cannot be built.
     pub fn get(&self, path: &str) -> Result<&Derivation, &str> {
         match self.found.get(path) {
             Some(Ok(derivation)) => Ok(derivation),
@@ -41,8 +40,8 @@ impl Graph {
         }
     }
 
-    /// The derivations among `within` that `from` needs, itself included, or why one of them cannot be
-    /// built.
+    /// The derivations among `within` that `from` needs, including itself, or the reason why one of them
+    /// cannot be built.
     pub fn needs(&self, from: &str, within: &BTreeSet<String>) -> Result<BTreeSet<String>, String> {
         let mut seen = BTreeSet::new();
         let mut next = vec![from.to_owned()];
@@ -71,7 +70,7 @@ impl Graph {
     }
 }
 
-/// The package that a derivation is in a plan.
+/// The package that represents a derivation in a plan.
 pub(super) fn package(path: &str, derivation: &Derivation) -> NixPackage {
     let dir = StoreDir::default();
     let output = |(name, output): (&String, &swarm_formats::nix::derivation::Output)| NixOutput {
@@ -83,7 +82,7 @@ pub(super) fn package(path: &str, derivation: &Derivation) -> NixPackage {
         name: name(path).trim_end_matches(".drv").to_owned(),
         drv: Some(path.to_owned()),
         outputs: derivation.outputs.iter().map(output).collect(),
-        // Nix itself does what is `builtin`, on every system.
+        // Nix itself runs `builtin` builders, on every system.
         system: if derivation.system == "builtin" { String::new() } else { derivation.system.clone() },
         fixed: fixed.is_some(),
         content_hash: fixed.map(|fixed| match (fixed.algorithm, fixed.recursive) {
@@ -96,7 +95,7 @@ pub(super) fn package(path: &str, derivation: &Derivation) -> NixPackage {
     }
 }
 
-/// The package that a source is in a plan.
+/// The package that represents a source in a plan.
 pub(super) fn source(path: &str) -> NixPackage {
     NixPackage {
         name: name(path).to_owned(),
@@ -110,7 +109,7 @@ pub(super) fn source(path: &str) -> NixPackage {
     }
 }
 
-/// Reads `nix-store --dump-db`: for each path the lines path, hash, size, deriver, number of
+/// Parses `nix-store --dump-db`. For each path it has lines with path, hash, size, deriver, number of
 /// references, and the references.
 pub(super) fn registrations(text: &str) -> Option<Vec<(String, Vec<String>)>> {
     let mut found = Vec::new();
@@ -133,7 +132,7 @@ fn name(path: &str) -> &str {
     base.split_once('-').map_or(base, |(_, name)| name)
 }
 
-/// The attributes of a derivation with `__structuredAttrs`, which are in one variable.
+/// The attributes of a derivation with `__structuredAttrs`, which are in a single variable.
 fn structured(derivation: &Derivation) -> Option<serde_json::Value> {
     serde_json::from_slice(derivation.env.get("__json")?).ok()
 }

@@ -1,4 +1,4 @@
-//! Brings the inputs of a build into the store: archives of the swarm through a binary cache in the
+//! Brings the inputs of a build into the store: archives from the swarm through a binary cache in the
 //! attempt's directory, everything else from the upstream caches that the profile allows.
 
 use super::{
@@ -26,13 +26,13 @@ use swarm_formats::{
     snapshot::NixUpstream,
 };
 
-/// Preferred to all other caches.
+/// This priority makes Nix prefer the cache to all others.
 const CACHE_INFO: &str = "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 1\n";
-/// Number of paths in a message.
+/// Maximum number of paths in a message.
 const TOLD: usize = 8;
 
-/// Brings the paths `needed`, which the store lacks, into it. `inputs` are those that the swarm built,
-/// with what they refer to. Nothing is built for it.
+/// Copies the `needed` paths, which the store lacks, into it. `inputs` are the paths that the swarm built,
+/// with their references. Builds nothing.
 pub(super) async fn provide(
     session: &mut Session<'_>,
     needed: &[&str],
@@ -55,7 +55,7 @@ pub(super) async fn provide(
     }
     let mut args: Vec<OsString> = ["--realise", "--max-jobs", "0"].map(OsString::from).to_vec();
     args.extend(needed.iter().map(OsString::from));
-    // The digests of these archives were checked, so they need no signature.
+    // The digests of these archives were checked, so they need no signatures.
     args.extend(substituters(Some(format!("file://{}?trusted=true", cache.display())), upstreams));
     let call = Call { program: "nix-store", args, store: &store, output: Output::Taken };
     let ended = session.run(call).await?;
@@ -110,7 +110,7 @@ fn offer(cache: &Path, input: &NixInput, file: &Path) -> Result<(), Stop> {
     place().map_err(|error| drone(format!("the input {}: {error}", input.path)))
 }
 
-/// Makes a file available at another place, without a copy if possible.
+/// Makes a file available at another path, without copying it if possible.
 fn link(file: &Path, to: &PathBuf) -> io::Result<()> {
     match fs::hard_link(file, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

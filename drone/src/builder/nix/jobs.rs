@@ -1,10 +1,10 @@
-//! The answers of an evaluation.
+//! Evaluation jobs: the arguments of the evaluator, and its answers.
 //!
-//! Evaluation may be by a program that prints a line of JSON for each attribute (`builder.nix.eval_command`), as
-//! nix-eval-jobs does.
+//! The evaluator may be a program that prints a line of JSON for each attribute (`builder.nix.eval_command`),
+//! such as nix-eval-jobs.
 //!
-//! It gets an expression that has a set for each attribute: `a0`, `a1`, and so on, with the derivation under
-//! the name of the output that the attribute names. An attribute that fails does not stop the others.
+//! Its expression contains a set for each attribute: `a0`, `a1`, and so on. The set contains the derivation
+//! under the name of the output that the attribute selects. An attribute that fails does not stop the others.
 
 use super::{enclosure::SOURCE, failure, source::address};
 use serde::{Deserialize, de::IgnoredAny};
@@ -12,10 +12,11 @@ use std::{collections::BTreeMap, ffi::OsString};
 use swarm_common::wire::nix::is_store_path;
 use swarm_formats::snapshot::NixSource;
 
-/// A derivation and the output that the attribute names, if it is not `out`; or why there is none.
+/// A derivation and the output that the attribute selects if it is not `out`, or the reason why there is
+/// none.
 pub(super) type Answer = Result<(String, Option<String>), String>;
 
-/// The arguments for attributes with these paths, besides options.
+/// The arguments for evaluating the attributes with these paths, without options.
 pub(super) fn arguments(source: &NixSource, paths: &[&str]) -> Vec<OsString> {
     let job = |(n, path): (usize, &&str)| {
         format!(
@@ -39,7 +40,7 @@ pub(super) fn arguments(source: &NixSource, paths: &[&str]) -> Vec<OsString> {
     ["--expr", &expression].map(OsString::from).to_vec()
 }
 
-/// The value at an attribute path, whose names may be in quotes.
+/// An expression for the value at an attribute path. Names in the path may be quoted.
 fn select(path: &str) -> String {
     let mut selected = "root".to_owned();
     let mut rest = Some(path);
@@ -54,7 +55,7 @@ fn select(path: &str) -> String {
     selected
 }
 
-/// The derivations that Nix's own programs printed, each with the output that the attribute names.
+/// Parses the output of Nix's own programs: the derivations, each with the output that the attribute selects.
 pub(super) fn derivations(source: &NixSource, output: &str) -> Vec<(String, Option<String>)> {
     #[derive(Deserialize)]
     struct Built {
@@ -65,7 +66,7 @@ pub(super) fn derivations(source: &NixSource, output: &str) -> Vec<(String, Opti
     }
     if source.flake {
         let found: Vec<Built> = serde_json::from_str(output.trim()).unwrap_or_default();
-        // Those that would be installed: the one that the attribute names, or the usual ones.
+        // The outputs that would be installed: the one that the attribute selects, or the default ones.
         let named = |outputs: BTreeMap<String, IgnoredAny>| match outputs.contains_key("out") {
             true => None,
             false => outputs.into_keys().next(),
@@ -81,12 +82,12 @@ pub(super) fn derivations(source: &NixSource, output: &str) -> Vec<(String, Opti
         .collect()
 }
 
-/// A text as Nix reads it.
+/// A string literal in the Nix language.
 fn text(plain: &str) -> String {
     format!("\"{}\"", plain.replace('\\', "\\\\").replace('"', "\\\"").replace("${", "\\${"))
 }
 
-/// A line of the output.
+/// A line of the evaluator's output.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
@@ -95,7 +96,7 @@ struct Line {
     error: Option<String>,
 }
 
-/// What was answered for each of `count` attributes; `None` if nothing was.
+/// The answer for each of `count` attributes; `None` if there was none.
 pub(super) fn answers(output: &str, count: usize) -> Vec<Option<Answer>> {
     let mut answers = vec![None; count];
     for line in output.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {

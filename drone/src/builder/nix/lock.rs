@@ -1,4 +1,4 @@
-//! What evaluation needs to know of a flake's lock file.
+//! Reads from a flake's lock file what evaluation needs.
 
 use serde_json::{Map, Value};
 use std::{
@@ -7,27 +7,27 @@ use std::{
     path::Path,
 };
 
-/// Largest lock file that is read.
+/// Maximum size of a lock file in bytes.
 const MOST_LOCK_BYTES: u64 = 16 << 20;
 
-/// Characters that Nix does not encode in an address, besides letters and digits: in its path, and in its query.
+/// Characters besides letters and digits that Nix does not encode in a URL: in the path, and in the query.
 const IN_PATH: &[u8] = b"-._~:@/";
 const IN_QUERY: &[u8] = b"-._~:@/?";
 
-/// Attributes of a Git input that its address says as `1`.
+/// Attributes of a Git input that its URL contains with the value `1`.
 const GIT: [&str; 5] = ["shallow", "lfs", "submodules", "exportIgnore", "verifyCommit"];
 
-/// What a lock file says.
+/// The relevant content of a lock file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Lock {
     /// The nodes that are locked by their hash.
     pub locked: BTreeSet<String>,
-    /// Their addresses. Newer versions compare the whole one with `allowed-uris` even if nothing is fetched, and
-    /// an allowed one counts only if it is that, or is followed by `/` there.
+    /// Their URLs. Newer versions of Nix compare whole URLs with `allowed-uris` even if nothing is fetched.
+    /// An allowed prefix counts only if it is the whole URL or is followed by `/`.
     pub addresses: BTreeSet<String>,
 }
 
-/// Reads the lock file of the source below `dir`; an empty one if there is none.
+/// Reads the lock file of the source below `dir`; empty if there is none.
 pub(super) fn lock(dir: &Path) -> io::Result<Lock> {
     let file = dir.join("source/flake.lock");
     let size = match fs::metadata(&file) {
@@ -52,7 +52,7 @@ pub(super) fn lock(dir: &Path) -> io::Result<Lock> {
     Ok(found)
 }
 
-/// The addresses of a locked input: without what locks it, and as newer versions write it.
+/// The URLs of a locked input: without the locking attributes, and as newer versions write it.
 fn addresses(locked: &Map<String, Value>) -> Vec<String> {
     let text = |key: &str| locked.get(key).and_then(Value::as_str);
     match (text("type"), text("owner"), text("repo"), text("url"), text("path")) {
@@ -66,12 +66,12 @@ fn addresses(locked: &Map<String, Value>) -> Vec<String> {
         (Some(kind @ ("git" | "hg")), _, _, Some(url), _) => {
             let short = if url.starts_with("git:") { url.to_owned() } else { format!("{kind}+{url}") };
             let whole = with_query(&short, |query| git_query(locked, query));
-            // Unless the input says otherwise, newer versions want only that commit.
+            // Newer versions fetch only that commit, unless the input says otherwise.
             let is_shallow = kind == "git" && !locked.contains_key("shallow");
             let shallow = whole.as_ref().filter(|_| is_shallow).and_then(|whole| {
                 with_query(whole, |query| _ = query.insert("shallow".to_owned(), "1".to_owned()))
             });
-            // Nix 2.8 compares what the lock file has.
+            // Nix 2.8 compares the URL in the lock file.
             [url.to_owned(), short].into_iter().chain(shallow).chain(whole).collect()
         }
         (_, _, _, Some(url), _) => {
@@ -83,7 +83,7 @@ fn addresses(locked: &Map<String, Value>) -> Vec<String> {
     }
 }
 
-/// What the address of a Git or Mercurial repository says besides the place.
+/// Adds the query parameters for a Git or Mercurial repository.
 fn git_query(locked: &Map<String, Value>, query: &mut BTreeMap<String, String>) {
     let mut said = |key: &str, value: String| query.insert(key.to_owned(), value);
     for key in ["rev", "ref"] {
@@ -96,7 +96,7 @@ fn git_query(locked: &Map<String, Value>, query: &mut BTreeMap<String, String>) 
             said(key, "1".to_owned());
         }
     }
-    // One key has attributes of its own.
+    // A single key is given by attributes of its own.
     let mut key = |kind: Option<&Value>, key: &Value| {
         said("keytype", kind.map_or_else(|| "ssh-ed25519".to_owned(), written));
         said("publicKey", written(key));
@@ -119,7 +119,7 @@ fn written(value: &Value) -> String {
     }
 }
 
-/// An address with more in its query, written as Nix does; `None` if it has no scheme.
+/// A URL with more query parameters, written as Nix does; `None` if it has no scheme.
 fn with_query(url: &str, add: impl FnOnce(&mut BTreeMap<String, String>)) -> Option<String> {
     let (url, _fragment) = url.split_once('#').unwrap_or((url, ""));
     let (place, query) = url.split_once('?').unwrap_or((url, ""));
@@ -137,7 +137,7 @@ fn with_query(url: &str, add: impl FnOnce(&mut BTreeMap<String, String>)) -> Opt
     Some(address(scheme, &authority, &decoded(path), &query))
 }
 
-/// An address as Nix writes it.
+/// Formats a URL as Nix does.
 fn address(scheme: &str, authority: &str, path: &str, query: &BTreeMap<String, String>) -> String {
     let pair =
         |(key, value): (&String, &String)| format!("{}={}", encoded(key, IN_QUERY), encoded(value, IN_QUERY));

@@ -1,5 +1,5 @@
-//! What this machine can build with Nix: its systems and features, by the configuration of the drone's
-//! stores.
+//! What this machine can build with Nix: its systems and features, according to the configuration of the
+//! drone's stores.
 
 use super::{
     programs::{Programs, find},
@@ -19,24 +19,21 @@ const LIMIT: &str = "30";
 /// The version that renamed `nix show-config` to `nix config show`.
 const RENAMED: (u32, u32) = (2, 20);
 
-/// A setting as `--json` shows it.
+/// A setting in the form that `--json` prints.
 #[derive(Debug, Deserialize)]
 struct Setting {
     value: serde_json::Value,
 }
 
-/// The Nix of this machine.
+/// The Nix installed on this machine.
 #[derive(Debug, Default)]
 pub(crate) struct Equipment {
-    /// Why there is none, if one is required.
+    /// Why there is no usable Nix, if it is required.
     pub lacks: Option<String>,
-    /// Its version.
     pub version: Option<String>,
-    /// What it can build.
     pub machine: Option<Box<NixMachine>>,
 }
 
-/// Examines the Nix of this machine.
 pub(crate) fn equipment(config: &NixConfig) -> Equipment {
     let programs = match find(config) {
         Ok(Some(programs)) => programs,
@@ -54,10 +51,10 @@ pub(crate) fn equipment(config: &NixConfig) -> Equipment {
 }
 
 impl Programs {
-    /// The systems that this Nix builds for, and the features that it has.
+    /// The systems that this Nix builds for, and its features.
     ///
     /// # Errors
-    /// The program cannot be run, or says something else.
+    /// The program cannot be run, or its output cannot be parsed.
     pub fn machine(&self, config: &NixConfig) -> Result<NixMachine, String> {
         let words: &[&str] = if self.is_at_least(RENAMED) { &["config", "show"] } else { &["show-config"] };
         let said = Command::new("timeout")
@@ -68,7 +65,7 @@ impl Programs {
             .env_clear()
             .env("PATH", self.search_path())
             .env("HOME", "/nonexistent")
-            // Instead of the machine's own settings.
+            // Do not read the machine's own settings.
             .env("NIX_CONF_DIR", "/nonexistent")
             .env("NIX_CONFIG", store::settings(config))
             .stdin(Stdio::null())

@@ -1,7 +1,7 @@
-//! Nix's machine log (`--log-format internal-json`): one event a line, after `@nix `.
+//! Nix's machine log (`--log-format internal-json`): one event per line after `@nix `.
 //!
-//! What the builder writes is shown and searched for errors like the output of any build. Nix's own
-//! messages are shown and kept apart, because they only say that a builder failed.
+//! Output of the builder is shown and searched for errors like the output of any build. Nix's own messages
+//! are shown and stored separately, because they only report that a builder failed.
 
 use crate::{
     builder::{
@@ -15,9 +15,9 @@ use serde_json::Value;
 use std::ops::ControlFlow;
 use swarm_common::state::Phase;
 
-/// Longest line that is read as an event.
+/// Maximum length of a line that is parsed as an event.
 const LONGEST: usize = 1 << 20;
-/// Number and length of messages that are kept.
+/// Maximum number and length of stored messages.
 const MOST_ERRORS: usize = 16;
 const ERROR_BYTES: usize = 4096;
 
@@ -33,7 +33,7 @@ const POST_BUILD_LOG_LINE: u32 = 107;
 /// Phases of nixpkgs' stdenv after the build itself.
 const LAST_PHASES: [&str; 4] = ["installPhase", "fixupPhase", "installCheckPhase", "distPhase"];
 
-/// Most detailed level of messages that are shown: information.
+/// Most detailed level of messages to show: information.
 const INFORMATION: u32 = 3;
 
 #[derive(Debug, Deserialize)]
@@ -61,12 +61,11 @@ enum Event {
     Other,
 }
 
-/// What Nix itself said.
+/// What Nix itself reported.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// Its errors, as text.
     pub errors: Vec<String>,
-    /// A derivation that it began to build and that was not ordered.
+    /// A derivation that was not ordered but that it began to build.
     pub uncalled: Option<String>,
 }
 
@@ -81,12 +80,11 @@ pub(super) struct MachineLog<'l> {
 }
 
 impl<'l> MachineLog<'l> {
-    /// For the build of one derivation. Any other that Nix begins to build stops it.
+    /// Receives the log of building one derivation. If Nix begins to build any other, the build is stopped.
     pub fn new(log: &'l mut Log, derivation: &'l str, phase: Phase) -> Self {
         Self { log, derivation, phase, line: Vec::new(), heard: Heard::default() }
     }
 
-    /// What Nix itself said.
     pub fn finish(self) -> Heard {
         self.heard
     }
@@ -94,14 +92,14 @@ impl<'l> MachineLog<'l> {
     async fn see(&mut self, line: &[u8]) -> ControlFlow<()> {
         let Some(event) = line.strip_prefix(b"@nix ") else {
             let line = String::from_utf8_lossy(line);
-            // Before the format is set, and at the end.
+            // Plain errors occur before the format is set, and at the end.
             if let Some(error) = plain(&line).strip_prefix("error:") {
                 self.fail(&format!("error:{error}"));
             }
             self.show(&line).await;
             return ControlFlow::Continue(());
         };
-        // Events that a newer Nix may add are not understood, and not needed.
+        // Unknown events of a newer Nix are ignored.
         let event = serde_json::from_slice(event).unwrap_or(Event::Other);
         let text = |fields: &[Value]| fields.first().and_then(Value::as_str).unwrap_or_default().to_owned();
         match event {

@@ -1,4 +1,4 @@
-//! Which derivations must be built, because no cache that may be used has their outputs.
+//! Determines which derivations must be built because no allowed cache has their outputs.
 
 use super::{
     failure,
@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, ffi::OsString};
 use swarm_common::state::{FailureClass, Phase};
 use swarm_formats::snapshot::NixUpstream;
 
-/// Options for the use of binary caches, each with its keys.
+/// Options for using binary caches and their keys.
 pub(super) fn substituters(local: Option<String>, upstreams: &[NixUpstream]) -> Vec<OsString> {
     let urls: Vec<&str> =
         local.as_deref().into_iter().chain(upstreams.iter().map(|u| u.url.as_str())).collect();
@@ -23,8 +23,8 @@ pub(super) fn substituters(local: Option<String>, upstreams: &[NixUpstream]) -> 
     options.into_iter().flat_map(|(name, value)| ["--option".into(), name.into(), value.into()]).collect()
 }
 
-/// The derivations that building `derivations` needs to build, with the help of these caches. `store`
-/// must have the derivations and none of their outputs. A cache that does not answer has nothing.
+/// The derivations that must be built to build `derivations` with the help of these caches. `store` must
+/// contain the derivations and none of their outputs. A cache that does not answer counts as empty.
 pub(super) async fn missing(
     session: &mut Session<'_>,
     store: &Store,
@@ -49,7 +49,7 @@ pub(super) async fn missing(
     Ok(to_build(&ended.output))
 }
 
-/// Reads the list in `these 2 derivations will be built:`.
+/// Parses the list after `these 2 derivations will be built:`.
 fn to_build(said: &str) -> BTreeSet<String> {
     let mut is_listed = false;
     let mut found = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Builds with Nix, in stores of the drone's own.
+//! Builds with Nix, in the drone's own stores.
 //!
 //! | what | where |
 //! |---|---|
@@ -9,9 +9,9 @@
 //! | from those to a plan | `plan`, `graph`, `missing` |
 //! | from an order to archives | `build`, `inputs`, `failure` |
 //!
-//! The drone has two stores, next to and independent of the machine's own: derivations and sources are
-//! in the one for evaluation, which never has an output, and all that is built or fetched is in the
-//! other. Nix calls both `/nix/store`, so the store paths are those of every other machine.
+//! The drone has two stores, which are independent of the machine's own. The evaluation store contains
+//! derivations and sources but never an output; the build store contains everything that is built or fetched.
+//! Both are `/nix/store` to Nix, so store paths are the same as on any other machine.
 
 mod build;
 mod enclosure;
@@ -50,16 +50,16 @@ use swarm_common::{
 use swarm_formats::snapshot::{MANIFEST, NixSource, SnapshotManifest};
 use tokio_util::sync::CancellationToken;
 
-/// How long it is believed that the installed Nix has not changed.
+/// How often to check whether the installed Nix has changed.
 const EXAMINED_EVERY: Duration = Duration::from_secs(60);
 
-/// Number of store paths that are remembered.
+/// Maximum number of store paths to remember.
 const REMEMBERED: usize = 200_000;
 
 /// Interval between measurements of a store.
 const MEASURED_EVERY: Duration = Duration::from_secs(600);
 
-/// Builds with Nix what a snapshot says of its source.
+/// Builds what the manifest of a snapshot describes as its source.
 pub(super) struct NixBuilder<'a> {
     pub(super) context: &'a BuildContext,
     pub(super) source: NixSource,
@@ -75,23 +75,23 @@ impl Builder for NixBuilder<'_> {
     }
 }
 
-/// What all attempts that use Nix share. Clones are the same.
+/// State shared by all attempts that use Nix. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Nix(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Held while a snapshot is evaluated and while the store for evaluation is cleaned.
+    /// Held while a snapshot is evaluated and while the evaluation store is cleaned.
     evaluating: tokio::sync::Mutex<()>,
-    /// Held while derivations are copied from one store to the other.
+    /// Held while derivations are copied between the stores.
     copying: tokio::sync::Mutex<()>,
     /// When the stores were last measured.
     measured: Mutex<Option<Instant>>,
     /// The snapshots whose evaluations were checked since the start.
     checked: Mutex<BTreeSet<Digest>>,
-    /// Store paths that are in the store that is built in, as far as that is known.
+    /// Store paths known to be in the build store.
     present: Mutex<BTreeSet<String>>,
-    /// The installed Nix, and when it was examined.
+    /// The installed Nix, and when it was last examined.
     programs: Mutex<Option<(Instant, Programs)>>,
 }
 
@@ -117,7 +117,6 @@ impl Nix {
         }
     }
 
-    /// The installed Nix.
     fn programs(&self, config: &NixConfig) -> Result<Programs, String> {
         let mut known = locked(&self.0.programs);
         if let Some((then, programs)) = &*known
@@ -130,17 +129,16 @@ impl Nix {
         Ok(programs)
     }
 
-    /// The snapshots whose evaluations were checked since the start.
     fn checked(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
         locked(&self.0.checked)
     }
 
-    /// Whether a path was seen in the store that is built in, and is still there.
+    /// Whether a path was seen in the build store and is still there.
     fn is_present(&self, building: &store::Store, path: &str) -> bool {
         locked(&self.0.present).contains(path) && building.file(path).symlink_metadata().is_ok()
     }
 
-    /// Notes that these paths are in the store that is built in.
+    /// Records that these paths are in the build store.
     fn remember<'p>(&self, paths: impl IntoIterator<Item = &'p str>) {
         let mut present = locked(&self.0.present);
         present.extend(paths.into_iter().map(str::to_owned));
@@ -149,7 +147,7 @@ impl Nix {
         }
     }
 
-    /// Forgets what is in the store that is built in, so that Nix is asked again.
+    /// Forgets what is in the build store, so that Nix is asked again.
     fn forget(&self) {
         locked(&self.0.present).clear();
     }
@@ -159,7 +157,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what attempts of an earlier start kept in the stores.
+/// Removes from the stores what attempts before the last start kept.
 pub(super) fn forget_attempts(builder: &BuilderConfig) {
     let dir = builder.nix.store_dir(&builder.cache_dir);
     for name in [EVALUATION, BUILD] {
@@ -170,12 +168,12 @@ pub(super) fn forget_attempts(builder: &BuilderConfig) {
     }
 }
 
-/// Directory of the store for evaluation.
+/// Directory of the evaluation store.
 const EVALUATION: &str = "evaluation";
-/// Directory of the store that is built in.
+/// Directory of the build store.
 const BUILD: &str = "build";
 
-/// What Nix builds of an unpacked snapshot; `None` if the snapshot is for Portage.
+/// The Nix source that the manifest of an unpacked snapshot describes; `None` if the snapshot is for Portage.
 ///
 /// # Errors
 /// The manifest cannot be read.

@@ -1,5 +1,5 @@
-//! Makes a plan: the derivations that a snapshot's attributes need and no upstream cache has, with
-//! their sources.
+//! Makes a plan: the derivations that a snapshot's attributes need and that no upstream cache has, with their
+//! sources.
 
 use super::{
     evaluation::{self, Root},
@@ -21,7 +21,7 @@ use swarm_common::{
 };
 use swarm_formats::{nix::store_path::StoreDir, snapshot::NixSource};
 
-/// The most packages and edges that an orchestrator takes (`core/src/plan.rs`).
+/// Maximum number of packages and edges that an orchestrator accepts (`core/src/plan.rs`).
 const MOST_PACKAGES: usize = 10_000;
 const MOST_EDGES: usize = 250_000;
 
@@ -67,8 +67,7 @@ fn check(packages: usize, edges: usize) -> Result<(), Stop> {
     Err(failure::stop(FailureClass::Package, Phase::Building, message))
 }
 
-/// A store with the derivations and without their outputs: the one for evaluation, unless evaluation
-/// may build.
+/// A store with the derivations and without their outputs: the evaluation store, unless evaluation may build.
 async fn without_outputs(
     session: &mut Session<'_>,
     source: &NixSource,
@@ -84,7 +83,7 @@ async fn without_outputs(
     Ok(store)
 }
 
-/// The derivations to build for the attributes that can be built, and these attributes.
+/// The derivations to build for those attributes that can be built, and these attributes.
 fn select(
     graph: &Graph,
     built: &BTreeSet<String>,
@@ -111,7 +110,7 @@ fn select(
     (needed, found)
 }
 
-/// The outputs that the derivations to build need, of others.
+/// The outputs of other derivations that the derivations to build need.
 fn available(store: &Store, graph: &Graph, needed: &BTreeSet<String>) -> Result<Vec<String>, String> {
     let dir = StoreDir::default();
     let mut wanted: BTreeMap<String, BTreeSet<&String>> = BTreeMap::new();
@@ -144,7 +143,7 @@ fn output(graph: &Graph, root: &Root) -> Result<String, String> {
     path.ok_or_else(|| format!("{} has no such output", root.derivation))
 }
 
-/// The sources with all that they refer to, each with its references.
+/// The sources and everything that they refer to, each with its references.
 async fn sources(
     session: &mut Session<'_>,
     used: BTreeSet<String>,

@@ -7,28 +7,26 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// The oldest version that is used: it is in Debian 12.
+/// The oldest version supported, which is in Debian 12.
 const OLDEST: (u32, u32) = (2, 8);
 
-/// Where NixOS and Nix's installer put the programs.
+/// Where NixOS and the Nix installer put the programs.
 const USUAL: [&str; 3] =
     ["/run/current-system/sw/bin", "/nix/var/nix/profiles/default/bin", "/root/.nix-profile/bin"];
 
-/// Directories for the programs that Nix and the drone's own scripts call.
+/// Directories with the programs that Nix and the drone's scripts call.
 const SYSTEM: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
 
-/// An installed Nix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
-    /// The directory of its programs.
     pub dir: PathBuf,
-    /// Its version, such as `2.34.8`.
+    /// For example `2.34.8`.
     pub version: String,
 }
 
 impl Programs {
-    /// Whether this Nix is at least of this version.
+    /// Whether this Nix has at least this version.
     #[must_use]
     pub fn is_at_least(&self, version: (u32, u32)) -> bool {
         number(&self.version) >= Some(version)
@@ -40,7 +38,6 @@ impl Programs {
         self.dir.join(program)
     }
 
-    /// `PATH` for its programs.
     #[must_use]
     pub fn search_path(&self) -> OsString {
         let mut path = self.dir.clone().into_os_string();
@@ -50,10 +47,10 @@ impl Programs {
     }
 }
 
-/// Finds the Nix to use. `None` if there is none and none is required, or if it must not be used.
+/// Finds the Nix to use. `None` if there is none and it is not required, or if it is disabled.
 ///
 /// # Errors
-/// Nix is required and missing, or cannot be used. The text says why.
+/// Nix is required but missing, or it cannot be used; the message says why.
 pub fn find(config: &NixConfig) -> Result<Option<Programs>, String> {
     if config.enabled == Enabled::Always(false) {
         return Ok(None);
@@ -79,7 +76,7 @@ pub fn find(config: &NixConfig) -> Result<Option<Programs>, String> {
 
 fn examine(dir: &Path) -> Result<Programs, String> {
     let program = dir.join("nix");
-    // It looks into the home directory even for this.
+    // Even this command looks into the home directory.
     let said = Command::new(&program)
         .arg("--version")
         .env_clear()
@@ -99,7 +96,7 @@ fn examine(dir: &Path) -> Result<Programs, String> {
     Ok(Programs { dir: dir.to_owned(), version })
 }
 
-/// The first two parts of a version: of `2.34.8` or `2.36pre20260101`.
+/// The first two parts of a version such as `2.34.8` or `2.36pre20260101`.
 fn number(version: &str) -> Option<(u32, u32)> {
     let (major, rest) = version.split_once('.')?;
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

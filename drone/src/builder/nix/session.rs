@@ -1,4 +1,4 @@
-//! The Nix programs that an attempt runs, within its limits.
+//! Runs the Nix programs of an attempt within its limits.
 
 use super::{
     graph,
@@ -18,17 +18,17 @@ use std::{
 };
 use swarm_common::state::{FailureClass, Phase};
 
-/// Bytes of output that are kept in memory: the last ones.
+/// Bytes of output kept in memory; the last ones are kept.
 const KEPT: usize = 64 << 10;
-/// Largest file that a program's output is read from.
+/// Maximum size of a file to read a program's output from.
 const MOST_OUTPUT: u64 = 64 << 20;
 
-/// Runs a program with its output in a file: `both` with the errors.
+/// Runs a program with its output in a file. With `both`, the file also gets the errors.
 const TO_FILE: &str = r#"out=$1 both=$2; shift 2
 if [ "$both" = both ]; then exec "$@" >"$out" 2>&1; fi
 exec "$@" >"$out""#;
 
-/// Variables of the drone that Nix's downloads depend on.
+/// Environment variables of the drone that affect Nix's downloads.
 const PASSED_ON: [&str; 8] = [
     "http_proxy",
     "https_proxy",
@@ -40,10 +40,10 @@ const PASSED_ON: [&str; 8] = [
     "NIX_SSL_CERT_FILE",
 ];
 
-/// Where the standard output of a program goes; its errors go to the log.
+/// Where the standard output of a program goes. Its errors go to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
-    /// To the log as well.
+    /// To the log.
     Log,
     /// To [`Ended::output`].
     Taken,
@@ -51,28 +51,21 @@ pub(super) enum Output {
     AllTaken,
 }
 
-/// A program to run.
 pub(super) struct Call<'s> {
-    /// Its name.
     pub program: &'static str,
-    /// Its arguments, without the store.
+    /// Its arguments, without those for the store.
     pub args: Vec<OsString>,
-    /// The store it works on.
     pub store: &'s Store,
-    /// Where its standard output goes.
     pub output: Output,
 }
 
-/// How a program ended.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// How.
     pub end: End,
-    /// Memory ran out.
     pub out_of_memory: bool,
-    /// The end of what it wrote to the log.
+    /// The end of its output in the log.
     pub said: String,
-    /// Its standard output, if that was taken.
+    /// Its standard output, if that was requested.
     pub output: String,
 }
 
@@ -93,20 +86,17 @@ impl Ended {
 
 /// An attempt that uses Nix.
 pub(super) struct Session<'a> {
-    /// The installed Nix.
     pub programs: Programs,
-    /// The attempt.
     pub context: &'a BuildContext,
     /// Its limits, log and usage.
     pub steps: &'a mut Steps,
-    /// The store for evaluation.
+    /// The evaluation store.
     pub evaluation: Store,
-    /// The store that is built in.
+    /// The build store.
     pub building: Store,
 }
 
 impl<'a> Session<'a> {
-    /// Opens the stores.
     pub async fn open(context: &'a BuildContext, steps: &'a mut Steps) -> Result<Self, Stop> {
         let (settings, cache_dir) = (context.config.nix.clone(), context.config.cache_dir.clone());
         let nix = context.larder.nix.clone();
@@ -124,7 +114,6 @@ impl<'a> Session<'a> {
         Ok(Self { programs, context, steps, evaluation, building })
     }
 
-    /// The environment of a program.
     pub fn environment(&self, configuration: &Path, home: &Path) -> Vec<(OsString, OsString)> {
         let passed = PASSED_ON.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
         let own: [(&str, OsString); 6] = [
@@ -138,7 +127,7 @@ impl<'a> Session<'a> {
         own.into_iter().map(|(name, value)| (name.into(), value)).chain(passed).collect()
     }
 
-    /// A job with the limits of this attempt. It ends when the attempt must, and may be silent.
+    /// A job with the limits of this attempt. It ends when the attempt must end, and may be silent.
     pub fn job(&self, program: PathBuf, args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> process::Job {
         let left = self.steps.left();
         process::Job {
@@ -147,13 +136,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Runs a program and waits for its end. An attempt that was cancelled, is out of time or has
-    /// filled the disk ends here.
+    /// Runs a program and waits for its end. Ends the attempt if it was cancelled, is out of time or has
+    /// filled the disk.
     pub async fn run(&mut self, call: Call<'_>) -> Result<Ended, Stop> {
         let mut env = self.environment(&call.store.configuration(), &call.store.home());
         env.push(("TMPDIR".into(), self.context.attempt_dir.clone().into()));
         let mut args: Vec<OsString> = vec!["--store".into(), call.store.dir().into()];
-        // The new command line takes options after the subcommand.
+        // The new command line expects options after the subcommand.
         let sub = usize::from(call.program == "nix") * leading_words(&call.args);
         args.splice(0..0, call.args[..sub].iter().cloned());
         args.extend_from_slice(&call.args[sub..]);
@@ -173,7 +162,7 @@ impl<'a> Session<'a> {
         self.attend(job, (call.output != Output::Log).then_some(file.as_path())).await
     }
 
-    /// Runs a job, whose standard output goes to `file`.
+    /// Runs a job. Its standard output goes to `file`, if given.
     pub async fn attend(&mut self, job: process::Job, file: Option<&Path>) -> Result<Ended, Stop> {
         let cancel = self.steps.cancel().clone();
         let mut said = Said { log: &mut self.steps.log, text: Vec::new() };
@@ -189,7 +178,7 @@ impl<'a> Session<'a> {
         Ok(Ended { end: ran.end, out_of_memory: ran.out_of_memory, said, output })
     }
 
-    /// Runs a build whose log Nix writes in its machine format. It may be silent as long as the
+    /// Runs a build whose log Nix writes in its machine format. The build may be silent for as long as the
     /// attempt allows.
     pub async fn attend_build(
         &mut self,
@@ -210,17 +199,17 @@ impl<'a> Session<'a> {
         Ok((ran, heard))
     }
 
-    /// Ends the attempt if the program was stopped because of it.
+    /// Ends the attempt if the attempt is the reason why the program was stopped.
     fn ended(&self, ran: &process::Ran, job: &process::Job) -> Result<(), Stop> {
         match ran.end {
             End::Exited(_) => Ok(()),
-            // The program's own limit, not the attempt's.
+            // The program's own limit was exceeded, not the attempt's.
             End::TimedOut | End::Silent if !self.steps.left().is_zero() => Ok(()),
             _ => self.steps.judge(ran, &job.program).map(drop),
         }
     }
 
-    /// Those of `paths` that a store lacks.
+    /// Those of `paths` that a store does not contain.
     pub async fn lacking(&mut self, store: &Store, paths: &[&str]) -> Result<Vec<String>, Stop> {
         if paths.is_empty() {
             return Ok(Vec::new());
@@ -235,7 +224,7 @@ impl<'a> Session<'a> {
         Ok(ended.output.lines().map(str::to_owned).collect())
     }
 
-    /// Paths of a store, each with what it refers to besides itself.
+    /// Paths in a store, each with its references except itself.
     pub async fn registered(
         &mut self,
         store: &Store,
@@ -249,8 +238,8 @@ impl<'a> Session<'a> {
         read.ok_or_else(|| drone(format!("the store in {}: {}", store.dir().display(), ended.error())))
     }
 
-    /// Those of `paths` that the store that is built in lacks. Nix is only asked about those that this
-    /// drone has not seen there.
+    /// Those of `paths` that the build store does not contain. Asks Nix only about paths that this drone has
+    /// not seen there.
     pub async fn unbuilt(&mut self, paths: &[&str]) -> Result<Vec<String>, Stop> {
         let (store, nix) = (self.building.clone(), self.context.larder.nix.clone());
         let unknown: Vec<&str> = paths.iter().copied().filter(|path| !nix.is_present(&store, path)).collect();
@@ -259,9 +248,9 @@ impl<'a> Session<'a> {
         Ok(lacking)
     }
 
-    /// Copies derivations from the store for evaluation, with their sources and all that they need.
+    /// Copies derivations from the evaluation store, with their sources and everything they need.
     pub async fn copy_derivations(&mut self, derivations: &[&str], to: &Store) -> Result<(), Stop> {
-        // One at a time: Nix does not read an archive whose path has become valid meanwhile, and takes it
+        // One at a time: if a path becomes valid meanwhile, Nix does not read its archive and then takes it
         // for the next path.
         let shared = self.context.larder.nix.clone();
         let _turn = shared.0.copying.lock().await;
@@ -278,7 +267,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Notes all that these derivations of the store that is built in refer to.
+    /// Records everything that these derivations in the build store refer to.
     pub async fn remember_requisites(&mut self, derivations: &[&str]) -> Result<(), Stop> {
         let store = self.building.clone();
         let mut args = ["--query", "--requisites"].map(OsString::from).to_vec();
@@ -292,7 +281,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Measures the stores from time to time, and removes what exceeds the budgets and is not rooted.
+    /// Measures the stores from time to time. Removes unrooted paths that exceed the budgets.
     pub async fn clean(&mut self) -> Result<(), Stop> {
         if !self.context.larder.nix.is_measuring_due() {
             return Ok(());
@@ -310,13 +299,13 @@ impl<'a> Session<'a> {
             let _turn = shared.evaluating(self.steps.cancel()).await?;
             let text = format!("the store has {} MiB, more than {}", size >> 20, budget >> 20);
             self.steps.log.say(&text).await;
-            // Some more, so that the next build does not have to do it again.
+            // Free some more, so that the next build does not have to do it again.
             let freed = (size - budget + budget / 10).to_string();
             shared.forget();
             let args = ["--gc", "--max-freed", &freed].map(OsString::from).to_vec();
             let call = Call { program: "nix-store", args, store: &store, output: Output::AllTaken };
             let ended = self.run(call).await;
-            // Another attempt may have noted paths meanwhile.
+            // Another attempt may have recorded paths meanwhile.
             shared.forget();
             let ended = ended?;
             if ended.code() != Some(0) {
@@ -327,7 +316,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Number of leading arguments that are no options: `store add-path`.
+/// Number of leading arguments that are not options, as in `store add-path`.
 fn leading_words(args: &[OsString]) -> usize {
     let words = args
         .iter()
@@ -337,7 +326,7 @@ fn leading_words(args: &[OsString]) -> usize {
 
 fn read(file: &Path) -> io::Result<String> {
     let size = match fs::metadata(file) {
-        // The program was stopped before it began.
+        // The program was stopped before it started.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
         found => found?.len(),
     };
@@ -349,17 +338,17 @@ fn read(file: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// A failure of this drone.
+/// Ends the attempt with a failure of this drone.
 pub(super) fn drone(message: impl Into<String>) -> Stop {
     Stop::failed(FailureClass::Drone, Phase::Preparing, message)
 }
 
-/// A failure of this drone's disk.
+/// Ends the attempt with a failure of this drone's disk.
 pub(super) fn disk(what: &str, error: &io::Error) -> Stop {
     drone(format!("{what}: {error}"))
 }
 
-/// Forwards output to the log and keeps its end.
+/// Forwards output to the log and keeps the end of it.
 struct Said<'l> {
     log: &'l mut Log,
     text: Vec<u8>,

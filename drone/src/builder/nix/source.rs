@@ -1,8 +1,8 @@
-//! A copy of a snapshot's source and inputs whose files have the same times on every drone, and what Nix is told
-//! of it.
+//! A copy of a snapshot's source and inputs with the same file times on every drone, and how Nix refers to
+//! it.
 //!
-//! Nix takes the time of a flake's newest file as its date (`self.lastModified`). It is that of the commit, as in
-//! a checkout, so that `nixos-rebuild` there comes to the same store paths.
+//! Nix uses the time of a flake's newest file as the flake's date (`self.lastModified`). The copy has the
+//! time of the commit, as in a checkout, so that `nixos-rebuild` there gives the same store paths.
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use std::{
@@ -12,8 +12,8 @@ use std::{
 };
 use swarm_formats::snapshot::{INPUTS, NixSource, SOURCE};
 
-/// Copies `source` and `inputs` of a snapshot to `to`. The source was `modified` so many seconds after 1970;
-/// of the inputs, the lock file says it.
+/// Copies `source` and `inputs` of a snapshot to `to`. `modified` is the time of the source in seconds since
+/// 1970; the times of the inputs are in the lock file.
 pub(super) fn copy(snapshot: &Path, to: &Path, modified: u64) -> io::Result<()> {
     for (part, modified) in [(SOURCE, modified), (INPUTS, 0)] {
         let (from, to) = (snapshot.join(part), to.join(part));
@@ -26,7 +26,7 @@ pub(super) fn copy(snapshot: &Path, to: &Path, modified: u64) -> io::Result<()> 
     Ok(())
 }
 
-/// The inputs in a copy: names and directories.
+/// The inputs in a copy: their names and directories.
 pub(super) fn inputs(copy: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let entries = fs::read_dir(copy.join(INPUTS))?;
     let input = |entry: io::Result<fs::DirEntry>| {
@@ -38,7 +38,8 @@ pub(super) fn inputs(copy: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(inputs)
 }
 
-/// The address of the flake in `dir`. With a commit, Nix tells that to the flake.
+/// The URL of the flake in `dir`. If the commit is known, the URL contains it, and Nix passes it to the
+/// flake.
 pub(super) fn address(dir: &str, source: &NixSource) -> String {
     match source.rev() {
         Some(rev) => format!("path:{dir}?rev={rev}"),

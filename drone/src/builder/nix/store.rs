@@ -1,5 +1,5 @@
-//! A store of the drone's own: a directory in which everything is below `nix/store`, with a
-//! configuration that depends on nothing of the machine.
+//! A store of the drone's own: a directory that contains everything below `nix/store`, with a configuration
+//! that does not depend on the machine.
 
 use crate::config::NixConfig;
 use crate::process;
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The settings of every program that do not depend on the drone's. See nix.conf(5).
+/// Settings of all programs that do not depend on the drone's configuration. See nix.conf(5).
 const SETTINGS: &str = "\
 build-users-group =
 substituters =
@@ -31,13 +31,13 @@ stalled-download-timeout = 60
 netrc-file = /etc/nix/netrc
 ";
 
-/// The configuration of every program.
+/// The Nix configuration for all programs.
 pub(super) fn settings(config: &NixConfig) -> String {
     let mut settings = SETTINGS.to_owned();
     if let Some(shell) = &config.shell {
         settings.push_str(&format!("sandbox-paths = /bin/sh={}\n", shell.display()));
     }
-    // A setting with `extra-` adds to what Nix finds out by itself.
+    // A setting with `extra-` adds to what Nix detects by itself.
     for (name, values) in
         [("extra-platforms", &config.extra_platforms), ("system-features", &config.system_features)]
     {
@@ -48,25 +48,24 @@ pub(super) fn settings(config: &NixConfig) -> String {
     settings
 }
 
-/// Directory of the configuration in a store.
+/// Directory in a store that contains the configuration.
 pub(super) const CONFIGURATION: &str = "configuration";
-/// Directory of the drone's roots in a store.
+/// Directory in a store that contains the drone's roots.
 const ROOTS: &str = "nix/var/nix/gcroots/swarm";
 
-/// A store.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     dir: PathBuf,
 }
 
-/// Keeps paths from being collected as garbage until it is dropped.
+/// Protects paths from garbage collection until it is dropped.
 #[derive(Debug)]
 pub(super) struct Roots {
     dir: PathBuf,
 }
 
 impl Roots {
-    /// Keeps more paths, whether or not they are in the store yet.
+    /// Protects more paths, whether or not they are in the store yet.
     pub fn keep<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> io::Result<()> {
         fs::create_dir_all(&self.dir)?;
         for path in paths {
@@ -92,7 +91,7 @@ impl Drop for Roots {
 }
 
 impl Store {
-    /// Opens a store, making its directory and configuration if necessary.
+    /// Opens a store. Creates its directory and configuration if necessary.
     pub fn open(dir: &Path, config: &NixConfig) -> io::Result<Self> {
         let configuration = dir.join(CONFIGURATION);
         fs::create_dir_all(&configuration)?;
@@ -101,7 +100,7 @@ impl Store {
         let settings = settings(config);
         let file = configuration.join("nix.conf");
         if fs::read_to_string(&file).ok().as_ref() != Some(&settings) {
-            // Other attempts may read it now, or write it as well.
+            // Other attempts may be reading or writing it at the same time.
             let mut new = tempfile::NamedTempFile::new_in(&configuration)?;
             new.write_all(settings.as_bytes())?;
             new.persist(file)?;
@@ -109,41 +108,39 @@ impl Store {
         Ok(Self { dir: dir.to_owned() })
     }
 
-    /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The directory of the configuration.
     pub fn configuration(&self) -> PathBuf {
         self.dir.join(CONFIGURATION)
     }
 
-    /// The home directory for programs that work on this store.
+    /// The home directory of programs that work on this store.
     pub fn home(&self) -> PathBuf {
         self.dir.join("home")
     }
 
-    /// The file on this machine that is a store path.
+    /// The file of a store path on this machine.
     pub fn file(&self, path: &str) -> PathBuf {
         self.dir.join(path.trim_start_matches('/'))
     }
 
-    /// Roots under a name, so far without paths.
+    /// Roots with a common name, which protect no paths yet.
     pub fn roots(&self, name: &str) -> Roots {
         Roots { dir: self.dir.join(ROOTS).join(name) }
     }
 
-    /// Bytes on disk.
+    /// Size on disk in bytes.
     pub fn size(&self) -> io::Result<u64> {
         process::disk_usage(&self.dir)
     }
 }
 
-/// Prefix of the names of roots that belong to an attempt.
+/// Prefix of the names of an attempt's roots.
 pub(super) const ATTEMPT: &str = "attempt-";
 
-/// Removes the roots that attempts of an earlier start left in a store, if there is one.
+/// Removes roots from a store, if it exists, that attempts before the last start left.
 pub(super) fn forget_attempts(dir: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(dir.join(ROOTS)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -1,7 +1,7 @@
-//! Bases with additional packages: the packages are installed over the image from the same files on
-//! every drone, checked, and cached like images.
+//! Bases with additional packages. The packages are installed over the image from the same files on every
+//! drone, checked, and cached like images.
 //!
-//! All packages are installed by one run of Portage. If anything fails, the result is discarded.
+//! One run of Portage installs all packages. If anything fails, the result is discarded.
 
 use super::{
     install::{self, move_dir},
@@ -30,14 +30,14 @@ use swarm_common::{
     },
 };
 
-/// Version of the procedure that makes bases; part of the cache key.
+/// Version of the procedure for making bases; part of the cache key.
 const FORMAT: &str = "base-2";
 
 /// Maximum number of sonames in an error message.
 const TOLD: usize = 5;
 
 /// Shell script that selects the newest compiler and binutils for the machine triple `$1`, if the root has
-/// Gentoo's programs for that: a new slot is installed beside the old one and is not used by itself.
+/// Gentoo's programs for that. A new slot is installed beside the old one and is not selected automatically.
 const SELECTS: &str = r#"for program in gcc-config binutils-config; do
 	command -v $program >/dev/null || continue
 	profiles=$($program --nocolor --list-profiles) || exit
@@ -47,8 +47,8 @@ const SELECTS: &str = r#"for program in gcc-config binutils-config; do
 done
 [ -z "$selected" ] || ! command -v env-update >/dev/null || env-update"#;
 
-/// Shell script that compiles and runs a program in C and one in C++, if there are compilers. The second needs
-/// the headers and the library of C++, which may be another version's than the compiler.
+/// Shell script that compiles and runs a C and a C++ program, if there are compilers. The C++ program also
+/// needs headers and library of C++, whose version may differ from the compiler's.
 const COMPILES: &str = r#"cd "$1" || exit
 if command -v gcc >/dev/null; then
 	echo 'int main(void) { return 0; }' >check.c && gcc -o check check.c && ./check || exit
@@ -61,8 +61,8 @@ fn disk(error: io::Error) -> Stop {
     Stop::failed(FailureClass::Drone, Phase::Preparing, format!("cannot create the base: {error}"))
 }
 
-/// Returns the base of the attempt with its additional packages, making it if necessary. `None` if
-/// the base is the image itself or this machine's own `/`.
+/// The base of the attempt with its additional packages, made if necessary. `None` if the base is the image
+/// itself or this machine's own `/`.
 pub(super) async fn ready(context: &BuildContext, steps: &mut Steps) -> Result<Option<Layer>, Stop> {
     let base = &context.assignment.base;
     let Base::Image { installed, .. } = base else { return Ok(None) };
@@ -87,7 +87,7 @@ pub(super) async fn ready(context: &BuildContext, steps: &mut Steps) -> Result<O
     made.map(Some).map_err(|stop| blamed(context, stop))
 }
 
-/// Attributes a failure to make the base. In a base attempt the packages are at fault; in any other,
+/// Attributes a failure to make the base. In a base attempt, the packages are at fault. In any other attempt,
 /// this drone is, because another drone has already made the same base.
 fn blamed(context: &BuildContext, stop: Stop) -> Stop {
     match stop {
@@ -185,7 +185,7 @@ async fn works(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
         let said = match (Step { program, args, env: Vec::new(), root }).run(steps).await {
             Ok(true) => continue,
             Ok(false) => steps.log.errors.first().map_or_else(|| steps.log.errors.last(), str::to_owned),
-            // The program cannot even be started.
+            // The program could not be started at all.
             Err(Stop::Failed(failure)) if failure.cause.is_none() => failure.message,
             Err(stop) => return Err(stop),
         };
@@ -194,8 +194,8 @@ async fn works(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Checks that every package and all its files are installed, that no program has become a dangling link,
-/// and that no soname is missing that was not missing in the image already.
+/// Checks that every package is installed with all its files, that no program has become a dangling link, and
+/// that no soname is missing that was not already missing in the image.
 fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Result<(), Stop> {
     let (before, after) = (Tree::at(image), Tree::at(made));
     for (wanted, file) in files {

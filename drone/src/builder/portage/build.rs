@@ -1,10 +1,9 @@
-//! Builds packages with Portage, one `emerge` for each.
+//! Builds packages with Portage, running `emerge` once for each.
 //!
-//! All dependencies that the order names are already installed, so `emerge` runs without its
-//! resolver, which could only contradict the plan, and compiles nothing but the target.
+//! All dependencies in the order are already installed, so `emerge` runs without its resolver, which could
+//! only contradict the plan, and compiles nothing but the target.
 //!
-//! A dependency cycle is built in stages in one root: the result of each stage is installed for the
-//! next one.
+//! A dependency cycle is built in stages in one root: the result of each stage is installed for the next one.
 
 use super::{
     emerge::{COMMON, arguments},
@@ -23,11 +22,11 @@ use swarm_common::{
     wire::plan::PlanStage,
 };
 
-/// Builds the order and returns the package files in the order of the targets.
+/// Builds the order. Returns the package files in the order of the targets.
 pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) -> Result<Vec<PathBuf>, Stop> {
     let targets: Vec<&PortageTarget> = order.targets.iter().filter_map(Target::portage).collect();
     let stages = stages(order, &targets)?;
-    // Current USE flags of each target; a stage may change those of its own.
+    // Current USE flags of each target. A stage may change the flags of its target.
     let mut flags: Vec<Vec<String>> = targets.iter().map(|t| flags(t, &[])).collect();
     let mut files = vec![None; targets.len()];
     for (number, stage) in stages.iter().enumerate() {
@@ -46,8 +45,8 @@ pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) ->
         let (places, seen) = (root.outside(), root.inside());
         let (dir, seen) =
             if last { (&places.packages, &seen.packages) } else { (&places.stages, &seen.stages) };
-        // Portage uses the first free build id. For the final build that must be the target's;
-        // earlier stages get an id that no target has.
+        // Portage uses the first free build ID. For the final build this must be the target's; earlier stages
+        // get an ID that no target has.
         let highest = targets.iter().map(|t| t.build_id).max().unwrap_or(1);
         let build_id = if last { target.build_id } else { highest + 1 };
         let taken = reserve(dir, target, build_id).map_err(disk)?;
@@ -78,7 +77,7 @@ pub(super) async fn build(root: &Root, order: &BuildOrder, steps: &mut Steps) ->
     })
 }
 
-/// The stages of the order, or one for each target if it has none.
+/// The stages of the order; one for each target if the order has none.
 fn stages(order: &BuildOrder, targets: &[&PortageTarget]) -> Result<Vec<PlanStage>, Stop> {
     let wrong = |why: &str| {
         Err(Stop::failed(
@@ -118,12 +117,12 @@ fn stages(order: &BuildOrder, targets: &[&PortageTarget]) -> Result<Vec<PlanStag
     Ok(order.stages.clone())
 }
 
-/// The atom of exactly this version and repository.
+/// An atom that matches exactly this version and repository.
 fn atom(target: &PortageTarget) -> String {
     format!("={}::{}", target.cpv, target.repository)
 }
 
-/// Sets every flag of the target explicitly, so that defaults of the bundle have no effect, and then
+/// Sets every flag of the target explicitly, so that defaults in the bundle have no effect, and then applies
 /// the changes.
 fn flags(target: &PortageTarget, changes: &[String]) -> Vec<String> {
     let own = target
@@ -152,8 +151,8 @@ async fn compile(
     Ok(())
 }
 
-/// Makes Portage choose `build_id`. It uses the first id from 1 whose file name is free, so all names
-/// before it are occupied with directories, which Portage does not take for packages.
+/// Makes Portage choose `build_id`. Portage uses the first ID, counting from 1, whose file name is free, so
+/// this occupies all names before it with directories, which Portage does not mistake for packages.
 fn reserve(dir: &Path, target: &PortageTarget, build_id: u32) -> io::Result<Vec<PathBuf>> {
     let mut taken = Vec::new();
     for id in 1..build_id {

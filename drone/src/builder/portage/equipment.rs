@@ -1,19 +1,18 @@
-//! What this machine lacks to build with Portage, mostly in its own `/`.
+//! What this machine lacks to build with Portage. This concerns mostly builds in its own `/`.
 
 use crate::{buildroot::Tree, config::BuilderConfig};
 use std::path::Path;
 
-/// Programs that Portage and the build of almost every package use.
+/// Programs that Portage and almost every package's build use.
 const PROGRAMS: [&str; 13] =
     ["bash", "cc", "ld", "ar", "make", "patch", "tar", "gzip", "bzip2", "xz", "zstd", "scanelf", "file"];
 
-/// The missing programs.
 pub(crate) fn lacks(builder: &BuilderConfig) -> Vec<String> {
     let tree = Tree::at(builder.base());
     let missing = PROGRAMS.iter().filter(|program| tree.program(program).is_none());
     let mut lacks: Vec<String> = missing.map(|&program| program.to_owned()).collect();
     let (emerge, there) = match &builder.portage_prefix {
-        // A configured prefix is a path of this machine.
+        // A configured prefix is a path on this machine.
         Some(prefix) => (prefix.join("bin/emerge"), prefix.join("bin/emerge").exists()),
         None => ("/usr/bin/emerge".into(), tree.has(Path::new("/usr/bin/emerge"))),
     };
@@ -36,7 +35,7 @@ mod tests {
         for program in PROGRAMS.iter().filter(|p| **p != "scanelf").chain(&["emerge"]) {
             fs::write(bin.join(program), "").unwrap();
         }
-        // Like gcc-config: an absolute link, to be resolved within the base.
+        // Like gcc-config: an absolute link that must be resolved inside the base.
         fs::rename(bin.join("cc"), base.path().join("usr/gcc-of-the-base")).unwrap();
         std::os::unix::fs::symlink("/usr/gcc-of-the-base", bin.join("cc")).unwrap();
         let builder = BuilderConfig { base_root: Some(base.path().into()), ..BuilderConfig::default() };

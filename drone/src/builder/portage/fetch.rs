@@ -1,6 +1,6 @@
-//! Recognises a failed download of a source file in the output of Portage and its fetcher: the file,
-//! the places that were tried, and what went wrong. A failing mirror is no failure as long as another
-//! one has the file, so only Portage's final message about a file counts.
+//! Recognises the failed download of a source file in the output of Portage and its fetcher: the file, the
+//! URLs that were tried, and the errors. A failing mirror does not matter as long as another one has the
+//! file, so only Portage's final message about a file counts.
 
 use crate::builder::{failure::made, marks::Downloads};
 use swarm_common::{
@@ -8,10 +8,10 @@ use swarm_common::{
     wire::drone::Failure,
 };
 
-/// Maximum number of places listed in a message.
+/// Maximum number of URLs in a message.
 const PLACES: usize = 8;
 
-/// Text around the file name when Portage gives up a file.
+/// Text around the file name in the message that Portage gives up a file.
 const LAST_WORDS: [(&str, &str); 5] = [
     ("!!! Couldn't download '", "'. Aborting."),
     ("Warning: No mirrors available for file '", "'"),
@@ -20,7 +20,7 @@ const LAST_WORDS: [(&str, &str); 5] = [
     ("!!! File ", " is incorrect size, but unable to retry."),
 ];
 
-/// Messages of fetchers about a place that did not deliver the file.
+/// Fetchers' messages about a server that did not deliver the file.
 const REFUSALS: [&str; 6] = [
     "unable to resolve",
     "Temporary failure in name resolution",
@@ -30,15 +30,13 @@ const REFUSALS: [&str; 6] = [
     "ssl connect attempt failed",
 ];
 
-/// What was seen about the current file.
 #[derive(Debug, Default)]
 pub(super) struct Fetch {
-    /// The places tried so far, and the error of each.
+    /// The URLs tried so far, each with its error.
     places: Vec<(String, Option<String>)>,
-    /// Number of places beyond [`PLACES`].
+    /// Number of URLs beyond [`PLACES`].
     more: usize,
-    /// The current download is a mirror's `layout.conf`. A mirror without one uses the default
-    /// layout.
+    /// The current download is a mirror's `layout.conf`. A mirror without this file uses the default layout.
     layout: bool,
     mismatch: Option<Mismatch>,
     given_up: Option<String>,
@@ -77,7 +75,7 @@ impl Downloads for Fetch {
         {
             self.mismatch = Some(Mismatch { file: file.to_owned(), ..Mismatch::default() });
         } else if line == "!!! Digest verification failed:" {
-            // About a file that was already there; its path is on the next line.
+            // The message is about an existing file, whose path is on the next line.
             self.mismatch = Some(Mismatch::default());
         } else if let Some(at) = line.strip_suffix(" has fetch restriction turned on.") {
             let package = at.trim_start_matches("!!! ");
@@ -132,7 +130,7 @@ impl Fetch {
         }
     }
 
-    /// The list of places that were tried, for a message.
+    /// The list of tried URLs, for a message.
     fn places(&self) -> String {
         let told = self.places.iter().map(|(place, said)| match said {
             Some(said) => format!("{place} ({said})"),
@@ -181,7 +179,7 @@ Refetching... File renamed to '/d/rolled-1.0.tar.gz._checksum_failure_.x1'
              size: got 1034, expected 998; tried https://mirror.example/distfiles/ab/rolled-1.0.tar.gz \
              (ERROR 404: Not Found.), https://upstream.example/rolled-1.0.tar.gz"
         );
-        // Another drone tries its mirrors in another order, but the failure is the same.
+        // Another drone tries mirrors in another order, but it is the same failure.
         assert!(!failure.signature.contains("example"), "{}", failure.signature);
     }
 

@@ -1,4 +1,4 @@
-//! Installs dependencies in a build root: each as a cached layer if possible, otherwise by Portage.
+//! Installs dependencies in a build root: each as a cached layer if possible, otherwise with Portage.
 
 use super::{
     emerge::{COMMON, arguments},
@@ -23,7 +23,7 @@ use swarm_common::{
     wire::base::{Base, Dependency},
 };
 
-/// Version of the procedure that makes layers; part of the cache key.
+/// Version of the procedure for making layers; part of the cache key.
 const FORMAT: &str = "layer-4";
 
 /// The dependencies of one build root.
@@ -31,12 +31,12 @@ const FORMAT: &str = "layer-4";
 pub(super) struct Installed {
     /// The layers, lowest first. They are not evicted while this value exists.
     pub layers: Vec<Layer>,
-    /// What Portage installs, in this order, with the package files.
+    /// Artifacts that Portage installs in this order, with their package files.
     pub ordered: Vec<(Dependency, PathBuf)>,
 }
 
 impl Installed {
-    /// The paths of the base that the layers remove.
+    /// The paths of the base that the layers hide.
     pub(super) fn gone(&self) -> Result<Vec<PathBuf>, Stop> {
         let gone = self.layers.iter().map(Layer::gone).collect::<io::Result<Vec<_>>>();
         let gone = gone.map_err(|error| {
@@ -55,7 +55,7 @@ fn disk(what: &Dependency) -> impl Fn(io::Error) -> Stop {
     }
 }
 
-/// Provides all dependencies, making the layers that are not cached.
+/// Provides all dependencies. Makes the layers that are not cached.
 pub(super) async fn prepare(
     context: &BuildContext,
     dependencies: &[Dependency],
@@ -82,17 +82,17 @@ pub(super) async fn prepare(
     Ok(installed)
 }
 
-/// Whether exactly this artifact is installed in a tree: same version and same build time.
+/// Whether exactly this artifact is installed in a tree, with the same version and build time.
 pub(super) fn is_installed(tree: &Tree, wanted: &Dependency, file: &Path) -> io::Result<bool> {
     let there = tree.installed(wanted.cpv.cp(), &wanted.slot);
     let built = layer::metadata(file)?.line("BUILD_TIME");
     Ok(there.is_some_and(|there| there == format!("{} {built}", wanted.cpv)))
 }
 
-/// Returns the layer of an artifact, making it if necessary. The cache key consists of the artifact,
-/// the package it replaces in the base, and the digest of the image, on whose links and user numbers
-/// a layer depends. The packages that a base adds to its image are not part of the key, so a layer
-/// survives their update.
+/// Returns the layer of an artifact, making it if necessary. The cache key consists of the artifact, the
+/// package that it replaces in the base, and the digest of the image, on whose links and user IDs a layer
+/// depends. Packages that a base adds to its image are not part of the key, so layers survive updates of
+/// these packages.
 async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -> Result<Kept, Stop> {
     let larder = &context.larder;
     let base = Tree::at(context.config.base());
@@ -139,7 +139,7 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
         Err(stop) => Err(stop),
     };
     if kept.is_err() {
-        // On a full disk, half a layer would take room that the next attempt needs.
+        // On a full disk, a partial layer would occupy space that the next attempt needs.
         larder.layers.give_up(key).map_err(disk(wanted))?;
     }
     drop(making);
@@ -150,8 +150,8 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
     Ok(kept)
 }
 
-/// Lets Portage install an artifact over the bare base and stores the changes as a layer, if they can
-/// be stacked.
+/// Lets Portage install an artifact over the bare base. Stores the changes as a layer, if they can be
+/// stacked.
 async fn capture(
     context: &BuildContext,
     wanted: &Dependency,
@@ -178,7 +178,7 @@ async fn capture(
             });
             kept.await.map_err(io::Error::other).and_then(|kept| kept).map_err(disk(wanted))?
         }
-        // Its install script may need something that the bare base lacks; with all dependencies it
+        // Its install script may need something that the bare base lacks. With all dependencies installed it
         // will work.
         Err(Stop::Failed(failure)) => {
             let text = format!("{} is installed in each build root: {}", wanted.cpv, failure.headline());

@@ -1,10 +1,9 @@
-//! What Portage, its helpers and ebuilds print, apart from the programs that they run.
+//! What Portage, its helpers and ebuilds print themselves, as opposed to the programs that they run.
 
 use super::fetch::Fetch;
 use crate::builder::marks::Marks;
 use swarm_common::state::Phase;
 
-/// The output of Portage.
 pub(super) static MARKS: Marks = Marks {
     bullet: Some('*'),
     phase_starts: &[
@@ -34,8 +33,8 @@ pub(super) static MARKS: Marks = Marks {
     downloads: Some(|| Box::new(Fetch::default())),
 };
 
-/// Whether this is the line before the message of a `die`:
-/// `ERROR: app-misc/tool-1::gentoo failed (compile phase):`.
+/// Whether this line precedes the message of a `die`: `ERROR: app-misc/tool-1::gentoo failed (compile
+/// phase):`.
 fn is_verdict(line: &str) -> bool {
     let named = line.strip_prefix("ERROR: ").is_some_and(|rest| {
         rest.split(' ').next().is_some_and(|package| package.contains('/') && package.contains("::"))
@@ -43,15 +42,15 @@ fn is_verdict(line: &str) -> bool {
     named && line.contains(" failed")
 }
 
-/// Whether the message of a `die` reports only that something failed, as Portage and its eclasses do
-/// after a program has printed its own error.
+/// Whether the message of a `die` only reports that something failed. Portage and its eclasses do this after
+/// a program has printed its own error.
 fn says_nothing(words: &str) -> bool {
     let words = words.trim_end_matches(['.', '!']);
     let fails = words.ends_with("failed") || words.ends_with("failure");
     words == "(no error message)" || (fails && !words.contains('/')) || words.starts_with("died running ")
 }
 
-/// Whether a Portage helper reports an error: `!!! doins: tool.conf does not exist`.
+/// Whether the line is an error message of a Portage helper: `!!! doins: tool.conf does not exist`.
 fn is_of_helper(line: &str) -> bool {
     let helper = line.strip_prefix("!!! ").and_then(|rest| rest.split_once(": ")).map(|(helper, _)| helper);
     helper.is_some_and(|helper| {

@@ -1,4 +1,4 @@
-//! Builds with Portage, in a build root of the attempt's own.
+//! Builds with Portage, in a separate build root for each attempt.
 //!
 //! | what | where |
 //! |---|---|
@@ -38,14 +38,14 @@ use swarm_common::{
 
 /// Builds with Portage in the base of an attempt.
 pub(super) struct PortageBuilder {
-    /// The attempt, with a base that has all its packages.
+    /// The attempt, with a base that contains all its packages.
     context: BuildContext,
     /// Keeps the base in the cache until the work is done.
     _base: Option<Layer>,
 }
 
 impl PortageBuilder {
-    /// Makes the attempt's base, if no earlier one did.
+    /// Makes the attempt's base, unless an earlier attempt made it.
     pub(super) async fn new(context: &BuildContext, steps: &mut Steps) -> Result<Self, Stop> {
         steps.log.expect(&marks::MARKS);
         let base = base::ready(context, steps).await?;
@@ -99,7 +99,7 @@ impl BuildContext {
         }
     }
 
-    /// Makes the attempt's build root with these layers and without these paths of the base.
+    /// Makes the attempt's build root with these layers. `gone` are paths of the base to hide.
     async fn root(&self, layers: Vec<PathBuf>, gone: Vec<PathBuf>) -> Result<Root, Stop> {
         let context = self.clone();
         let made = tokio::task::spawn_blocking(move || {
@@ -117,14 +117,14 @@ impl From<RootError> for Stop {
             RootError::Io { .. } | RootError::NoPortage(..) | RootError::NotRoot | RootError::NotOurs(_) => {
                 FailureClass::Drone
             }
-            // Every drone would reject what the orchestrator sent.
+            // Every drone would reject this input from the orchestrator.
             RootError::Snapshot(_) | RootError::TooManyLayers(_) => FailureClass::Infra,
         };
         Self::failed(class, Phase::Preparing, error.to_string())
     }
 }
 
-/// Reports the packages that a build in a live root added to or removed from this machine.
+/// Logs the packages that a build in a live root added to or removed from this machine.
 async fn tell_changes(root: &Root, before: Option<BTreeSet<String>>, steps: &mut Steps) {
     let (Some(before), Some(after)) = (before, root.live_packages()) else { return };
     let names = |a: &BTreeSet<String>, b: &BTreeSet<String>| {

@@ -1,8 +1,8 @@
 //! Makes a plan by running Portage's resolver in a Python script.
 //!
-//! The script imports Portage's resolver, because `emerge --pretend` prints neither the kinds of
-//! dependencies nor how a cycle is broken. It is embedded in this program, is written to the
-//! attempt's directory, and writes its result to a JSON file; its output goes only to the log.
+//! The script imports Portage's resolver, because `emerge --pretend` prints neither the kinds of dependencies
+//! nor how a cycle is broken. The script is embedded in this program and written to the attempt's directory.
+//! It writes its result to a JSON file; its output goes only to the log.
 
 use super::{root::Root, step::Step};
 use crate::builder::{Stop, steps::Steps};
@@ -29,7 +29,7 @@ const SCRIPT: [(&str, &str); 12] = [
 ];
 /// The file that the script writes.
 const REPORT: &str = "report.json";
-/// The plan of a full desktop takes about 2 MB.
+/// Maximum size of the report. The plan of a full desktop takes about 2 MB.
 const MAX_REPORT_BYTES: u64 = 256 << 20;
 
 /// Makes the plan for the world set of the snapshot.

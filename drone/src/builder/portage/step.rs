@@ -4,9 +4,7 @@ use super::root::Root;
 use crate::builder::{Stop, steps::Steps};
 use std::{ffi::OsString, path::PathBuf};
 
-/// A program to run in a build root.
 pub(super) struct Step<'a> {
-    /// Path inside the build root.
     pub program: PathBuf,
     pub args: Vec<OsString>,
     /// Variables added to the environment of the build root.
@@ -15,7 +13,7 @@ pub(super) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Runs the program; the result is as that of [`Steps::run`].
+    /// Runs the program. Returns the same as [`Steps::run`].
     pub async fn run(self, steps: &mut Steps) -> Result<bool, Stop> {
         let mut env = self.root.environment();
         env.extend(self.env);

@@ -1,4 +1,4 @@
-//! Fingerprints of the directory of a layer: what it consists of, and what is in its files.
+//! Fingerprints of a layer's directory: of its structure, and of the content of its files.
 
 use crate::buildroot::layer::walk;
 use sha2::{Digest as _, Sha256};
@@ -42,7 +42,7 @@ pub fn seal(dir: &Path) -> io::Result<String> {
 pub const PIECE: usize = 1 << 20;
 
 /// The digest in hexadecimal of the names and contents of all files below a directory. `pause` is called
-/// before each file and after each piece of one, and ends it with its error.
+/// before each file and after each piece of a file; an error from it ends the reading.
 ///
 /// # Errors
 /// The directory cannot be read.

@@ -1,5 +1,5 @@
-//! Reads all layers and bases once a month while nothing is built, so that a disk that loses data is
-//! noticed before a build uses what it lost. Seals only detect files that were written to.
+//! Reads all layers and bases once a month while nothing is built, so that a failing disk is noticed before a
+//! build uses damaged data. Seals only detect files that were written to.
 
 use super::{CONTENT, FILES, Layers, fingerprint, key_of, remove};
 use std::{
@@ -17,10 +17,10 @@ const LOOK: Duration = Duration::from_secs(600);
 /// How often each layer is read.
 const EVERY: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Pause after each piece ([`fingerprint::PIECE`]), so that the disk can be used otherwise.
+/// Pause after each piece ([`fingerprint::PIECE`]), so that the disk remains usable for others.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Reads what is due in these caches, until the future is dropped.
+/// Reads the layers that are due in these caches, until the future is dropped.
 pub async fn run(caches: [Layers; 2]) {
     let stop = CancellationToken::new();
     let _stops_with_this = stop.clone().drop_guard();
@@ -38,8 +38,8 @@ pub async fn run(caches: [Layers; 2]) {
 }
 
 impl Layers {
-    /// Reads the layers that were read longer than `every` ago, as long as no build uses one and
-    /// `goes_on` says so. Damaged ones are removed, to be made again when they are needed.
+    /// Reads layers that were last read longer than `every` ago, while no build uses them and `goes_on`
+    /// returns true. Removes damaged ones, which are made again when needed.
     fn scrub(&self, every: Duration, goes_on: &dyn Fn() -> bool) -> io::Result<()> {
         for (key, dir) in self.due(every)? {
             let mut pause = || {
@@ -50,7 +50,7 @@ impl Layers {
                 Ok(())
             };
             let damage = match fingerprint::content(&dir.join(FILES), &mut pause) {
-                // In use now, or evicted.
+                // The layer is in use now, or was evicted.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted || !dir.exists() => return Ok(()),
                 Err(error) => error.to_string(),
                 Ok(content) => match fs::read_to_string(dir.join(CONTENT)) {
@@ -58,7 +58,7 @@ impl Layers {
                         File::open(dir.join(CONTENT))?.set_modified(SystemTime::now())?;
                         continue;
                     }
-                    // Made by an older version.
+                    // An older version made the layer.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         fs::write(dir.join(CONTENT), content)?;
                         continue;
@@ -78,14 +78,14 @@ impl Layers {
         Ok(())
     }
 
-    /// The layers that were read longer than `every` ago, or never.
+    /// The layers that were last read longer than `every` ago, or never.
     fn due(&self, every: Duration) -> io::Result<Vec<(Digest, PathBuf)>> {
         let mut due = Vec::new();
         for entry in fs::read_dir(&self.0.dir)? {
             let path = entry?.path();
             let Some(key) = key_of(&path).filter(|_| path.join(FILES).exists()) else { continue };
             let read = fs::metadata(path.join(CONTENT)).and_then(|found| found.modified()).ok();
-            // A date in the future comes from a clock that was wrong.
+            // A time in the future was set by a wrong clock.
             if read.and_then(|read| read.elapsed().ok()).is_none_or(|since| since >= every) {
                 due.push((key, path));
             }
@@ -108,7 +108,7 @@ mod tests {
         key
     }
 
-    /// As a disk does it: size and dates stay.
+    /// Changes a byte like a failing disk: size and times stay the same.
     fn flip(file: &Path) {
         let found = fs::metadata(file).unwrap();
         let bytes = fs::read(file).unwrap();

@@ -1,4 +1,4 @@
-//! Tests of what the cache keeps, what it removes, and how it detects damage.
+//! What the cache keeps, what it removes, and how it detects damage.
 
 use super::*;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ fn digest(n: u8) -> Digest {
     Digest::of(&[n])
 }
 
-/// Adds a snapshot, layered over another one if `below` is given.
+/// Adds a snapshot, as a layer over another one if `below` is given.
 fn make(kept: &Kept, n: u8, below: Option<u8>) {
     let dir = kept.dir(digest(n));
     fs::create_dir_all(dir.join(LAYER).join("repos")).unwrap();
@@ -74,7 +74,7 @@ fn what_was_changed_added_or_removed_is_named_once_a_start_and_the_snapshot_goes
     let changes: [Change; 5] = [
         ("`files/repos/ebuild` was changed", |at| fs::write(at.join("files/repos/ebuild"), "x").unwrap()),
         ("`files/repos/ebuild` was changed", |at| {
-            // Size and modification time are unchanged.
+            // Size and modification time stay the same.
             let then = fs::metadata(at.join("files/repos/ebuild")).unwrap().modified().unwrap();
             fs::write(at.join("files/repos/ebuild"), [7]).unwrap();
             File::open(at.join("files/repos/ebuild")).unwrap().set_modified(then).unwrap();
@@ -95,7 +95,7 @@ fn what_was_changed_added_or_removed_is_named_once_a_start_and_the_snapshot_goes
         make(&kept, 2, Some(1));
         let at = kept.dir(digest(1));
         assert_eq!(seal::damage(&at), None);
-        // File timestamps may have a granularity of some milliseconds.
+        // File times may have a granularity of some milliseconds.
         std::thread::sleep(Duration::from_millis(20));
         change(&at);
         assert_eq!(seal::damage(&at).as_deref(), Some(said));

@@ -1,5 +1,5 @@
-//! Checks the headline of real logs (`corpus/*.log`: the expected headline, a line of dashes, the
-//! log; `\e` stands for ESC).
+//! Checks the headlines of real logs. A file `corpus/*.log` consists of the expected headline, a line of
+//! dashes, and the log; `\e` stands for ESC.
 
 use super::*;
 use crate::{

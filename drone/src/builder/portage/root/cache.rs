@@ -13,13 +13,12 @@ use std::{
 
 /// How long the metadata of an unused snapshot is kept.
 const METADATA_AGE: Duration = Duration::from_secs(21 * 24 * 3600);
-/// Creating and removing this file updates the directory's modification time, which records the last
-/// use.
+/// Creating and removing this file updates the directory's modification time, which records the last use.
 const USED: &str = ".used";
 
 /// Marks the metadata directory `dir` as used, creating it if necessary.
 ///
-/// A new snapshot starts with the metadata that was used last. Portage validates each entry against
+/// A new snapshot starts with the metadata that was used most recently. Portage validates each entry against
 /// its ebuild and eclasses and regenerates only those that changed.
 pub(super) fn use_metadata(dir: &Path) -> Result<(), RootError> {
     if let (false, Some(parent)) = (dir.exists(), dir.parent()) {
@@ -32,16 +31,16 @@ pub(super) fn use_metadata(dir: &Path) -> Result<(), RootError> {
             link_all(&last, begun.path()).map_err(RootError::io("take over", &last))?;
         }
         match fs::rename(begun.path(), dir) {
-            // Another attempt with the same snapshot was first.
+            // Another attempt with the same snapshot created it first.
             Err(_) if dir.is_dir() => {}
             renamed => renamed.map_err(RootError::io("make", dir))?,
         }
     }
-    // A new name updates the directory's modification time.
+    // A new name in the directory updates its modification time.
     let used = dir.join(USED);
     fs::write(&used, "").map_err(RootError::io("write", &used))?;
     match fs::remove_file(&used) {
-        // Another attempt with the same snapshot removed it.
+        // Another attempt with the same snapshot removed the file.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(RootError::io("remove", &used)),
     }
@@ -54,8 +53,8 @@ fn last_used(parent: &Path) -> Option<PathBuf> {
     whole.map(|entry| entry.path()).max_by_key(|path| path.metadata().and_then(|found| found.modified()).ok())
 }
 
-/// Hard-links all files below `from` to `to`. That is safe because Portage replaces these files and
-/// never writes into them.
+/// Hard-links all files below `from` to `to`. This is safe, because Portage replaces these files and never
+/// writes into them.
 fn link_all(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -76,7 +75,7 @@ fn link_all(from: &Path, to: &Path) -> io::Result<()> {
 /// Portage verifies the digest at each use.
 ///
 /// # Errors
-/// A directory cannot be read or a file not moved.
+/// A directory cannot be read, or a file cannot be moved.
 pub fn keep_distfiles(from: &Path, to: &Path) -> Result<(), RootError> {
     let entries = match fs::read_dir(from) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -86,7 +85,7 @@ pub fn keep_distfiles(from: &Path, to: &Path) -> Result<(), RootError> {
         let entry = entry.map_err(RootError::io("read", from))?;
         let name = entry.file_name();
         let text = name.to_string_lossy();
-        // Partial downloads and files with a wrong digest.
+        // Partial downloads, and files with a wrong digest.
         let unfit = text.starts_with('.') || text.contains("_checksum_failure_") || text.contains(".__");
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         let at = to.join(&name);

@@ -1,13 +1,13 @@
-//! What Portage finds in a build root: its environment, and the USE flags of packages. `EPREFIX` must
-//! be set to the empty string, or packages would contain the prefix of a Portage installation from
-//! outside the base.
+//! What Portage gets in a build root: its environment, and the USE flags of packages. `EPREFIX` must be set
+//! to the empty string. Otherwise packages would contain the prefix of a Portage installation outside the
+//! base.
 
 use super::{Root, make_conf, settings};
 use crate::buildroot::RootError;
 use std::{ffi::OsString, path::PathBuf};
 
-/// Variables for networks with a proxy or private certificates. Nothing else of the drone's
-/// environment is passed to builds.
+/// Variables for networks with a proxy or private certificates. No other variables of the drone are passed to
+/// builds.
 const PASSED_ON: [&str; 9] = [
     "http_proxy",
     "https_proxy",

@@ -17,7 +17,7 @@ use std::{
 use swarm_common::digest::Digest;
 use swarm_formats::snapshot::{MANIFEST, SnapshotManifest};
 
-/// Directories of a machine that builds must not see.
+/// Directories of the machine that builds must not see.
 const PRIVATE: [&str; 3] = ["/root", "/home", "/etc/build-swarm"];
 
 /// The parameters of a build root.
@@ -25,15 +25,13 @@ const PRIVATE: [&str; 3] = ["/root", "/home", "/etc/build-swarm"];
 pub struct Ingredients<'a> {
     /// An existing, empty directory for this root.
     pub attempt: &'a Path,
-    /// The unpacked snapshot; for a layered one, the directory with its manifest and `etc`.
+    /// The unpacked snapshot. For a layered snapshot, the directory with its manifest and `etc`.
     pub snapshot: &'a Path,
     /// The layers of the snapshot, lowest first; empty if it is a single directory.
     pub snapshot_layers: &'a [PathBuf],
-    /// The digest of the snapshot.
     pub snapshot_digest: Digest,
-    /// The drone's builder settings.
     pub config: &'a BuilderConfig,
-    /// Maximum number of parallel jobs of the build; 0 for the drone's setting.
+    /// Maximum number of parallel jobs of the build; 0 uses the drone's setting.
     pub jobs: u32,
     /// Directories of the drone that builds must not see.
     pub hidden: &'a [PathBuf],
@@ -41,14 +39,14 @@ pub struct Ingredients<'a> {
     pub jobserver: Option<&'a Path>,
     /// The layers of installed packages, lowest first.
     pub layers: Vec<PathBuf>,
-    /// Paths of the base that these packages replaced.
+    /// Paths of the base that these packages have replaced.
     pub gone: Vec<PathBuf>,
     /// The root is for a plan, so nothing is installed permanently.
     pub planning: bool,
 }
 
 impl Root {
-    /// Makes the build root. On an error nothing needs to be undone, because the drone removes the
+    /// Makes the build root. After an error, nothing needs to be undone, because the drone removes the
     /// attempt's directory.
     ///
     /// # Errors
@@ -61,13 +59,13 @@ impl Root {
         let tree = Tree::at(base);
         for needed in ["bin/emerge", "share/portage/config/make.globals"] {
             let path = prefix.join(needed);
-            // A configured prefix is a path of this machine; the default one is part of the base.
+            // A configured prefix is a path on this machine. The default prefix is part of the base.
             let there = if config.portage_prefix.is_some() { path.exists() } else { tree.has(&path) };
             if !there {
                 return Err(RootError::NoPortage(prefix, base.to_owned(), path));
             }
         }
-        // Portage resolves symbolic links in paths, so these must be resolved as well.
+        // Portage resolves symbolic links in paths, so these paths must be resolved too.
         let real = |path: &Path| path.canonicalize().map_err(RootError::io("find", path));
         let (attempt, snapshot) = (real(from.attempt)?, real(from.snapshot)?);
         make_dir(&config.cache_dir)?;
@@ -89,7 +87,7 @@ impl Root {
                     writable: false,
                 }));
                 if let Some(dir) = from.jobserver {
-                    // Below a path that Portage's sandbox lets builds write to.
+                    // This path must be below one that Portage's sandbox lets builds write to.
                     let to = inside.tmp.join("jobserver");
                     jobserver = Some(to.join(PIPE));
                     binds.push(Bind { from: dir.to_owned(), to, writable: false });
@@ -137,14 +135,14 @@ impl Root {
         for dir in p.writable().into_iter().chain([&p.artifacts, &p.shared_distfiles]) {
             make_dir(dir)?;
         }
-        // Like /var/tmp, because builds run as an unprivileged user.
+        // With the mode of /var/tmp, because builds run as an unprivileged user.
         for dir in [&p.tmp, &p.distfiles, &p.home] {
             let mode = fs::Permissions::from_mode(0o1777);
             fs::set_permissions(dir, mode).map_err(RootError::io("open up", dir))?;
         }
         cache::use_metadata(&p.depcache)?;
-        // Portage looks for its defaults below a prefix that was fixed when it was installed; provide
-        // both possible ones.
+        // Portage looks for its defaults below a prefix that was fixed when it was installed. Provide both
+        // possible ones.
         if let (Some(stack), true) = (self.stack(), self.config.portage_prefix.is_some()) {
             for below in ["share/portage/config", "usr/share/portage/config"] {
                 let to = stack.upper().join(below);
@@ -162,8 +160,8 @@ impl Root {
     }
 }
 
-/// The bind mounts of the drone's directories. `snapshot` says whether to include the snapshot, which
-/// is bound only if it is a single directory.
+/// The bind mounts of the drone's directories. `snapshot` says whether to include the snapshot, which is
+/// bind-mounted only if it is a single directory.
 fn binds(outside: &Places, inside: &Places, planning: bool, snapshot: bool) -> Vec<Bind> {
     let pairs = |from: &[&PathBuf], to: &[&PathBuf], writable| -> Vec<Bind> {
         let pair =
@@ -180,10 +178,10 @@ fn binds(outside: &Places, inside: &Places, planning: bool, snapshot: bool) -> V
     all
 }
 
-/// Shell command that regenerates the files shared by all packages after layers were stacked: the
-/// linker cache, and the environment if a package contributes to it.
+/// Shell command that regenerates files shared by all packages after layers were stacked: the linker cache,
+/// and the environment if a package contributes to it.
 fn refresh(layers: &[PathBuf], prefix: &Path) -> String {
-    // Portage leaves an empty directory when it merges a package that contributes nothing.
+    // Portage leaves an empty directory after merging a package that contributes nothing.
     let contributes =
         |layer: &PathBuf| fs::read_dir(layer.join("etc/env.d")).is_ok_and(|mut files| files.next().is_some());
     if layers.iter().any(contributes) {

@@ -16,7 +16,6 @@ use std::{
 /// Sorts after all other names in a configuration directory, so it is read last.
 const OURS: &str = "zzzz-swarm";
 
-/// Writes all of `etc/portage`.
 pub(super) fn write(root: &Root) -> Result<(), RootError> {
     let etc = root.outside().etc.clone();
     let bundle = root.outside().snapshot.join("etc/portage");
@@ -45,17 +44,17 @@ fn profile(root: &Root) -> Result<(), RootError> {
         return Err(RootError::Snapshot(format!("there is no Portage profile {path}")));
     }
     if manifest.portage_profile.is_none() {
-        return Ok(()); // It came with the bundle.
+        return Ok(()); // The bundle contains it.
     }
     let at = root.outside().etc.join("make.profile");
-    // Through the repository's configured location: only there does Portage recognise the profile as
-    // part of the repository and apply its `profile-formats`.
+    // Use the repository's configured location: only there does Portage recognise the profile as part of the
+    // repository and apply its `profile-formats`.
     let profile = root.inside().repositories.join(path.strip_prefix("repos/").unwrap_or(&path));
     symlink(profile, &at).map_err(RootError::io("link", at))
 }
 
-/// The content that replaces every `repos.conf`. The one shipped with Portage names a repository that
-/// the snapshot does not have.
+/// The content that replaces every `repos.conf`. Portage's own file names a repository that the snapshot does
+/// not contain.
 pub(super) fn repositories(root: &Root) -> String {
     let manifest = root.manifest();
     let mut text = format!("[DEFAULT]\nmain-repo = {}\n", manifest.main_repository);
@@ -75,8 +74,8 @@ pub(super) fn repositories(root: &Root) -> String {
     text
 }
 
-/// Writes the drone's settings after those of the bundle. Portage also gets them from the
-/// environment, but the programs that it starts for packaging read only these files.
+/// Writes the drone's settings after those of the bundle. Portage also gets them from the environment, but
+/// programs that it starts for packaging read only these files.
 fn write_settings(root: &Root) -> Result<(), RootError> {
     let mut text = String::from("# Written by swarm-drone for one attempt.\n");
     for (key, value) in settings::settings(root) {
@@ -99,8 +98,8 @@ pub(super) fn write_use(root: &Root, entries: &[(String, Vec<String>)]) -> Resul
     put(&root.outside().etc.join("package.use").join(OURS), &text)
 }
 
-/// Turns a configuration file into a directory of files, which Portage also accepts, so that a file
-/// can be added.
+/// Replaces a configuration file by a directory of files, which Portage also accepts, so that a file can be
+/// added.
 fn as_directory(path: &Path) -> Result<(), RootError> {
     if path.is_dir() {
         return Ok(());
@@ -108,8 +107,8 @@ fn as_directory(path: &Path) -> Result<(), RootError> {
     let aside = path.with_extension("bundle");
     let there = path.symlink_metadata().is_ok();
     if there {
-        // The content, as the relative target of a link is not found from inside the directory, and Portage
-        // ignores a link to nothing.
+        // Copies the content: inside the directory, the relative target of a link would not be found, and
+        // Portage ignores dangling links.
         fs::copy(path, &aside).map_err(RootError::io("read", path))?;
         fs::remove_file(path).map_err(RootError::io("remove", path))?;
     }

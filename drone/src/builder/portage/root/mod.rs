@@ -1,8 +1,7 @@
 //! The build root of one attempt: its directories, Portage's configuration in it, and how programs run in it.
-//! It is made from a base and layers, or is the machine's own `/`, and is removed afterwards.
+//! A build root is made from a base and layers and removed afterwards, or is the machine's own `/`.
 //!
-//! Plans and packages are made in the same kind of root, with Portage's `ROOT` at `/`, where the base
-//! is.
+//! Plans and packages are made in the same kind of root. Portage's `ROOT` is `/`, where the base is.
 
 mod cache;
 mod environment;
@@ -26,12 +25,10 @@ use std::{
 };
 use swarm_formats::snapshot::SnapshotManifest;
 
-/// The root file system of builds.
 #[derive(Debug)]
 enum Place {
     /// An overlay over a base.
     Overlay(Box<Stack>),
-    /// The machine's own `/`.
     Live,
 }
 
@@ -49,14 +46,13 @@ pub(super) struct Root {
     place: Place,
     tree: Tree,
     planning: bool,
-    /// The jobserver's pipe, as a path inside.
+    /// The path of the jobserver's pipe inside.
     jobserver: Option<PathBuf>,
-    /// Variables that the bundle sets and that must have no effect here.
+    /// Variables that the bundle sets and that must have no effect in this root.
     unwanted: BTreeSet<String>,
 }
 
 impl Root {
-    /// The attempt's directory.
     #[must_use]
     pub fn attempt(&self) -> &Path {
         &self.attempt
@@ -74,19 +70,17 @@ impl Root {
         &self.inside
     }
 
-    /// The snapshot's manifest.
     #[must_use]
     pub fn manifest(&self) -> &SnapshotManifest {
         &self.manifest
     }
 
-    /// Whether the snapshot has a directory. One hidden by a higher layer counts as well.
+    /// Whether the snapshot contains a directory, even if a higher layer hides it.
     fn has_in_snapshot(&self, path: &str) -> bool {
         let mut dirs = self.snapshot_layers.iter().chain([&self.outside.snapshot]);
         dirs.any(|dir| dir.join(path).is_dir())
     }
 
-    /// The drone's builder settings.
     #[must_use]
     pub fn config(&self) -> &BuilderConfig {
         &self.config
@@ -141,13 +135,13 @@ impl Root {
         self.stack().map(Stack::upper)
     }
 
-    /// The packages installed on the machine, if builds in this root change them.
+    /// The packages installed on the machine; `None` if builds in this root do not change them.
     #[must_use]
     pub fn live_packages(&self) -> Option<BTreeSet<String>> {
         (matches!(self.place, Place::Live) && !self.planning).then(|| self.tree.packages())
     }
 
-    /// Whether everything installed in this root is discarded in the end.
+    /// Whether everything installed in this root is discarded at the end.
     #[must_use]
     pub fn is_thrown_away(&self) -> bool {
         self.stack().is_some()

@@ -1,22 +1,19 @@
 //! The paths of a build root, on the drone's disk and inside the root.
 //!
-//! Inside an overlay the paths are the same on every drone and in every attempt, because they end up
-//! in packages: in the saved environment, in debugging information, and in whatever an ebuild
-//! records.
+//! Inside an overlay, the paths are the same on every drone and in every attempt, because packages contain
+//! them: in the saved environment, in debugging information, and in whatever an ebuild records.
 
 use std::path::{Path, PathBuf};
 use swarm_common::digest::Digest;
 
-/// The directories of a build root, as seen from outside or from inside.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// `etc/portage`.
     pub etc: PathBuf,
     /// `PORTAGE_CONFIGROOT`.
     pub config_root: PathBuf,
-    /// `PORTAGE_TMPDIR`, with the build logs.
+    /// `PORTAGE_TMPDIR`, which also contains the build logs.
     pub tmp: PathBuf,
-    /// Finished packages.
     pub packages: PathBuf,
     /// Packages that only later stages of a cycle need.
     pub stages: PathBuf,
@@ -24,25 +21,22 @@ pub struct Places {
     pub artifacts: PathBuf,
     /// Distfiles that this attempt downloads.
     pub distfiles: PathBuf,
-    /// Shared: distfiles that were downloaded before.
+    /// Distfiles downloaded earlier. Shared by all attempts.
     pub shared_distfiles: PathBuf,
-    /// Shared: ebuild metadata of this snapshot.
+    /// Ebuild metadata of this snapshot. Shared by all attempts.
     pub depcache: PathBuf,
-    /// The unpacked snapshot. For a layered snapshot the outside path has only the manifest and
-    /// `etc`.
+    /// The unpacked snapshot. For a layered snapshot, the outside path contains only the manifest and `etc`.
     pub snapshot: PathBuf,
-    /// The snapshot's repositories.
     pub repositories: PathBuf,
     /// Links to programs under the names that Portage expects.
     pub tools: PathBuf,
-    /// The home directory.
     pub home: PathBuf,
-    /// The planner's script and its report.
+    /// The script that makes plans, and its report.
     pub plan: PathBuf,
 }
 
 impl Places {
-    /// The paths on the drone's disk, below an attempt's directory, a snapshot and the cache.
+    /// The paths on the drone's disk: in an attempt's directory, a snapshot and the cache.
     #[must_use]
     pub fn outside(attempt: &Path, snapshot: &Path, cache: &Path, digest: Digest) -> Self {
         let config_root = attempt.join("config");
@@ -64,7 +58,6 @@ impl Places {
         }
     }
 
-    /// The paths inside an overlay.
     #[must_use]
     pub fn inside() -> Self {
         let at = |path: &str| PathBuf::from(path);
@@ -92,7 +85,7 @@ impl Places {
         [etc, tmp, packages, stages, distfiles, home, plan, tools]
     }
 
-    /// Directories that a build may only read. The depcache is not among them: it is writable while
+    /// Directories that a build may only read. The depcache is not included, because it is writable while
     /// planning.
     pub(super) fn read_only(&self) -> [&PathBuf; 2] {
         [&self.artifacts, &self.shared_distfiles]

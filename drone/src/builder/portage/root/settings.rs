@@ -1,8 +1,8 @@
 //! The Portage settings that belong to the drone: paths, packaging and resource limits.
 //!
-//! They come last in `make.conf` and are also set as environment variables, which override everything
-//! in a bundle, `package.env` included. Variables of this kind that a bundle sets and the drone does
-//! not use are set to the empty string, so that no setting of a workstation affects this machine.
+//! They come last in `make.conf` and are also set as environment variables, which override everything in a
+//! bundle, including `package.env`. Variables of this kind that a bundle sets but the drone does not use are
+//! set to the empty string, so that no setting of a workstation affects this machine.
 
 use super::Root;
 use crate::buildroot::RootError;
@@ -13,13 +13,13 @@ use std::{
 };
 use swarm_formats::portage::settings::{FEATURES_OF_ROOT, FEATURES_OFF, FEATURES_ON, is_drones_own};
 
-/// Larger files are not searched for settings.
+/// Larger files are not searched for settings, in bytes.
 const LARGEST_FILE: u64 = 1 << 20;
 /// Directories of a configuration that contain no settings.
 const NO_SETTINGS: [&str; 2] = ["patches", "savedconfig"];
 
-/// Returns all settings. None affects the content of packages, or two drones would build different
-/// packages from the same snapshot.
+/// All settings. None affects the content of packages; otherwise two drones would build different packages
+/// from the same snapshot.
 pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
     let p = root.inside();
     let unwanted = root.unwanted().iter().map(|name| (name.clone(), String::new()));
@@ -37,8 +37,8 @@ pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
     for (key, value) in [
         ("BINPKG_FORMAT", "gpkg"),
         ("BINPKG_COMPRESS", "zstd"),
-        // Portage runs this program on a signed list of digests even if signatures are not verified,
-        // and not every base has gpg.
+        // Portage runs this program on a signed list of digests even if it does not verify signatures, and
+        // not every base has gpg.
         ("BINPKG_GPG_VERIFY_BASE_COMMAND", "sed -n /^DATA/p"),
         ("PORTAGE_BINHOST", ""),
         ("PORTAGE_TRUST_HELPER", ""),
@@ -52,8 +52,7 @@ pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
     ] {
         set(key, value.to_owned());
     }
-    // Portage drops privileges to this user and fails if it does not exist, as on other
-    // distributions.
+    // Portage drops privileges to this user. It fails if the user does not exist, as on other distributions.
     if rustix::process::geteuid().is_root() {
         let user = if root.tree().has_user("portage") { "portage" } else { "root" };
         set("PORTAGE_USERNAME", user.to_owned());
@@ -66,29 +65,29 @@ pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
 fn features(root: &Root) -> String {
     let mut features: Vec<String> = FEATURES_OFF.iter().map(|name| format!("-{name}")).collect();
     let mut have = |names: &[&str]| features.extend(names.iter().map(ToString::to_string));
-    // The orchestrator signs, and the drone has verified each file's digest after download.
+    // The orchestrator signs packages, and the drone has verified the digest of each file it downloaded.
     have(&FEATURES_ON);
-    // Package files for installation have no index beside them.
+    // Package files to be installed have no index beside them.
     have(&["-pkgdir-index-trusted"]);
     if root.is_thrown_away() {
-        // Protections for systems that persist.
+        // These protect systems that persist.
         have(&["-merge-sync", "-merge-wait", "-parallel-install", "-protect-owned", "-collision-protect"]);
-        // Programs of the base may need the libraries that a new version no longer has.
+        // Programs of the base may need libraries that a new version no longer has.
         have(&["preserve-libs"]);
     }
     if root.tree().program("sandbox").is_none() {
         have(&["-sandbox", "-usersandbox"]);
     }
     if rustix::process::geteuid().is_root() {
-        // Portage tries each and does without it if the kernel refuses.
+        // Portage tries each of these and does without it if the kernel refuses.
         have(&FEATURES_OF_ROOT);
     }
     features.extend(root.config().extra_features.iter().cloned());
     features.join(" ")
 }
 
-/// Returns every variable that belongs to the drone and is named in any file of a bundle's
-/// configuration, whatever its value.
+/// All variables that belong to the drone and appear in any file of a bundle's configuration, whatever their
+/// values.
 pub(super) fn named_in(dir: &Path) -> Result<BTreeSet<String>, RootError> {
     let mut names = BTreeSet::new();
     let mut dirs: Vec<PathBuf> = dir.is_dir().then(|| dir.to_owned()).into_iter().collect();
