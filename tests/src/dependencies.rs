@@ -1,5 +1,5 @@
-//! What the dependencies may be: the rules of `deny.toml`, checked over `cargo metadata`, which needs no
-//! cargo-deny. `cargo deny check` reads the same file.
+//! Rules for dependencies: those of `deny.toml`, checked with `cargo metadata`, so that cargo-deny is not
+//! needed. `cargo deny check` reads the same file.
 
 use serde::Deserialize;
 use std::{
@@ -7,10 +7,10 @@ use std::{
     process::Command,
 };
 
-/// Where all of them come from.
+/// The registry from which all of them must come.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// `deny.toml`, as far as it is used; a rule that is not known here is an error.
+/// The used part of `deny.toml`. An unknown rule is an error.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rules {
@@ -57,14 +57,14 @@ struct Sources {
     unknown_git: Deny,
 }
 
-/// The one level that this test knows.
+/// The only level that this test supports.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Deny {
     Deny,
 }
 
-/// What `cargo metadata` says.
+/// The used part of the output of `cargo metadata`.
 #[derive(Debug, Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -99,7 +99,7 @@ struct Node {
     dependencies: Vec<String>,
 }
 
-/// What Cargo says when it is asked this about the whole workspace on a target.
+/// The output of a Cargo command for the whole workspace on a target.
 fn cargo(arguments: &[&str], rules: &Rules) -> Vec<u8> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(arguments).arg("--locked").current_dir(crate::tidy::top());
@@ -115,7 +115,7 @@ impl Metadata {
     fn of(target: &str, rules: &Rules) -> Self {
         let metadata = cargo(&["metadata", "--format-version=1", "--filter-platform", target], rules);
         let mut metadata: Self = serde_json::from_slice(&metadata).unwrap();
-        // The metadata has optional dependencies that nothing switches on, too.
+        // The metadata also lists optional dependencies that are not enabled.
         let tree = ["tree", "--workspace", "--edges=normal,build,dev", "--prefix=none", "--target", target];
         let tree = String::from_utf8(cargo(&tree, rules)).unwrap();
         let name_and_version = |line: &str| {
@@ -127,13 +127,13 @@ impl Metadata {
         metadata
     }
 
-    /// The packages that are compiled for the target; the list of packages has those of every other, too.
+    /// The packages that are compiled for the target. The metadata also lists those for other targets.
     fn used(&self) -> Vec<&Package> {
         let ids: BTreeSet<&str> = self.resolve.nodes.iter().map(|node| node.id.as_str()).collect();
         self.packages.iter().filter(|package| ids.contains(package.id.as_str())).collect()
     }
 
-    /// The ids of all that a package of this name needs, and its own.
+    /// The IDs of a package and everything that it depends on, by its name.
     fn tree(&self, name: &str) -> BTreeSet<&str> {
         let nodes: BTreeMap<&str, &Node> =
             self.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
@@ -153,8 +153,8 @@ impl Metadata {
     }
 }
 
-/// Whether an SPDX expression is fulfilled by licenses of the list: `(MIT OR Apache-2.0) AND Unicode-3.0`.
-/// `AND` binds closer than `OR`, for which older packages write a slash.
+/// Whether the allowed licenses satisfy an SPDX expression such as `(MIT OR Apache-2.0) AND Unicode-3.0`.
+/// `AND` binds more tightly than `OR`, for which older packages write a slash.
 fn is_allowed(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let mut words = spaced.split_whitespace().peekable();
@@ -191,7 +191,7 @@ fn one(words: &mut Words<'_>, allowed: &BTreeSet<String>) -> bool {
     }
 }
 
-/// Breaches of the rules, a line each.
+/// Violations of the rules, one line each.
 fn breaches(metadata: &Metadata, rules: &Rules) -> BTreeSet<String> {
     let mut breaches = BTreeSet::new();
     for package in metadata.used() {
@@ -205,7 +205,7 @@ fn breaches(metadata: &Metadata, rules: &Rules) -> BTreeSet<String> {
             Some(source) => {
                 breaches.insert(format!("{name} {version}: comes from {source}"));
             }
-            // Our own.
+            // Our own packages.
             None => breaches.extend(
                 package
                     .dependencies
@@ -286,7 +286,7 @@ fn a_dependency_that_breaks_a_rule_is_named() {
             "twice: is there in several versions: {\"1\", \"2\"}",
         ]
     );
-    // One of the two is only there for something that is known for it.
+    // One of the two is only present because of a known package.
     rules.bans.skip_tree.push(SkipTree { name: "fork".into(), reason: "it is old".into() });
     assert!(!breaches(&metadata, &rules).iter().any(|breach| breach.contains("several versions")));
 }

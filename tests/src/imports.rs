@@ -1,31 +1,31 @@
-//! Which module of a crate imports which. A circle means that none of its modules can be understood,
-//! or moved, without all others.
+//! Checks which modules of a crate import which others. Modules that import each other in a circle can only
+//! be understood or moved together.
 //!
-//! Modules are compared with those beside them, each with all that is below it: the top-level modules of
-//! a crate, and in each module those directly below it. A module and its own parts may know each other.
+//! Sibling modules are compared, each together with everything below it: the top-level modules of a crate,
+//! and the direct children of every module. A module and its own children may import each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A module by its names from the root of its crate, or a path as it is written.
+/// A module as the list of names from the root of its crate, or a path as written in the source.
 type Path = Vec<String>;
 
-/// Imports that are followed to what they import.
+/// Maximum number of imports to follow to the imported item.
 const MOST_STEPS: usize = 8;
 
-/// What a module's text says of others.
+/// What the source of a module refers to.
 #[derive(Debug, Default)]
 struct Module {
-    /// What it imports, by the name that it gives it.
+    /// Its imports, by their local names.
     names: BTreeMap<String, Path>,
-    /// All paths that begin at the crate, at itself or above it.
+    /// All paths that begin with `crate`, `self` or `super`.
     paths: Vec<Path>,
 }
 
-/// The modules of a crate that import others beside them, by the module in which both are.
+/// For each module, which of its children import which siblings.
 type Imports = BTreeMap<Path, BTreeMap<String, BTreeSet<String>>>;
 
-/// The imports between the modules of a crate, given its files with their paths from its `src`. Tests may
-/// import what they like.
+/// The imports between the modules of a crate. `files` are its files with paths relative to `src`. Imports by
+/// tests are ignored.
 fn imports(files: &[(String, String)]) -> Imports {
     let modules: BTreeMap<Path, Module> =
         files.iter().filter_map(|(path, text)| Some((module(path)?, read(text)))).collect();
@@ -43,7 +43,7 @@ fn imports(files: &[(String, String)]) -> Imports {
     imports
 }
 
-/// The arrows between modules that form circles, each as `importer -> imported`.
+/// The imports that form circles, each as `importer -> imported`.
 #[must_use]
 pub fn circles(files: &[(String, String)]) -> Vec<String> {
     let mut found = Vec::new();
@@ -59,8 +59,8 @@ pub fn circles(files: &[(String, String)]) -> Vec<String> {
     found
 }
 
-/// What contradicts that a crate's top-level modules are these `rooms`, and that each imports only from
-/// those before it.
+/// Violations of the rule that a crate's top-level modules are these `rooms` and that each imports only from
+/// earlier ones.
 #[must_use]
 pub fn out_of_order(files: &[(String, String)], rooms: &[&str]) -> Vec<String> {
     let modules: BTreeSet<String> =
@@ -130,7 +130,8 @@ fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Reads the path that begins at a word, with its groups, after `before`. Returns where it ends.
+/// Reads the path that begins at a word, including groups, as a continuation of `before`. Returns the
+/// position after it.
 fn expand(words: &[&str], mut at: usize, before: &[String], out: &mut Vec<(String, Path)>) -> usize {
     let mut path = before.to_vec();
     loop {
@@ -164,7 +165,7 @@ fn expand(words: &[&str], mut at: usize, before: &[String], out: &mut Vec<(Strin
     }
 }
 
-/// The module that a path means which stands in the module `at`.
+/// The module that a path in the module `at` refers to.
 fn resolve(modules: &BTreeMap<Path, Module>, at: &Path, path: &Path, steps: usize) -> Path {
     let mut here = at.clone();
     for (n, name) in path.iter().enumerate() {

@@ -1,5 +1,4 @@
-//! What the tests of the whole swarm share. The tests themselves stand in `tests/`, one
-//! file for each subject.
+//! Support code for the tests of the whole swarm. The tests themselves are in `tests/`, one file per subject.
 
 pub mod api;
 pub mod attack;

@@ -1,9 +1,9 @@
-//! A machine with a real sshd, in namespaces of its own: it has its own machine id and boot
-//! id, its own `/run`, and it reboots for real (`reboot(2)` ends its PID namespace, and it is
-//! started anew, as a power supply does). Only its service manager is a script, as systemd
-//! cannot be asked to restart a service that this machine does not have.
+//! A machine with a real sshd, in its own namespaces. It has its own machine ID, boot ID and `/run`, and it
+//! really reboots (`reboot(2)` ends its PID namespace, which is then started again as by a power supply).
+//! Only its service manager is a script, because systemd cannot restart a service that this machine does not
+//! have.
 //!
-//! Needs root, `sshd`, `busybox` and util-linux.
+//! Requires root, `sshd`, `busybox` and util-linux.
 
 use crate::e2e::{process::Process, wait};
 use anyhow::{Context, Result, ensure};
@@ -23,25 +23,23 @@ use swarm_orchestrator::{
 };
 use tempfile::TempDir;
 
-/// What nothing takes that is not to take too long, however busy this machine is.
+/// Upper limit for everything that must not take long, enough for a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// What runs its services.
+/// The service manager of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
-    /// `/run/systemd/system` is there.
+    /// `/run/systemd/system` exists.
     Systemd,
-    /// It is not, but `rc-service` is.
+    /// `/run/systemd/system` does not exist, but `rc-service` does.
     Openrc,
-    /// Neither.
+    /// Neither exists.
     None,
 }
 
-/// A running machine.
 pub struct Machine {
     /// Port of its sshd on 127.0.0.1.
     pub port: u16,
-    /// Its `/etc/machine-id`.
     pub machine_id: String,
     dir: TempDir,
     process: Process,
@@ -62,8 +60,8 @@ done
 exec "$SSHD" -D -e -f "$1/sshd_config"
 "#;
 
-/// The power supply: boots again after a reboot (the init of a PID namespace in which
-/// reboot(2) was called ends by SIGHUP), and stays off after anything else.
+/// The power supply. Boots the machine again after a reboot (the init of a PID namespace in which reboot(2)
+/// was called is ended by SIGHUP), and stays off after any other end.
 const POWER: &str = r#"while :; do
 	cat /proc/sys/kernel/random/uuid >"$1/boot-id"
 	unshare --mount --pid --fork --mount-proc --kill-child sh "$1/boot.sh" "$1"
@@ -72,7 +70,7 @@ const POWER: &str = r#"while :; do
 done
 "#;
 
-/// `systemctl` and `rc-service`: writes down what it was asked, and does what `$DIR/does` says.
+/// `systemctl` and `rc-service`. Records how it was called, and does what `$DIR/does` says.
 const SERVICE_MANAGER: &str = r#"#!/bin/sh
 echo "$(basename "$0") $*" >>DIR/asked
 case $(cat DIR/does 2>/dev/null) in
@@ -84,10 +82,10 @@ esac
 "#;
 
 impl Machine {
-    /// Boots one, and waits until its sshd answers.
+    /// Boots a machine and waits until its sshd answers.
     ///
     /// # Errors
-    /// Something that it needs is missing, or it does not come up.
+    /// A requirement is missing, or the machine does not come up.
     pub fn boot(init: Init) -> Result<Self> {
         ensure!(rustix::process::geteuid().is_root(), "this test makes namespaces: run it as root");
         let dir = tempfile::tempdir()?;
@@ -148,13 +146,13 @@ impl Machine {
             .with_context(|| format!("the machine said: {}", self.process.output()))
     }
 
-    /// A file of the machine's.
+    /// The path of one of the machine's files.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Puts a public key into the known hosts as this machine's.
+    /// Writes a public key to the known hosts as this machine's key.
     ///
     /// # Errors
     /// There is no such key.
@@ -163,7 +161,7 @@ impl Machine {
         Ok(fs::write(self.file("known_hosts"), format!("[127.0.0.1]:{} {key}", self.port))?)
     }
 
-    /// A fresh key pair beside the machine's own.
+    /// Creates another key pair beside the machine's own.
     ///
     /// # Errors
     /// `ssh-keygen` fails.
@@ -171,7 +169,7 @@ impl Machine {
         keygen(&self.file("other_key"))
     }
 
-    /// Our side.
+    /// The settings of the SSH client.
     #[must_use]
     pub fn ssh(&self) -> Ssh {
         Ssh {
@@ -182,7 +180,7 @@ impl Machine {
         }
     }
 
-    /// The machine as the configuration names it.
+    /// The machine as in the configuration.
     #[must_use]
     pub fn host(&self) -> Host {
         Host {
@@ -195,30 +193,29 @@ impl Machine {
         }
     }
 
-    /// What its service manager does from now on: nothing, `hang`, `cut`, or an exit code.
+    /// Sets what its service manager does from now on: nothing, `hang`, `cut`, or an exit code.
     ///
     /// # Errors
-    /// The disk.
+    /// The disk fails.
     pub fn manager_does(&self, what: &str) -> Result<()> {
         Ok(fs::write(self.file("does"), what)?)
     }
 
-    /// What its service manager was asked so far, one command a line.
+    /// The calls of its service manager so far, one per line.
     #[must_use]
     pub fn asked(&self) -> String {
         fs::read_to_string(self.file("asked")).unwrap_or_default()
     }
 
-    /// Its boot id.
     #[must_use]
     pub fn boot_id(&self) -> String {
         fs::read_to_string(self.file("boot-id")).unwrap_or_default().trim().to_owned()
     }
 
-    /// Stops its sshd in its tracks, or lets it go on. The kernel still accepts connections.
+    /// Stops or continues its sshd. The kernel accepts connections meanwhile.
     ///
     /// # Errors
-    /// It is not there.
+    /// sshd is not running.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
         let signal = if frozen { Signal::STOP } else { Signal::CONT };
         let child = |of: u32| -> Result<u32> {
@@ -244,7 +241,7 @@ fn program(path: &Path, text: &str) -> Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
-/// A port that nobody uses just now.
+/// A port that is currently free.
 ///
 /// # Errors
 /// There is none.

@@ -1,5 +1,4 @@
-//! The settings with a unit: their old names are read and reported, and nothing that is shipped has
-//! one.
+//! Settings with a unit: their old names are still read and reported, and no shipped file uses one.
 
 use crate::{e2e::programs::program, tidy::top};
 use std::{
@@ -20,7 +19,8 @@ fn renamed() -> impl Iterator<Item = (&'static str, Renamed)> {
     of("swarm-orchestrator", orchestrator::RENAMED).chain(of("swarm-drone", drone::RENAMED))
 }
 
-/// The configuration with one more line in a section, as text that shows every value.
+/// Reads the configuration with one more line in a section. Returns the debug output, which shows every
+/// value.
 fn read(program: &str, section: &str, line: &str) -> Result<(String, Vec<OldForm>), String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.toml");
@@ -148,7 +148,7 @@ fn nothing_that_is_shipped_has_an_old_name() {
     }
 }
 
-/// The names of all settings that the examples show.
+/// The names of all settings in the example files.
 fn shown() -> Vec<String> {
     let examples = ["drone/drone.example.toml", "orchestrator/orchestrator.example.toml"];
     let text = examples.map(|example| fs::read_to_string(top().join(example)).unwrap()).join("\n");

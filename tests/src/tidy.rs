@@ -1,17 +1,17 @@
-//! The house rules that the compiler does not know: who may import whom, which crate is
-//! known where, how files begin and how long they may be.
+//! Rules for the repository that the compiler does not enforce: which crates may import which, where external
+//! crates may be used, and how files begin and how long they may be.
 //!
-//! Each rule is a function over the tree; the tests below run them.
+//! Each rule is a function over all files; the tests below run them.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// A file past this holds two nouns.
+/// Maximum number of lines. A longer file covers two subjects.
 const LONGEST_FILE: usize = 400;
 
-/// Crates that only one module may know, and where that module is; two rows are two places.
+/// Crates that only one module may use, and that module. A crate with two rows may be used in two places.
 const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
     ("rusqlite", "orchestrator/src/journal/sqlite"),
     ("redis", "orchestrator/src/journal/"),
@@ -31,7 +31,7 @@ const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
     ("base64", "formats/src/nix/hash.rs"),
 ];
 
-/// What the core must not say: clock, chance, I/O and threads come from outside.
+/// Text that the core must not contain: clock, randomness, I/O and threads belong outside.
 const NOT_IN_THE_CORE: &[&str] = &[
     "Instant::now",
     "SystemTime",
@@ -47,16 +47,16 @@ const NOT_IN_THE_CORE: &[&str] = &[
     "println!",
 ];
 
-/// What stands for work that is not done.
+/// Marks of unfinished work.
 const LEFT_FOR_LATER: &[&str] = &["TO\u{44}O", "FIX\u{4d}E", "unimplemente\u{64}!", "#[ignor\u{65}"];
 
-/// The top of the checkout.
+/// The root of the repository.
 #[must_use]
 pub fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
-/// Every Rust file of the project with its path from the top.
+/// All Rust files of the project, with their paths relative to the root.
 #[must_use]
 pub fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
@@ -81,7 +81,7 @@ fn collect(folder: &Path, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// The workspace crates that a member's manifest names outside its dev-dependencies.
+/// The workspace crates in a member's manifest, except dev-dependencies.
 #[must_use]
 pub fn depends_on(member: &str) -> Vec<String> {
     let text = fs::read_to_string(top().join(member).join("Cargo.toml")).unwrap_or_default();
@@ -91,14 +91,14 @@ pub fn depends_on(member: &str) -> Vec<String> {
     names.filter(|name| name.starts_with("swarm-")).map(str::to_owned).collect()
 }
 
-/// Whether the manifest of a file's package has programs whose tests are not run.
+/// Whether the manifest of a file's package disables the tests of a program.
 fn says_test_false(name: &str) -> bool {
     let package = name.split("/src/").next().unwrap_or_default();
     let text = fs::read_to_string(top().join(package).join("Cargo.toml")).unwrap_or_default();
     text.contains("test = false")
 }
 
-/// Breaches of the rules about the text of files, one line each.
+/// Violations of the rules about the text of files, one line each.
 #[must_use]
 pub fn breaches() -> Vec<String> {
     let mut breaches = Vec::new();
@@ -127,7 +127,7 @@ pub fn breaches() -> Vec<String> {
             breaches
                 .push(format!("{name}: has tests, which its package's manifest switches off (test = false)"));
         }
-        // Facts and actions are the core's, and what a person types is put together in one room.
+        // The core provides facts and actions; its module `text` turns them into what a user types.
         let advises = |line: &str| line.contains("swarmctl ") && !line.trim_start().starts_with("//");
         if name.starts_with("orchestrator/core/src") && !name.contains("/text/") && text.lines().any(advises)
         {
@@ -184,10 +184,10 @@ mod tests {
         }
     }
 
-    /// Rows of the table of faults and names of tests.
+    /// Pairs of a row in the table of faults and the name of a test.
     type Tried = BTreeSet<(u32, String)>;
 
-    /// What tests say that they make: `// fault: 3, 4` stands above a test.
+    /// The faults that tests inject according to `// fault: 3, 4` above them.
     fn declared() -> Tried {
         let mut tried = Tried::new();
         for (file, text) in sources() {

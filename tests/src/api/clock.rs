@@ -1,10 +1,10 @@
-//! A clock that a test sets forward.
+//! A clock that tests can set forward.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarm_common::time::TimeMs;
 use swarm_orchestrator::engine::{Clock, SystemClock};
 
-/// The machine's clock, and how far ahead of it this one is.
+/// The machine's clock, and how far this clock is ahead of it.
 #[derive(Default)]
 pub struct TestClock {
     real: SystemClock,
@@ -12,7 +12,7 @@ pub struct TestClock {
 }
 
 impl TestClock {
-    /// Lets so many milliseconds pass at once.
+    /// Sets the clock forward by this many milliseconds.
     pub fn forward(&self, ms: u64) {
         self.ahead_ms.fetch_add(ms, Ordering::SeqCst);
     }

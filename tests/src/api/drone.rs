@@ -1,4 +1,4 @@
-//! A drone that says what drones say and builds nothing.
+//! A fake drone, which sends the same requests as a real one but builds nothing.
 
 use super::parts::{facts, name, package_file};
 use anyhow::{Context, Result, ensure};
@@ -10,35 +10,32 @@ use swarm_common::{
     wire::{drone::*, plan::PlanReport},
 };
 
-/// An enrolled drone.
 pub struct FakeDrone {
-    /// Its client.
     pub client: Client,
-    /// Its id.
     pub id: DroneId,
     /// Its credential, for raw requests.
     pub credential: String,
 }
 
-/// Vitals without anything in them.
+/// Vitals that report no resources.
 #[must_use]
 pub fn nothing_free() -> Vitals {
     Vitals { load1: 0.0, memory_free_bytes: 0, disk_free_bytes: 0 }
 }
 
 impl FakeDrone {
-    /// Enrols with a token.
+    /// Enrols a drone with a token.
     ///
     /// # Errors
-    /// It is refused.
+    /// The orchestrator refuses the request.
     pub async fn enrol(nobody: &Client, token: &str, called: &str) -> Result<Self> {
         Self::enrol_with(nobody, token, called, facts()).await
     }
 
-    /// Enrols a machine with other facts.
+    /// Enrols a drone with these facts about its machine.
     ///
     /// # Errors
-    /// It is refused.
+    /// The orchestrator refuses the request.
     pub async fn enrol_with(nobody: &Client, token: &str, called: &str, facts: DroneFacts) -> Result<Self> {
         let request =
             EnrolRequest { token: token.to_owned(), name: name(called), facts, credential_hash: None };
@@ -48,37 +45,37 @@ impl FakeDrone {
         Ok(Self { client, id: drone, credential })
     }
 
-    /// Asks for work with a key of its own, without waiting.
+    /// Claims work with an idempotency key.
     ///
     /// # Errors
-    /// It is refused.
+    /// The orchestrator refuses the request.
     pub async fn ask(&self, key: &str, wait_ms: u64) -> Result<ClaimReply, ClientError> {
         let request = ClaimRequest { key: key.to_owned(), wait_ms, memory_free_bytes: 1 << 30 };
         self.client.claim(&request).await
     }
 
-    /// Asks for work and gets some.
+    /// Claims work, waiting up to a minute.
     ///
     /// # Errors
-    /// There is none within a minute.
+    /// There is none within that time.
     pub async fn work(&self) -> Result<Assignment> {
         self.work_within(60_000).await
     }
 
-    /// Asks for work and gets some.
+    /// Claims work, waiting up to `wait_ms`.
     ///
     /// # Errors
-    /// There is none within so many milliseconds.
+    /// There is none within that time.
     pub async fn work_within(&self, wait_ms: u64) -> Result<Assignment> {
         let key = format!("{:p}-{}", self, swarm_client::IdempotencyKey::random()?);
         let reply = self.ask(&key[..key.len().min(64)], wait_ms).await?;
         reply.assignment.with_context(|| format!("no work: {:?}", reply.reason))
     }
 
-    /// Takes the plan attempt and brings this plan.
+    /// Claims a plan attempt and reports this plan.
     ///
     /// # Errors
-    /// There is none to make, or it is refused.
+    /// There is no plan to make, or the orchestrator refuses the report.
     pub async fn bring_plan(&self, plan: PlanReport) -> Result<AttemptId> {
         let assignment = self.work().await?;
         ensure!(assignment.work == Work::Plan, "{assignment:?} is no plan");
@@ -87,7 +84,7 @@ impl FakeDrone {
         Ok(assignment.attempt)
     }
 
-    /// Takes a build attempt.
+    /// Claims a build attempt.
     ///
     /// # Errors
     /// There is none.
@@ -99,18 +96,18 @@ impl FakeDrone {
         }
     }
 
-    /// Uploads the package file that an order asks for, whole.
+    /// Uploads the complete package file that an order asks for.
     ///
     /// # Errors
-    /// It is refused.
+    /// The orchestrator refuses the request.
     pub async fn upload(&self, attempt: AttemptId, target: &Target) -> Result<Digest> {
         self.upload_bytes(attempt, target, std::fs::read(package_file(target))?).await
     }
 
-    /// Uploads these bytes as what an order asks for, whole.
+    /// Uploads these bytes as the file that an order asks for.
     ///
     /// # Errors
-    /// They are refused.
+    /// The orchestrator refuses the request.
     pub async fn upload_bytes(&self, attempt: AttemptId, target: &Target, bytes: Vec<u8>) -> Result<Digest> {
         let digest = Digest::of(&bytes);
         let request = UploadRequest { digest, size: bytes.len() as u64, target: target.id().to_owned() };
@@ -123,10 +120,10 @@ impl FakeDrone {
         Ok(digest)
     }
 
-    /// Takes a build attempt, brings what it asks for and reports it.
+    /// Claims a build attempt, uploads its files and reports success.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn build(&self) -> Result<AttemptId> {
         let (attempt, order) = self.build_order().await?;
         let mut artifacts = Vec::new();
@@ -141,16 +138,16 @@ impl FakeDrone {
     /// Reports how an attempt ended.
     ///
     /// # Errors
-    /// It is refused.
+    /// The orchestrator refuses the request.
     pub async fn report(&self, attempt: AttemptId, outcome: Outcome) -> Result<ReportReply, ClientError> {
         let usage = Usage { wall_ms: 1000, cpu_ms: 1000, peak_memory_bytes: 1 << 20 };
         self.client.report(attempt, &ReportRequest::new(outcome, usage)).await
     }
 
-    /// Reports what was built, and what Nix registered as references of each.
+    /// Reports built files, with the references that Nix registered for each.
     ///
     /// # Errors
-    /// It is refused.
+    /// The orchestrator refuses the request.
     pub async fn report_with(
         &self,
         attempt: AttemptId,
@@ -161,10 +158,10 @@ impl FakeDrone {
         self.client.report(attempt, &ReportRequest { references, ..built }).await
     }
 
-    /// A heartbeat that names these attempts.
+    /// Sends a heartbeat that lists these attempts.
     ///
     /// # Errors
-    /// It is refused.
+    /// The orchestrator refuses the request.
     pub async fn heartbeat(&self, attempts: Vec<AttemptStatus>) -> Result<HeartbeatReply, ClientError> {
         let request = HeartbeatRequest {
             vitals: nothing_free(),

@@ -1,5 +1,5 @@
-//! Packages made for an order, where those that real Portage built are too few: every
-//! attempt asks for a build id of its own.
+//! Packages made for an order, for tests in which packages built by the real Portage are not enough: every
+//! attempt asks for a different build ID.
 
 #[path = "../../../formats/tests/forge/mod.rs"]
 #[allow(missing_docs, dead_code, reason = "the forge of the format's own tests, which use all of it")]
@@ -8,7 +8,7 @@ pub(crate) mod forge;
 use forge::{ENVIRONMENT, Forge, end, raw};
 use swarm_common::wire::drone::Target;
 
-/// The metadata by which a package is what the target asks for.
+/// The metadata that makes a package match the target.
 #[must_use]
 pub fn identity(target: &Target) -> [(&'static str, String); 8] {
     [
@@ -23,13 +23,13 @@ pub fn identity(target: &Target) -> [(&'static str, String); 8] {
     ]
 }
 
-/// A sound package that is what the target asks for, with a file of its own.
+/// A valid package that matches the target and installs a file of its own.
 #[must_use]
 pub fn package_for(target: &Target) -> Vec<u8> {
     package_with(target, &[&format!("usr/share/{}", target.portage().unwrap().cpv.pn())], &[])
 }
 
-/// The same with these files, and with more metadata.
+/// Like [`package_for`], with these files and additional metadata.
 #[must_use]
 pub fn package_with(target: &Target, files: &[&str], more: &[(&'static str, &str)]) -> Vec<u8> {
     let others = [("EAPI", "8"), ("BUILD_TIME", "1700000000")];
@@ -44,7 +44,7 @@ pub fn package_with(target: &Target, files: &[&str], more: &[(&'static str, &str
     let file = |path: &&str| raw(format!("image/{path}").as_bytes(), b'0', b"", b"hello");
     let image: Vec<u8> = files.iter().flat_map(file).collect();
     let mut forge = Forge::with(&end(entries.concat()), &end(image));
-    // A few bytes for each package of a test that ends soon.
+    // Keep packages small, because these tests end soon.
     forge.directory =
         format!("{}-{}", target.portage().unwrap().cpv.pf(), target.portage().unwrap().build_id).leak();
     forge.build()

@@ -1,4 +1,4 @@
-//! A line to an orchestrator that counts what it brings, and may break.
+//! A TCP proxy in front of an orchestrator that counts transferred bytes and can break the connection.
 
 use anyhow::Result;
 use std::{
@@ -15,7 +15,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// A line.
 #[derive(Debug)]
 pub struct Line {
     address: SocketAddr,
@@ -23,11 +22,11 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line to `to` that brings so many bytes, over all its connections together, and then breaks once: the
-    /// connection that brought the last of them ends.
+    /// A proxy to `to` that transfers this many bytes in all its connections together and then breaks once,
+    /// ending the connection that transferred the last of them.
     ///
     /// # Errors
-    /// There is no port for it.
+    /// No port is free.
     pub async fn that_breaks_after(bytes: u64, to: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -42,28 +41,28 @@ impl Line {
         Ok(Self { address, brought })
     }
 
-    /// Where it begins.
+    /// The address it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A client at the other end of it.
+    /// A client that connects through the proxy.
     ///
     /// # Errors
-    /// It cannot be set up.
+    /// It cannot be created.
     pub fn client(&self, credential: &str) -> Result<Client> {
         let address = parse_address(&format!("http://{}", self.address)).map_err(anyhow::Error::msg)?;
         Ok(Client::new(&[address], Some(Secret::new(credential)))?)
     }
 
-    /// How many bytes all connections brought since this was asked last.
+    /// How many bytes all connections transferred since the last call.
     pub fn brought(&self) -> u64 {
         self.brought.swap(0, Ordering::Relaxed)
     }
 }
 
-/// What all connections of a line share.
+/// State shared by all connections of a proxy.
 struct Whole {
     breaks_after: u64,
     carried: AtomicU64,
@@ -71,7 +70,7 @@ struct Whole {
 }
 
 impl Whole {
-    /// Counts a piece. Of one that the line breaks in, so many bytes arrive yet.
+    /// Counts a piece. If the proxy breaks within it, returns how many bytes of it still arrive.
     fn breaks_in(&self, piece: u64) -> Option<u64> {
         let before = self.carried.fetch_add(piece, Ordering::Relaxed);
         let breaks = (before..before + piece).contains(&self.breaks_after);

@@ -1,4 +1,4 @@
-//! A mail server that takes every mail and speaks no TLS (RFC 5321, the least of it).
+//! A mail server that accepts every mail, without TLS (a minimal RFC 5321).
 
 use anyhow::{Result, ensure};
 use std::{
@@ -12,28 +12,27 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Nothing that is waited for here takes longer.
+/// Upper limit for every wait.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A mail as it came.
+/// A received mail.
 #[derive(Debug, Clone, Default)]
 pub struct Mail {
-    /// The envelope's sender and recipients, as the client said them.
+    /// Sender and recipients of the envelope, as the client sent them.
     pub envelope: Vec<String>,
-    /// Headers and body.
     pub data: String,
 }
 
-/// The server. It ends with this value.
+/// The server. Dropping it stops it.
 pub struct Mailbox {
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
     taken: Arc<Mutex<Vec<Mail>>>,
     serving: JoinHandle<()>,
 }
 
 impl Mailbox {
-    /// Starts it.
+    /// Starts the server.
     ///
     /// # Errors
     /// It cannot listen.
@@ -46,7 +45,7 @@ impl Mailbox {
             while let Ok((stream, _)) = listener.accept().await {
                 let mails = Arc::clone(&mails);
                 tokio::spawn(async move {
-                    // A client that goes away is not this server's affair.
+                    // It does not matter if a client disconnects.
                     let _ended = serve(stream, &mails).await;
                 });
             }
@@ -54,16 +53,15 @@ impl Mailbox {
         Ok(Self { address, taken, serving })
     }
 
-    /// The mails so far.
     #[must_use]
     pub fn taken(&self) -> Vec<Mail> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until there are so many.
+    /// Waits until this many mails have arrived.
     ///
     /// # Errors
-    /// There are not for long.
+    /// They do not arrive in time.
     pub async fn wait(&self, count: usize) -> Result<Vec<Mail>> {
         let began = Instant::now();
         while self.taken().len() < count {

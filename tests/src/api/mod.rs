@@ -1,9 +1,8 @@
-//! A whole orchestrator in this process, on a port of its own, spoken to by the real
-//! client: what the API tests stand on.
+//! A complete orchestrator in this process with its own port, used through the real client: the basis of the
+//! API tests.
 //!
-//! Its journal, its disks and its signatures are real. Only drones are played: they say
-//! what a drone says, and bring packages that real Portage built once
-//! (`formats/tests/data/binhost`).
+//! Journal, disk and signatures are real. Only the drones are fake: they send the same requests as real ones,
+//! and upload packages that the real Portage built (`formats/tests/data/binhost`).
 
 mod clock;
 mod drone;
@@ -57,16 +56,14 @@ use swarm_orchestrator::{
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-/// The profile that the tests build for.
 pub const PROFILE: &str = "desk";
 
-/// An orchestrator that runs in this process, and its admin.
+/// An orchestrator running in this process, and its admin.
 pub struct Swarm {
-    /// The admin's client.
     pub admin: Client,
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
-    /// What its handlers share, for looking behind the API.
+    /// The state that its handlers share, for tests that look behind the API.
     pub app: Arc<App>,
     config: Config,
     clock: Option<Arc<dyn Clock>>,
@@ -76,7 +73,7 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// A fresh one.
+    /// Starts a new orchestrator.
     ///
     /// # Errors
     /// It does not start.
@@ -84,7 +81,7 @@ impl Swarm {
         Self::start_with(|_| {}).await
     }
 
-    /// A fresh one with a changed configuration.
+    /// Starts a new orchestrator with a changed configuration.
     ///
     /// # Errors
     /// It does not start.
@@ -92,7 +89,7 @@ impl Swarm {
         Self::start_at(None, change).await
     }
 
-    /// A fresh one with another clock and a changed configuration.
+    /// Starts a new orchestrator with another clock and a changed configuration.
     ///
     /// # Errors
     /// It does not start.
@@ -103,7 +100,7 @@ impl Swarm {
             state_dir: dir.path().join("state"),
             ..Config::default()
         };
-        // No test should wait out a grace time that is meant for a house full of machines.
+        // Tests must not wait out a grace time that is meant for many real machines.
         config.policy.startup_grace = Some(Span::default());
         config.first_cleaning = Span::default();
         config.policy.backoff = Some(Span::from_millis(1));
@@ -121,16 +118,16 @@ impl Swarm {
         let admin = Client::new(&[url], Some(token))?;
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(server.serve(async move {
-            // A test that is over without stopping drops the sender, which stops it too.
+            // A test that ends without stopping drops the sender, which stops the orchestrator too.
             let _told = stopped.await;
         }));
         Ok(Self { admin, address, app, config, clock, stop: Some(stop), served, dir })
     }
 
-    /// Stops it as a supervisor would, and waits until it has.
+    /// Stops the orchestrator as a supervisor would, and waits for its end.
     ///
     /// # Errors
-    /// It broke off.
+    /// It did not stop cleanly.
     pub async fn stop(mut self) -> Result<(TempDir, Config)> {
         drop(self.stop.take());
         drop(self.app);
@@ -138,10 +135,10 @@ impl Swarm {
         Ok((self.dir, self.config))
     }
 
-    /// Waits until it ends without being told to.
+    /// Waits until it ends by itself.
     ///
     /// # Errors
-    /// It broke off; inside, why it ended.
+    /// It did not end cleanly. The inner error is the reason why it ended.
     pub async fn ended(self) -> Result<Result<(), ServeError>> {
         let Self { served, stop, .. } = self;
         let ended = served.await.context("the server broke off");
@@ -149,18 +146,19 @@ impl Swarm {
         ended
     }
 
-    /// Stops it and starts it on the same state, at another port.
+    /// Restarts it with the same state, on another port.
     ///
     /// # Errors
-    /// It broke off or does not start.
+    /// It did not stop cleanly, or does not start.
     pub async fn restart(self) -> Result<Self> {
         self.restart_after(|_| {}).await
     }
 
-    /// As [`Swarm::restart`], with something done to its disk or its configuration in between.
+    /// Like [`Swarm::restart`], but calls `between` to change its disk or configuration before it starts
+    /// again.
     ///
     /// # Errors
-    /// It broke off or does not start.
+    /// It did not stop cleanly, or does not start.
     pub async fn restart_after(self, between: impl FnOnce(&mut Config)) -> Result<Self> {
         let clock = self.clock.clone();
         let (dir, mut config) = self.stop().await?;
@@ -168,60 +166,59 @@ impl Swarm {
         Self::serve(dir, config, clock).await
     }
 
-    /// The state directory.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
         self.config.state_dir.clone()
     }
 
-    /// A client without any credential.
+    /// A client without a credential.
     ///
     /// # Errors
-    /// It cannot be set up.
+    /// It cannot be created.
     pub fn nobody(&self) -> Result<Client> {
         Ok(Client::new(&[self.admin.address().clone()], None)?)
     }
 
-    /// Where it speaks TLS, and whom to believe there, if its configuration has it do so.
+    /// The HTTPS address, and how to verify the certificate.
     ///
     /// # Errors
-    /// It does not.
+    /// HTTPS is not configured.
     pub fn over_tls(&self) -> Result<(Url, Trust)> {
         let tls = self.app.tls.as_ref().context("it speaks no TLS")?;
         let url = parse_address(&format!("https://{}", tls.address)).map_err(anyhow::Error::msg)?;
         Ok((url, Trust { pins: Pins(vec![tls.shown.fingerprint()]), ca: None }))
     }
 
-    /// A drone that is enrolled and approved.
+    /// Enrols and approves a drone.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn drone(&self, name: &str) -> Result<FakeDrone> {
         self.enrol(name, true).await
     }
 
-    /// A drone that is enrolled.
+    /// Enrols a drone.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn enrol(&self, name: &str, approved: bool) -> Result<FakeDrone> {
         self.enrol_with(name, approved, facts()).await
     }
 
-    /// A drone that is enrolled, on another machine.
+    /// Enrols a drone on a machine with these facts.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn enrol_with(&self, name: &str, approved: bool, facts: DroneFacts) -> Result<FakeDrone> {
         let request = EnrolTokenRequest { valid_ms: 60_000, approved };
         let token = self.admin.make_enrol_token(&request, &IdempotencyKey::random()?).await?.token;
         FakeDrone::enrol_with(&self.nobody()?, &token, name, facts).await
     }
 
-    /// A profile that is pinned to a small snapshot. Gives the snapshot's digest.
+    /// Creates a profile pinned to a small snapshot. Returns the snapshot's digest.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn profile(&self) -> Result<Digest> {
         let (digest, archive) = snapshot(&self.dir.path().join("snapshot.tar.zst"))?;
         self.admin.put_snapshot(digest, &archive).await?;
@@ -241,16 +238,16 @@ impl Swarm {
     /// Starts a run of the profile.
     ///
     /// # Errors
-    /// It is refused.
+    /// The orchestrator refuses the request.
     pub async fn run(&self) -> Result<RunId> {
         let request = StartRunRequest { profile: name(PROFILE), class: RunClass::Interactive };
         Ok(self.admin.start_run(&request, &IdempotencyKey::random()?).await?.run)
     }
 
-    /// A profile, and a run of it whose plan `drone` has brought: `pebble` alone.
+    /// Creates a profile and starts a run of it. `drone` reports a plan with only the package `pebble`.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn planned(&self, drone: &FakeDrone) -> Result<RunId> {
         self.profile().await?;
         let run = self.run().await?;
@@ -258,7 +255,7 @@ impl Swarm {
         Ok(run)
     }
 
-    /// A raw connection to it.
+    /// Opens a raw connection to it.
     ///
     /// # Errors
     /// It does not listen.
@@ -266,7 +263,7 @@ impl Swarm {
         Raw::connect(self.address).await
     }
 
-    /// The admin's token, for raw requests.
+    /// The admin token, for raw requests.
     #[must_use]
     pub fn admin_token(&self) -> String {
         self.app.admin_token.expose().to_owned()

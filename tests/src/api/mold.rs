@@ -1,5 +1,5 @@
-//! Sound packages in any number and size, made from one that real Portage built: another
-//! name, another image, the same metadata otherwise, and a Manifest that fits.
+//! Valid packages in any number and size, made from one that the real Portage built: with another name and
+//! image, the same metadata otherwise, and a matching Manifest.
 
 use super::fixture;
 use anyhow::{Context, Result};
@@ -18,18 +18,17 @@ use swarm_formats::{
     },
 };
 
-/// What the packages are made after.
+/// The package that serves as the model.
 const MODEL: &str = "cairn-3-1.gpkg.tar";
 
-/// The metadata of a package, to be changed, and an image.
+/// The model's metadata, to be changed, and an image.
 pub struct Mold {
     metadata: BTreeMap<String, Vec<u8>>,
-    /// The model's `image.tar.zst`.
     pub image: Vec<u8>,
 }
 
 impl Mold {
-    /// Takes the model apart.
+    /// Reads the default model.
     ///
     /// # Errors
     /// It cannot be read.
@@ -37,7 +36,7 @@ impl Mold {
         Self::of(MODEL)
     }
 
-    /// Takes another fixture apart.
+    /// Reads another fixture as the model.
     ///
     /// # Errors
     /// It cannot be read.
@@ -55,11 +54,11 @@ impl Mold {
         Ok(Self { metadata, image })
     }
 
-    /// Writes the package `directory` (such as `cairn-3-1`) to `path`, with these values
-    /// instead of the model's, and this image.
+    /// Writes the package `directory` (such as `cairn-3-1`) to `path`, with these metadata values instead of
+    /// the model's, and this image.
     ///
     /// # Errors
-    /// The disk.
+    /// The disk fails.
     pub fn cast(
         &self,
         path: &Path,
@@ -111,16 +110,17 @@ fn append(out: &mut tar::Builder<impl Write>, path: &str, size: u64, bytes: impl
     header.set_entry_type(tar::EntryType::Regular);
     header.set_path(path)?;
     header.set_cksum();
-    // As Python's `tarfile`, and so Portage, writes it; the library's form is another.
+    // In the form that Python's `tarfile`, and therefore Portage, writes. The tar library would write another
+    // form.
     let sum = format!("{:06o}\0 ", header.cksum()?);
     header.as_mut_bytes()[148..156].copy_from_slice(sum.as_bytes());
     out.append(&header, bytes).with_context(|| path.to_owned())
 }
 
-/// Writes an `image.tar.zst` of about `size` bytes, which no compressor makes smaller.
+/// Writes an `image.tar.zst` of about `size` bytes that cannot be compressed further.
 ///
 /// # Errors
-/// The disk.
+/// The disk fails.
 pub fn incompressible_image(path: &Path, size: u64) -> Result<BufReader<File>> {
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
     let mut inner = tar::Builder::new(zstd::Encoder::new(file, 1)?);
@@ -128,7 +128,7 @@ pub fn incompressible_image(path: &Path, size: u64) -> Result<BufReader<File>> {
     Ok(BufReader::with_capacity(1 << 20, inner.into_inner()?.finish()?))
 }
 
-/// Bytes without a pattern and without an end.
+/// An endless stream of pseudorandom bytes.
 pub(crate) fn noise(seed: u64) -> impl Read {
     Noise(seed.wrapping_mul(2) | 1)
 }

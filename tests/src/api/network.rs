@@ -1,5 +1,4 @@
-//! A network that a test has to itself, for what happens to peers that are not loopback:
-//! a network namespace that one thread lives in.
+//! A private network for a test about peers that are not on loopback: a network namespace for one thread.
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -11,20 +10,20 @@ use std::{
     thread,
 };
 
-/// An address that is not loopback's, of a network that RFC 5737 keeps for examples.
+/// An address that is not on loopback. RFC 5737 reserves its network for examples.
 const ADDRESS: &str = "192.0.2.1";
 
-/// Runs a test in a network of its own, where this machine is loopback and [`ADDRESS`],
-/// which the test is given. Whoever connects to that address does it from that address.
+/// Runs a test in a private network, in which this machine has loopback and [`ADDRESS`], which is passed to
+/// the test. Connections to that address also come from it.
 ///
 /// # Errors
-/// The test fails, or the network cannot be made, which takes root and iproute2.
+/// The test fails, or the network cannot be created, which requires root and iproute2.
 pub fn in_a_network_of_its_own<F>(test: impl FnOnce(&'static str) -> F + Send) -> Result<()>
 where
     F: Future<Output = Result<()>>,
 {
     let mut keeper = keeper()?;
-    // Namespaces are a thread's own affair; the runtime's threads come from this one.
+    // Namespaces belong to a thread. The runtime's threads inherit them from this one.
     let done = thread::scope(|scope| {
         let id = keeper.id();
         let own = scope.spawn(move || -> Result<()> {
@@ -43,10 +42,10 @@ where
     }
 }
 
-/// A process that keeps the network in being until its standard input is closed, which
-/// happens however this process ends.
+/// A process that keeps the network alive until its standard input is closed, which happens however this
+/// process ends.
 fn keeper() -> Result<Child> {
-    // Kernels without the modules for other interfaces have this one.
+    // This interface exists even in kernels without modules for other kinds.
     let script = format!("ip link set lo up && ip address add {ADDRESS}/24 dev lo && echo ready && exec cat");
     let mut keeper = Command::new("unshare")
         .args(["--net", "sh", "-c", &script])

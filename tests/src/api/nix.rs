@@ -1,5 +1,5 @@
-//! A small world of derivations that the real Nix builds, for a played drone that brings their
-//! outputs, and for clients of the cache.
+//! A small set of derivations built by the real Nix, for a fake drone that uploads their outputs, and for
+//! clients of the cache.
 
 use super::{FakeDrone, PROFILE, Swarm, facts, name};
 use anyhow::{Context, Result, ensure};
@@ -27,7 +27,7 @@ use swarm_formats::{
 };
 use tempfile::TempDir;
 
-/// What Nix needs to work alone and offline.
+/// Settings that let Nix work without a daemon and offline.
 const SETTINGS: &str = "build-users-group =
 substituters =
 flake-registry =
@@ -39,8 +39,8 @@ narinfo-cache-negative-ttl = 0
 download-attempts = 3
 ";
 
-/// A library, a program that needs it, outputs with equal contents, a file of 4 MiB, and the system
-/// of a host, which links to all of them.
+/// A library, a program that needs it, outputs with equal contents, a file of 4 MiB, and the system of a
+/// host, which links to all of them.
 const WORLD: &str = r#"
 let
   seed = builtins.path { path = ./seed; name = "seed"; };
@@ -66,13 +66,13 @@ in rec {
 }
 "#;
 
-/// The world, with stores and clients below one folder.
+/// The derivations, with stores and clients in one folder.
 pub struct World {
     folder: TempDir,
 }
 
 impl World {
-    /// Writes the world.
+    /// Writes the expressions.
     ///
     /// # Errors
     /// busybox is missing, or the disk fails.
@@ -89,13 +89,13 @@ impl World {
         Ok(world)
     }
 
-    /// A path below the folder.
+    /// A path in the folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A Nix program with these arguments, whose `--store` is `store`.
+    /// A command of a Nix program with these arguments and `--store store`.
     #[must_use]
     pub fn command(&self, store: &str, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(program);
@@ -109,7 +109,7 @@ impl World {
             .env("HOME", self.path("home"))
             .env("XDG_CACHE_HOME", self.path(&format!("{store}.cache")))
             .current_dir(self.folder.path());
-        // Before what `nix shell` passes on.
+        // Options must come before the arguments that `nix shell` passes on.
         let (verb, rest) = args.split_at(usize::from(program == "nix"));
         command.args(verb);
         if !args.contains(&"--store") {
@@ -119,7 +119,7 @@ impl World {
         command
     }
 
-    /// Runs it without waiting in the way of the server.
+    /// Runs a Nix program without blocking the server.
     ///
     /// # Errors
     /// It cannot be started.
@@ -129,7 +129,7 @@ impl World {
         output.with_context(|| format!("{program} cannot be started: install nix-bin"))
     }
 
-    /// What it prints; it must succeed.
+    /// Runs a Nix program that must succeed. Returns its output.
     ///
     /// # Errors
     /// It fails.
@@ -140,7 +140,7 @@ impl World {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// Builds the system of the host in the drone's store, and returns the plan that evaluates to it.
+    /// Builds the system of the host in the drone's store, and returns the plan for it.
     ///
     /// # Errors
     /// Nix fails.
@@ -173,7 +173,7 @@ impl World {
         })
     }
 
-    /// A derivation or source, and what it needs to be built.
+    /// The package for a derivation or source, and the paths that it needs to be built.
     fn package(&self, path: &str) -> Result<(NixPackage, Vec<String>)> {
         let dir = StoreDir::default();
         let store_path = dir.parse(path)?;
@@ -202,26 +202,26 @@ impl World {
         Ok((package, needs.map(|path| dir.absolute(path)).collect()))
     }
 
-    /// Where a store has a path.
+    /// The real location of a path in a store.
     #[must_use]
     pub fn physical(&self, store: &str, path: &str) -> PathBuf {
         PathBuf::from(format!("{}{path}", self.path(store).display()))
     }
 
-    /// What Nix registered as references of a path besides itself, as base names.
+    /// The references that Nix registered for a path, except itself, as base names.
     ///
     /// # Errors
-    /// It is not in the drone's store.
+    /// The path is not in the drone's store.
     pub async fn references(&self, path: &str) -> Result<Vec<String>> {
         let said = self.ok("drone", "nix-store", &["-q", "--references", path]).await?;
         let others = said.lines().filter(|other| *other != path);
         Ok(others.map(|other| base_name(other).to_owned()).collect())
     }
 
-    /// A path as the drone uploads it.
+    /// The archive that the drone uploads for a path.
     ///
     /// # Errors
-    /// It is not in the drone's store.
+    /// The path is not in the drone's store.
     pub async fn archive(&self, path: &str) -> Result<Vec<u8>> {
         let path = self.physical("drone", path).to_string_lossy().into_owned();
         let output = self.run("drone", "nix-store", &["--dump", &path]).await?;
@@ -231,17 +231,17 @@ impl World {
 }
 
 impl Drop for World {
-    /// Nix takes the right to write from what is in a store, without which nothing is removed.
+    /// Nix makes the content of a store read-only. It must be writable to be removed.
     fn drop(&mut self) {
         let _ = Command::new("chmod").args(["-R", "u+w"]).arg(self.folder.path()).status();
     }
 }
 
 impl Swarm {
-    /// A Nix profile with the host `desk`, and upstream caches with their keys.
+    /// Creates a Nix profile with the host `desk`, and with these upstream caches and their keys.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn nix_profile(&self, upstreams: &[(String, String)]) -> Result<()> {
         let upstreams: Vec<_> =
             upstreams.iter().map(|(url, key)| serde_json::json!({ "url": url, "keys": [key] })).collect();
@@ -251,10 +251,10 @@ impl Swarm {
         self.nix_profile_of(&source, &[("world.nix", WORLD)]).await
     }
 
-    /// A Nix profile of these files.
+    /// Creates a Nix profile from these files.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn nix_profile_of(&self, source: &serde_json::Value, files: &[(&str, &str)]) -> Result<()> {
         let request = ProfileRequest {
             builder: BuilderKind::Nix,
@@ -269,10 +269,10 @@ impl Swarm {
         Ok(())
     }
 
-    /// A snapshot of these files.
+    /// Uploads a snapshot of these files.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn nix_snapshot(&self, source: &serde_json::Value, files: &[(&str, &str)]) -> Result<Digest> {
         let manifest: SnapshotManifest =
             serde_json::from_value(serde_json::json!({ "format": 1, "nix": source }))?;
@@ -287,19 +287,19 @@ impl Swarm {
         Ok(digest)
     }
 
-    /// A drone that has Nix.
+    /// Enrols a drone that has Nix.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn nix_drone(&self, name: &str) -> Result<FakeDrone> {
         let facts = DroneFacts { nix: Some("2.8.0".to_owned()), ..facts() };
         self.enrol_with(name, true, facts).await
     }
 
-    /// A profile, and a run of it with this plan.
+    /// Creates a profile and starts a run of it with this plan.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn nix_run(&self, drone: &FakeDrone, plan: PlanReport) -> Result<RunId> {
         let run = self.run().await?;
         drone.bring_plan(plan).await?;
@@ -308,10 +308,10 @@ impl Swarm {
 }
 
 impl FakeDrone {
-    /// Takes the next build and brings its outputs from the world's store.
+    /// Claims the next build and uploads its outputs from the drone's store.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn build_from(&self, world: &World) -> Result<(AttemptId, BuildOrder)> {
         let (attempt, order) = self.build_order().await?;
         let text = format!("building {}\n", order.targets[0].title());
@@ -322,10 +322,10 @@ impl FakeDrone {
         Ok((attempt, order))
     }
 
-    /// Uploads what is asked for.
+    /// Uploads the archives of these targets.
     ///
     /// # Errors
-    /// It is refused.
+    /// The orchestrator refuses the request.
     pub async fn bring(&self, world: &World, attempt: AttemptId, targets: &[Target]) -> Result<Vec<Digest>> {
         let mut artifacts = Vec::new();
         for target in targets {
@@ -336,7 +336,7 @@ impl FakeDrone {
     }
 }
 
-/// What a narinfo or another file of `Key: value` lines says.
+/// The fields of a narinfo or another file with lines of `Key: value`.
 #[must_use]
 pub fn fields(text: &[u8]) -> BTreeMap<String, String> {
     let text = String::from_utf8_lossy(text).into_owned();

@@ -1,13 +1,13 @@
-//! A client's view of the OpenAPI document: every operation with what it takes and gives, whether
-//! a value is as a schema says, and the least that a schema asks for.
+//! A client's view of the OpenAPI document: all operations with their bodies, whether a value conforms to a
+//! schema, and the smallest value that does.
 //!
-//! JSON Schema as far as the document uses it. Stricter in one thing: a property that the document
-//! does not name is a fault, as no client could know of it.
+//! Supports JSON Schema as far as the document uses it. It is stricter in one respect: properties that the
+//! document does not name are errors, because clients could not know of them.
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// Ids and names that are well formed and nobody's, by their schema.
+/// For each schema, a well-formed ID or name that nobody has.
 const WELL_FORMED: [(&str, &str); 7] = [
     ("AttemptId", "a999"),
     ("RunId", "r999"),
@@ -18,28 +18,25 @@ const WELL_FORMED: [(&str, &str); 7] = [
     ("Digest", "0000000000000000000000000000000000000000000000000000000000000000"),
 ];
 
-/// The document.
 pub struct Document(Value);
 
-/// One method of one path.
+/// A method of a path.
 #[derive(Debug, Clone)]
 pub struct Operation {
-    /// `GET`.
     pub method: String,
-    /// With its parameters in braces.
+    /// The path, with its parameters in braces.
     pub path: String,
-    /// Whose credential it takes; nobody's if it is open.
+    /// The roles whose credentials it accepts. Empty if it needs none.
     pub roles: Vec<String>,
-    /// What it takes.
+    /// The body of the request.
     pub takes: Content,
-    /// What it gives when it is done.
+    /// The body of a successful response.
     pub gives: Content,
 }
 
-/// What goes in or out.
+/// The content of a body.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// Nothing.
     Nothing,
     /// JSON of this schema.
     Json(Value),
@@ -60,13 +57,12 @@ impl Content {
 }
 
 impl Document {
-    /// Reads it.
+    /// Parses the document.
     #[must_use]
     pub fn new(document: Value) -> Self {
         Self(document)
     }
 
-    /// Every operation.
     #[must_use]
     pub fn operations(&self) -> Vec<Operation> {
         let mut operations = Vec::new();
@@ -86,13 +82,13 @@ impl Document {
         operations
     }
 
-    /// The schema of a name.
+    /// The schema with this name.
     #[must_use]
     pub fn schema(&self, name: &str) -> &Value {
         &self.0["components"]["schemas"][name]
     }
 
-    /// In what a value is not as the schema says.
+    /// The differences between a value and its schema, one line each.
     #[must_use]
     pub fn faults(&self, schema: &Value, value: &Value, at: &str) -> Vec<String> {
         let mut faults = Vec::new();
@@ -172,7 +168,7 @@ impl Document {
         }
     }
 
-    /// The properties that an object may have, where the document says all.
+    /// The properties that an object may have; `None` if the document allows others.
     fn known(&self, schema: &Value) -> Option<BTreeSet<String>> {
         if let Some(target) = self.target(schema) {
             return self.known(target);
@@ -193,7 +189,12 @@ impl Document {
         self.0.pointer(schema["$ref"].as_str()?.trim_start_matches('#'))
     }
 
-    /// The least that a schema asks for: what is required, and of that the first that will do.
+    /// The smallest value that conforms to a schema: required properties only, and the first alternative that
+    /// works.
+    ///
+    /// # Panics
+    ///
+    /// The schema uses a feature that this function does not support.
     ///
     /// # Panics
     /// It asks for something that this does not know.
@@ -224,7 +225,7 @@ impl Document {
             }
             "array" => json!([]),
             "string" => json!("x"),
-            // Many are milliseconds, of which one is over before it is understood.
+            // Many are milliseconds. A shorter time would be over before it is processed.
             "integer" => json!(schema["minimum"].as_u64().unwrap_or(0).max(1000)),
             "number" => json!(0.5),
             "boolean" => json!(false),

@@ -1,4 +1,4 @@
-//! Names, plans, snapshots and package files that the tests send.
+//! Names, plans, snapshots and package files for the tests.
 
 use anyhow::Result;
 use std::{
@@ -16,7 +16,11 @@ use swarm_common::{
 };
 use swarm_formats::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository};
 
-/// A name that is known to be one.
+/// A name that must be valid.
+///
+/// # Panics
+///
+/// It is not valid.
 ///
 /// # Panics
 /// It is none.
@@ -25,7 +29,7 @@ pub fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// What a drone says about its machine.
+/// The facts that a drone reports about its machine.
 #[must_use]
 pub fn facts() -> DroneFacts {
     DroneFacts {
@@ -39,13 +43,13 @@ pub fn facts() -> DroneFacts {
     }
 }
 
-/// A package file that real Portage built.
+/// The path of a package file built by the real Portage.
 #[must_use]
 pub fn fixture(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../formats/tests/data/binhost").join(file)
 }
 
-/// The file that a target asks for.
+/// The package file for a target.
 #[must_use]
 pub fn package_file(target: &Target) -> PathBuf {
     fixture(&format!(
@@ -55,13 +59,17 @@ pub fn package_file(target: &Target) -> PathBuf {
     ))
 }
 
-/// A package of a plan, as the file `pebble-1.2-1.gpkg.tar` is.
+/// A package in a plan that matches the file `pebble-1.2-1.gpkg.tar`.
 #[must_use]
 pub fn pebble() -> PortagePackage {
     pebble_at("1.2", "12")
 }
 
-/// The same at another version and sub-slot; `1.10` with `0` exists too.
+/// The same package with another version and sub-slot. A file for `1.10` with sub-slot `0` exists too.
+///
+/// # Panics
+///
+/// The version is invalid.
 ///
 /// # Panics
 /// It is no version.
@@ -83,7 +91,7 @@ pub fn pebble_at(version: &str, subslot: &str) -> PortagePackage {
     }
 }
 
-/// A plan of packages; each needs the one before it to be built.
+/// A plan of packages in which each one needs the previous one to be built.
 #[must_use]
 pub fn plan_of(packages: &[PortagePackage]) -> PlanReport {
     let edge = |to: u32| PlanEdge {
@@ -109,7 +117,7 @@ pub fn limit_plan(bytes: usize) -> PlanReport {
     plan_of(&[package])
 }
 
-/// Writes a small snapshot to `path`. Gives its digest and the path.
+/// Writes a small snapshot to `path`. Returns its digest and the path.
 ///
 /// # Errors
 /// It cannot be written.

@@ -1,5 +1,5 @@
-//! Requests written byte by byte, for what a well-behaved client never sends, and for
-//! headers that the API's client does not show.
+//! Raw HTTP requests, for what well-behaved clients never send and for headers that the API's client does not
+//! expose.
 
 use anyhow::{Context, Result, bail};
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -9,28 +9,26 @@ use tokio::{
     time::timeout,
 };
 
-/// Nothing that is waited for here takes longer.
+/// Upper limit for every wait.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A connection.
+/// A raw connection.
 pub struct Raw {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The status.
     pub status: u16,
-    /// Headers by lower-case name.
     pub headers: BTreeMap<String, String>,
-    /// The body, if its length was told.
+    /// The body, if the response has a `Content-Length`.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// A header, or nothing.
+    /// The value of a header; empty if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
@@ -39,7 +37,7 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Errors
-    /// It is none.
+    /// It is not JSON.
     pub fn json(&self) -> Result<serde_json::Value> {
         Ok(serde_json::from_slice(&self.body)?)
     }
@@ -49,23 +47,23 @@ impl Raw {
     /// Connects.
     ///
     /// # Errors
-    /// Nobody listens.
+    /// Nothing listens at the address.
     pub async fn connect(address: SocketAddr) -> Result<Self> {
         Ok(Self { stream: TcpStream::connect(address).await?, read: Vec::new() })
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is closed.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
         Ok(self.stream.write_all(bytes.as_ref()).await?)
     }
 
-    /// Sends a whole request and reads the answer.
+    /// Sends a complete request and reads the response.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no response.
     pub async fn ask(&mut self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
         let mut head = format!("{line} HTTP/1.1\r\nhost: swarm\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {
@@ -76,10 +74,10 @@ impl Raw {
         self.answer(line.starts_with("HEAD ")).await
     }
 
-    /// Reads one answer.
+    /// Reads one response.
     ///
     /// # Errors
-    /// The connection ended before it, or nothing came for long.
+    /// The connection ended before it was complete, or timed out.
     pub async fn answer(&mut self, head_only: bool) -> Result<Answer> {
         let end = loop {
             if let Some(at) = self.read.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -109,7 +107,7 @@ impl Raw {
         Ok(Answer { status, headers, body })
     }
 
-    /// Waits until an answer has begun, and takes nothing more.
+    /// Waits until a response has begun, without reading further.
     ///
     /// # Errors
     /// The connection ended.
@@ -122,16 +120,16 @@ impl Raw {
         Ok(())
     }
 
-    /// Waits until the other end closes; whatever it still says is dropped.
+    /// Waits until the peer closes the connection, discarding further data.
     ///
     /// # Errors
-    /// It does not close for long.
+    /// It is not closed in time.
     pub async fn closed(&mut self) -> Result<()> {
         loop {
             match self.more().await {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
-                // Closing with unread bytes resets the connection, which is closed too.
+                // Closing a socket with unread data resets the connection. It is closed in this case too.
                 Err(error) if error.downcast_ref::<std::io::Error>().is_some() => return Ok(()),
                 Err(error) => return Err(error),
             }

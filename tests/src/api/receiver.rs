@@ -1,5 +1,4 @@
-//! Somebody else's HTTP server, which takes what is posted to it: the other end of ntfy and
-//! webhook notifications.
+//! A third-party HTTP server that accepts posted notifications from the ntfy and webhook sinks.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -20,31 +19,29 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Nothing that is waited for here takes longer.
+/// Upper limit for every wait.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// One taken request.
+/// An accepted request.
 #[derive(Debug, Clone)]
 pub struct Post {
-    /// Method and path.
     pub line: String,
-    /// The header `authorization`, or nothing.
+    /// The header `authorization`; empty if it is missing.
     pub authorization: String,
-    /// The body.
     pub body: Value,
 }
 
 impl Post {
-    /// A text of the body.
+    /// A text field of the body.
     #[must_use]
     pub fn text(&self, field: &str) -> &str {
         self.body[field].as_str().unwrap_or_default()
     }
 }
 
-/// The server. It ends with this value.
+/// The server. Dropping it stops it.
 pub struct Receiver {
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
@@ -58,10 +55,10 @@ struct Shared {
 }
 
 impl Receiver {
-    /// Has every concern sent to this receiver at once.
+    /// Configures this server as a sink that gets every concern immediately.
     ///
     /// # Errors
-    /// It is not a valid sink.
+    /// The sink is not valid.
     pub fn subscribe(&self, config: &mut Config) -> Result<()> {
         let hook = format!("url = \"http://{}/hook\"\nminimum = \"warning\"", self.address);
         config.notify.sink.push(parse(Path::new("sink.toml"), &hook)?);
@@ -69,7 +66,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// One that takes everything.
+    /// Starts a server that accepts everything.
     ///
     /// # Errors
     /// It cannot listen.
@@ -82,7 +79,7 @@ impl Receiver {
             while let Ok((stream, _)) = listener.accept().await {
                 let state = state.clone();
                 tokio::spawn(async move {
-                    // A client that goes away is not this server's affair.
+                    // It does not matter if a client disconnects.
                     let _ended = serve(stream, &state).await;
                 });
             }
@@ -90,28 +87,28 @@ impl Receiver {
         Ok(Self { address, shared, serving })
     }
 
-    /// From now on it answers with this status, and takes nothing unless that is 200; with 0
-    /// it does not answer at all.
+    /// Answers with this status from now on, and accepts requests only if it is 200. With 0, it does not
+    /// answer at all.
     pub fn answer_with(&self, status: u16) {
         self.shared.status.store(status, Ordering::SeqCst);
     }
 
-    /// How many requests it did not take.
+    /// How many requests it did not accept.
     #[must_use]
     pub fn refused(&self) -> u16 {
         self.shared.refused.load(Ordering::SeqCst)
     }
 
-    /// What it has taken so far.
+    /// The requests accepted so far.
     #[must_use]
     pub fn taken(&self) -> Vec<Post> {
         self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until it has taken so many.
+    /// Waits until it has accepted this many requests.
     ///
     /// # Errors
-    /// It has not for long.
+    /// It does not in time.
     pub async fn wait(&self, count: usize) -> Result<Vec<Post>> {
         let began = Instant::now();
         loop {

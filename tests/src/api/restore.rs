@@ -1,4 +1,4 @@
-//! State directories out of backups.
+//! Restoring state directories from backups.
 
 use super::{FakeDrone, Swarm, until};
 use anyhow::Result;
@@ -9,7 +9,7 @@ use std::{
 };
 use swarm_common::secret::Secret;
 
-/// Copies a directory with all that is in it.
+/// Copies a directory recursively.
 ///
 /// # Errors
 /// It cannot be read or written.
@@ -26,21 +26,21 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The same drone, where the orchestrator listens now.
+/// The same drone, connected to the orchestrator's current address.
 ///
 /// # Errors
-/// No client can be set up.
+/// No client can be created.
 pub fn again(swarm: &Swarm, drone: &FakeDrone) -> Result<FakeDrone> {
     let client = swarm.nobody()?.with_credential(Secret::new(&drone.credential));
     Ok(FakeDrone { client, id: drone.id, credential: drone.credential.clone() })
 }
 
-/// A swarm on its backup.
+/// Restarts a swarm from its backup.
 ///
 /// # Errors
 /// It does not start.
 pub async fn restored(swarm: Swarm, backup: &Path) -> Result<Swarm> {
-    // A backup that is as old as a second is none.
+    // The mark counts as a copy only if it is older than a few seconds.
     let old = fs::metadata(backup.join("journal.mark"))?.modified()?;
     until("some time", async || (SystemTime::now() > old + Duration::from_secs(3)).then_some(())).await;
     let mut copied = Ok(());

@@ -1,11 +1,15 @@
-//! Waiting for what comes by itself.
+//! Waits for conditions.
 
 use std::time::Duration;
 
-/// No condition of these tests takes longer, however busy the machine is.
+/// Upper limit for every wait, enough for a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Asks again until there is an answer.
+/// Repeats `ask` until it returns something.
+///
+/// # Panics
+///
+/// It does not in time.
 ///
 /// # Panics
 /// If there is none in time.

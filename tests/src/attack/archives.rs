@@ -1,4 +1,4 @@
-//! Snapshots and images of bases that are not what their name says, or are made to do harm.
+//! Attacks with snapshots and images of bases whose content does not match their name or is harmful.
 
 use super::{
     Dice,
@@ -16,7 +16,7 @@ use std::{fs, os::unix::fs::symlink, path::Path, time::Instant};
 use swarm_common::digest::Digest;
 use swarm_formats::image::ImageContents;
 
-/// A sound archive of a kind.
+/// A valid archive.
 struct Sound {
     path: &'static str,
     digest: Digest,
@@ -24,10 +24,10 @@ struct Sound {
     tar: Vec<u8>,
 }
 
-/// Attacks until then.
+/// Attacks until `until`.
 ///
 /// # Errors
-/// What is sound cannot be made.
+/// A valid archive cannot be created.
 pub async fn attack(prey: &Prey, dice: &mut Dice, until: Instant, tally: &mut Tally) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (digest, path) = snapshot(&folder.path().join("snapshot.tar.zst"))?;
@@ -58,11 +58,11 @@ pub async fn attack(prey: &Prey, dice: &mut Dice, until: Instant, tally: &mut Ta
                 packed = zstd::encode_all(&tar[..], 1)?;
             }
         }
-        // As what it was, or as what it is.
+        // Upload it under the original digest, or under the digest of its new content.
         let is = zstd::decode_all(&packed[..]).ok().map(|tar| Digest::of(&tar));
         let (name, due) = match is {
             Some(is) if is == one.digest && packed == one.packed => (is, Due::Taken),
-            // It may want more memory to be unpacked than is given.
+            // It may need more memory for unpacking than is allowed.
             Some(is) if is == one.digest => (is, Due::Either),
             Some(is) if dice.below(2) == 0 => (is, Due::Either),
             _ => (one.digest, Due::Refused),
@@ -86,7 +86,7 @@ async fn send(
     tally.judge(format!("{kind}: {what}, called {}", digest.short()), due, &said, took);
 }
 
-/// Entries that neither may have.
+/// Entries that neither kind of archive may contain.
 fn tricks() -> Vec<(&'static str, Vec<u8>)> {
     let mut bomb = raw(b"zz/zeros", b'0', b"", b"");
     bomb.resize(512 + (32 << 20), 0);
@@ -103,7 +103,7 @@ fn tricks() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The image of a tree that passes for the root of a Gentoo.
+/// The image of a tree that looks like the root of a Gentoo system.
 fn image(root: &Path) -> Result<(Digest, Vec<u8>)> {
     for dir in ["etc", "usr/bin", "var"] {
         fs::create_dir_all(root.join(dir))?;

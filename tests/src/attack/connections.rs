@@ -1,5 +1,5 @@
-//! Connections without a credential that do nothing, or everything slowly: a crowd that comes
-//! back when it is thrown out, and what a drone feels of it.
+//! Attacks with connections without a credential that do nothing, or everything slowly: a crowd that
+//! reconnects whenever it is disconnected. Measures how this affects a drone.
 
 use crate::api::FakeDrone;
 use anyhow::{Context as _, Result};
@@ -21,36 +21,37 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How long one waits before it comes back, at least and at most: they do not come all at once.
+/// Minimum and maximum pause in milliseconds before a client reconnects, so that they do not all reconnect at
+/// once.
 const PAUSES: [u64; 2] = [1000, 3000];
 
-/// How long a slow one waits before its next byte: less than a body may be silent for.
+/// How long a slow client waits before its next byte. Less than the time limit for pauses in a body.
 const SLOWLY: Duration = Duration::from_secs(3);
 
-/// How many connect at the same time; the rest of a crowd stands behind them.
+/// How many clients connect at the same time. The rest of the crowd waits.
 const ABREAST: usize = 64;
 
-/// What a hostile connection sends before it falls silent or slow.
+/// What a hostile client sends before it becomes silent or slow.
 const SHAPES: [&str; 4] = [
     // Nothing.
     "",
-    // Half a head.
+    // Half a request head.
     "GET /healthz HTTP/1.1\r\nhost: s\r\nx-half: ",
-    // A body that drips, to a route that is open to strangers.
+    // A slow body for a route that needs no credential.
     "POST /api/v1/enrol HTTP/1.1\r\nhost: s\r\ncontent-length: 100000\r\n\r\n",
-    // A whole request, so that it has been busy lately.
+    // A complete request, so that the connection counts as recently used.
     "GET /healthz HTTP/1.1\r\nhost: s\r\n\r\n",
 ];
 
-/// Hostile connections. They end with this value.
+/// Hostile clients. Dropping this disconnects them.
 pub struct Crowd {
     tasks: JoinSet<()>,
     opened: Arc<AtomicU64>,
 }
 
 impl Crowd {
-    /// So many connections to `address`, of every shape alike; each is opened anew when it is
-    /// closed. Waits until each was open once.
+    /// Opens `count` connections to `address`, with all shapes in equal numbers, and reopens each one when it
+    /// is closed. Waits until each was open once.
     ///
     /// # Errors
     /// They cannot connect.
@@ -72,7 +73,7 @@ impl Crowd {
                     if let Ok(stream) = connected {
                         opened.fetch_add(1, Ordering::Relaxed);
                         drop(first.take());
-                        // It ends when it is thrown out.
+                        // The connection ends when the orchestrator closes it.
                         let _thrown_out = annoy(stream, shape).await;
                     }
                     sleep(pause).await;
@@ -80,25 +81,25 @@ impl Crowd {
             });
         }
         drop(tell);
-        // The last one lets go of it.
+        // The channel closes when the last client has dropped its sender.
         let all = timeout(Duration::from_secs(60), told.recv()).await;
         all.context("a crowd could not gather in a minute")?;
         Ok(crowd)
     }
 
-    /// How often one of them got in.
+    /// How many times a client has connected.
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// Goes away.
+    /// Disconnects all clients.
     pub async fn leave(mut self) {
         self.tasks.shutdown().await;
     }
 }
 
-/// One connection, until the other end closes it.
+/// Keeps a connection open until the peer closes it.
 async fn annoy(mut stream: TcpStream, shape: &str) -> std::io::Result<()> {
     stream.write_all(shape.as_bytes()).await?;
     let mut said = [0; 512];
@@ -108,35 +109,32 @@ async fn annoy(mut stream: TcpStream, shape: &str) -> std::io::Result<()> {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(error),
             Err(_) if shape.is_empty() => {}
-            // A part of the header, of the body, or of the next request's method.
+            // A part of a header, of a body, or of the next request's method.
             Err(_) => stream.write_all(b"x").await?,
         }
     }
 }
 
-/// How long requests took.
+/// Durations of requests.
 #[derive(Debug, Clone, Default)]
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    /// Adds one.
     pub fn push(&mut self, took: Duration) {
         self.0.push(took);
     }
 
-    /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The one that so many of a hundred do not exceed.
+    /// The duration that this percentage of the requests did not exceed.
     #[must_use]
     pub fn percentile(&self, percent: usize) -> Duration {
         let mut sorted = self.0.clone();
@@ -146,8 +144,7 @@ impl Latencies {
     }
 }
 
-/// How long one heartbeat takes; every other one comes over a connection of its own, as after a
-/// restart or a pause of the network.
+/// Measures a heartbeat. Every other one uses a new connection, as after a restart or a network outage.
 ///
 /// # Errors
 /// It is not answered.

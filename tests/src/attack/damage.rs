@@ -1,6 +1,6 @@
-//! Damage on the disk of an orchestrator that stands still: changed, missing and cut bytes in any
-//! file that it keeps. Each time it has to refuse to start and name the file, to be as it was, or to
-//! name what is damaged when it is asked (`audit verify`).
+//! Attacks with damage on the disk of a stopped orchestrator: changed, missing and truncated bytes in any of
+//! its files. After each one, it must refuse to start and name the file, or work as before, or name the
+//! damage in an audit (`audit verify`).
 
 use super::{Dice, packages::mutate::change_bytes, prey, tally::Tally};
 use crate::{
@@ -18,31 +18,31 @@ use std::{
 use swarm_common::wire::artifact::Artifact;
 use tokio::task::block_in_place;
 
-/// Nothing is waited for longer.
+/// Upper limit for every wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const POLICY: &str = "[policy]\nstartup_grace = \"0\"\n";
 
-/// What workstations and people get of a swarm.
+/// What the swarm shows to workstations and admins.
 #[derive(Debug, PartialEq, Eq)]
 struct Shown {
-    /// The index, without its date.
+    /// The index without its date.
     index: String,
-    /// The package that it names.
+    /// The package that the index names.
     package: Vec<u8>,
     artifacts: Vec<Artifact>,
 }
 
-/// A state directory before any damage, and what there is to see of it.
+/// A state directory before any damage, and what its swarm shows.
 struct Whole {
     state: PathBuf,
     shown: Shown,
 }
 
-/// Damages until then, at least once.
+/// Damages files until `until`, at least once.
 ///
 /// # Errors
-/// A whole one does not start.
+/// An undamaged orchestrator does not start.
 pub async fn attack(dice: &mut Dice, until: Instant, tally: &mut Tally) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let wholes = wholes(folder.path()).await?;
@@ -50,7 +50,7 @@ pub async fn attack(dice: &mut Dice, until: Instant, tally: &mut Tally) -> Resul
         let whole = &wholes[dice.below(wholes.len())];
         let place = folder.path().join("now");
         block_in_place(|| copy(&whole.state, &place.join("state")))?;
-        // Of what one start says.
+        // Keep only the log of one start.
         let _none = fs::remove_file(place.join("log"));
         let (file, what) = damage(dice, &place.join("state"))?;
         let began = Instant::now();
@@ -68,7 +68,7 @@ pub async fn attack(dice: &mut Dice, until: Instant, tally: &mut Tally) -> Resul
     }
 }
 
-/// A swarm that has published a package: one that was killed, and one that was stopped.
+/// Two state directories of a swarm that has published a package: one was killed, the other was stopped.
 async fn wholes(folder: &Path) -> Result<Vec<Whole>> {
     let place = folder.join("first");
     fs::create_dir(&place)?;
@@ -90,7 +90,7 @@ async fn wholes(folder: &Path) -> Result<Vec<Whole>> {
     Ok(vec![Whole { state: killed, shown: after }, Whole { state: stopped, shown }])
 }
 
-/// What there is to see, when it is as wanted or nothing more is to be expected.
+/// What the swarm shows, as soon as that is as wanted or nothing more can change.
 async fn shown(swarm: &Orchestrator, wanted: &(dyn Fn(&Shown) -> bool + Sync)) -> Result<Shown> {
     let began = Instant::now();
     loop {
@@ -117,7 +117,7 @@ async fn seen(swarm: &Orchestrator) -> Result<Shown> {
     Ok(Shown { index, package, artifacts: swarm.admin.artifacts(None).await? })
 }
 
-/// Starts on a damaged directory. Whether it served; an error if it did wrong.
+/// Starts on a damaged directory. Returns whether it served; fails if it did something wrong.
 async fn tried(whole: &Whole, place: &Path, file: &Path, tally: &mut Tally) -> Result<bool> {
     let name = file.file_name().and_then(|name| name.to_str()).context("a name")?;
     let swarm = match block_in_place(|| Orchestrator::start(place, POLICY)) {
@@ -129,7 +129,7 @@ async fn tried(whole: &Whole, place: &Path, file: &Path, tally: &mut Tally) -> R
             if log.contains("panicked at") {
                 tally.crashes += 1;
             }
-            // SQLite's log is a part of the journal, and a token that cannot be read is the admin's.
+            // SQLite's WAL is part of the journal, and the admin has to restore an unreadable token.
             let named = log.contains(name.trim_end_matches("-wal").trim_end_matches("-shm"));
             let code = ["74", "75", "78"].iter().any(|code| log.contains(&format!("exit status: {code}")));
             ensure!(named && (code || name.ends_with(".token")), "it did not start:\n{}", prey::tail(&log));
@@ -155,7 +155,7 @@ async fn judged(swarm: &Orchestrator, whole: &Whole, place: &Path, file: &Path, 
         if is_named || found.as_ref().is_ok_and(|found| *found == whole.shown) {
             break (audit, is_named);
         }
-        // What is published may be made again meanwhile.
+        // Published files may be made again meanwhile.
         if began.elapsed() > PATIENCE {
             let what =
                 found.map_or_else(|error| format!("{error:#}"), |found| difference(&found, &whole.shown));
@@ -163,7 +163,7 @@ async fn judged(swarm: &Orchestrator, whole: &Whole, place: &Path, file: &Path, 
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    // What is fetched by its digest has no other check.
+    // Files that are fetched by their digest are checked only by the audit.
     let inside = file.strip_prefix(place.join("state"))?;
     let is_content = ["store", "snapshots", "images", "entries"].iter().any(|dir| inside.starts_with(dir));
     let before = fs::read(whole.state.join(inside)).ok();
@@ -188,7 +188,7 @@ fn difference(found: &Shown, whole: &Shown) -> String {
     what.join(", ")
 }
 
-/// Damages a file at random. Which, and how.
+/// Damages a random file. Returns the file and the kind of damage.
 fn damage(dice: &mut Dice, state: &Path) -> Result<(PathBuf, String)> {
     let mut files = Vec::new();
     collect(state, &mut files)?;
@@ -225,7 +225,7 @@ fn damage(dice: &mut Dice, state: &Path) -> Result<(PathBuf, String)> {
             return Ok((path, what));
         }
     };
-    // As a disk does it: the date stays.
+    // Keep the modification time, as a failing disk does.
     let file = File::options().write(true).open(&path)?;
     file.set_len(bytes.len() as u64)?;
     file.write_all_at(&bytes, 0)?;
@@ -246,7 +246,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// A copy with all dates, in place of what was there.
+/// Replaces a directory by a copy with all modification times.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if to.exists() {
         fs::remove_dir_all(to)?;

@@ -1,9 +1,9 @@
-//! The hostile set: what a drone, an admin, a stranger or a disk that means harm can send or do to
-//! a real orchestrator, at random and bounded in time, on this machine only.
+//! Attacks: random hostile actions of a drone, an admin, a stranger or a disk against a real orchestrator,
+//! limited in time, on this machine only.
 //!
-//! Of everything it is known before whether it is to be taken or refused, or somebody else is asked
-//! (the real Portage about packages, the original about what was changed). Meanwhile a well-behaved
-//! drone says that it lives, and how long the answers take is measured.
+//! For each input it is known in advance whether it must be accepted or refused, or a reference decides (the
+//! real Portage for packages, the original for changed files). Meanwhile a well-behaved drone sends
+//! heartbeats, and their response time is measured.
 
 mod archives;
 pub mod connections;
@@ -27,42 +27,40 @@ use pulse::Pulse;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// What the orchestrator may take of memory at most, in MB.
+/// Maximum memory of the orchestrator in MB.
 pub const MEMORY_MB: f64 = 150.0;
 
-/// What the answer to a plan may take at most, however it was made. Meanwhile the engine answers nobody.
+/// Maximum response time for any plan. Meanwhile the engine answers nothing else.
 pub const PLAN: Duration = Duration::from_secs(1);
 
-/// What to do, and for how long.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long all of it may take; what has begun is brought to its end.
+    /// Total duration. An action that has begun is completed.
     pub length: Duration,
-    /// What decides everything.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// Only these kinds, with all of the time; all of them if none is named.
+    /// Run only these kinds of attacks, with the whole time; empty for all of them.
     pub only: Vec<String>,
-    /// Connections of the crowd.
+    /// Number of connections in the crowd.
     pub crowd: usize,
-    /// Large plans are so many times smaller than the largest that are taken.
+    /// By how much large plans are scaled down from the largest allowed size.
     pub scale: u32,
-    /// What 99 of 100 heartbeats may take at most.
+    /// Maximum for the 99th percentile of heartbeat durations.
     pub p99: Duration,
 }
 
-/// What came of it.
+/// Result of an attack.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// The seed, which repeats it.
+    /// The seed that reproduces the attack.
     pub seed: u64,
-    /// Each kind of attack.
     pub kinds: Vec<Tally>,
-    /// What must not be.
+    /// Rules that were broken, one line each.
     pub breaches: Vec<String>,
 }
 
 impl Report {
-    /// A line for each kind of attack, one for all, and one for each thing that must not be.
+    /// A line for each kind of attack, a line for the total, and a line for each broken rule.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = tally::table(&self.kinds);
@@ -73,14 +71,14 @@ impl Report {
     }
 }
 
-/// How much of the time each kind of attack gets, beside the others.
+/// The relative share of time for each kind of attack.
 pub const SHARES: [(&str, u32); 5] =
     [("reports", 6), ("uploads", 6), ("archives", 2), ("connections", 3), ("damage", 3)];
 
-/// Attacks a fresh orchestrator.
+/// Attacks a new orchestrator.
 ///
 /// # Errors
-/// It cannot be started, or what is to be done cannot.
+/// It cannot be started, or an attack cannot be carried out.
 pub fn run(options: &Options) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
     let mut kinds = Vec::new();
@@ -100,7 +98,7 @@ pub fn run(options: &Options) -> Result<Report> {
                 "uploads" => uploads::attack(&prey, dice, until, options.scale, &mut tally).await,
                 "archives" => archives::attack(&prey, dice, until, &mut tally).await,
                 "connections" => crowded(&prey, dice, until, options.crowd, &mut tally).await,
-                // Another one, which is stopped and started.
+                // Uses another orchestrator, which is stopped and started.
                 _ => damage::attack(dice, until, &mut tally).await,
             }
             .with_context(|| format!("{kind}, after {} inputs", tally.inputs))?;
@@ -123,7 +121,7 @@ pub fn run(options: &Options) -> Result<Report> {
     Ok(Report { seed: options.seed, kinds, breaches })
 }
 
-/// A crowd of connections, and strangers between them who ask for what they may not have.
+/// Opens a crowd of connections, while strangers request what they must not get.
 async fn crowded(
     prey: &Prey,
     dice: &mut Dice,
@@ -154,7 +152,7 @@ fn breaches(kinds: &[Tally], options: &Options) -> Vec<String> {
             breaches
                 .push(format!("{kind}: {:.0} MB of memory; at most {MEMORY_MB} are allowed", tally.peak_mb));
         }
-        // Smaller plans are brought by a debug build, whose times say nothing.
+        // Debug builds get smaller plans, and their times mean nothing.
         if options.scale == 1 && tally.slowest_plan_ms > PLAN.as_secs_f64() * 1000.0 {
             let (plan, ms) = (&tally.slowest_plan, tally.slowest_plan_ms);
             breaches

@@ -1,4 +1,4 @@
-//! The packages of `formats/tests/verdicts`, and the reference that judges them.
+//! The packages in `formats/tests/verdicts`, and the reference that judges them.
 
 #![allow(missing_docs, dead_code, reason = "the parts of the format's own tests, which use all of them")]
 

@@ -1,5 +1,5 @@
-//! Plans that no resolver makes: as large as they may be in every shape that is hard to put in
-//! order, larger than they may be, and with what does not belong into one.
+//! Plans that no resolver makes: as large as allowed in shapes that are hard to order, larger than allowed,
+//! and with invalid content.
 
 use super::tally::Due;
 use crate::api::{pebble, plan_of};
@@ -10,7 +10,7 @@ use swarm_common::{
 use swarm_core::plan::{LONGEST_NAME, MOST_EDGES, MOST_PACKAGES, MOST_PROBLEMS, MOST_SONAMES};
 use swarm_orchestrator::config::Limits;
 
-/// What it is, what is to come of it, and the plan.
+/// Description, expected verdict, and a function that makes the plan.
 pub type Shape = (&'static str, Due, Box<dyn Fn() -> PlanReport + Send>);
 
 fn package(n: u32) -> PortagePackage {
@@ -23,14 +23,14 @@ fn package(n: u32) -> PortagePackage {
     }
 }
 
-/// A need; `kind` has a letter for each that it is: build, run time, satisfied by the base.
+/// An edge. `kind` contains a letter for each property: build, run time, satisfied by the base.
 #[must_use]
 pub fn edge(from: u32, to: u32, kind: &str) -> PlanEdge {
     let is = |letter| kind.contains(letter);
     PlanEdge { from, to, build: is('b'), runtime: is('r'), slot_operator: false, satisfied: is('s') }
 }
 
-/// So many packages, and these needs.
+/// A plan with this many packages and these edges.
 pub fn plan(packages: u32, edges: impl Iterator<Item = PlanEdge>) -> PlanReport {
     let mut plan = plan_of(&[]);
     plan.packages = (0..packages).map(package).map(Into::into).collect();
@@ -38,7 +38,7 @@ pub fn plan(packages: u32, edges: impl Iterator<Item = PlanEdge>) -> PlanReport 
     plan
 }
 
-/// Two packages, and one thing about them.
+/// A plan of two packages with one change.
 fn odd(change: impl Fn(&mut PlanReport) + Send + 'static) -> Box<dyn Fn() -> PlanReport + Send> {
     Box::new(move || {
         let mut odd = plan(2, [edge(1, 0, "br")].into_iter());
@@ -47,7 +47,7 @@ fn odd(change: impl Fn(&mut PlanReport) + Send + 'static) -> Box<dyn Fn() -> Pla
     })
 }
 
-/// With as many of its needs as a report may have bytes.
+/// Removes edges until the plan fits into the largest allowed report.
 fn fitting(mut plan: PlanReport) -> PlanReport {
     let edges = serde_json::to_vec(&plan.edges).unwrap().len();
     let rest = serde_json::to_vec(&plan.packages).unwrap().len() + 1000;
@@ -58,13 +58,13 @@ fn fitting(mut plan: PlanReport) -> PlanReport {
     plan
 }
 
-/// Numbers below a bound that seem to come by chance.
+/// Deterministic numbers below `below` that look random.
 #[must_use]
 pub fn spread(n: u32, by: u64, below: u32) -> u32 {
     (u64::from(n) * by % u64::from(below)) as u32
 }
 
-/// All need each other, as many as `needs` allows.
+/// Packages that all need each other, with as many edges as `needs` allows.
 #[must_use]
 pub fn clique(needs: u32, kind: &'static str) -> PlanReport {
     let members = f64::from(needs).sqrt() as u32;
@@ -72,7 +72,7 @@ pub fn clique(needs: u32, kind: &'static str) -> PlanReport {
     plan(members, (0..members).flat_map(all))
 }
 
-/// Cycles of so many members, each of which is built four times.
+/// Cycles of `members` packages each, in which every package is built four times.
 #[must_use]
 pub fn cycles(packages: u32, members: u32) -> Vec<PlanCycle> {
     let stage = |package| PlanStage { package, use_changes: vec!["-x".into()] };
@@ -83,13 +83,13 @@ pub fn cycles(packages: u32, members: u32) -> Vec<PlanCycle> {
     (0..packages / members).map(|n| cycle(n * members)).collect()
 }
 
-/// A refusal with so many bytes of text.
+/// A refusal with this many bytes of text.
 fn problem(bytes: usize) -> PlanProblem {
     let (kind, message) = (ProblemKind::Other, "x".repeat(bytes));
     PlanProblem { kind, atoms: vec![], message, suggestion: None }
 }
 
-/// Large ones, `scale` times smaller than the largest that are taken.
+/// Large plans, scaled down from the largest allowed size by `scale`.
 pub fn large(scale: u32) -> Vec<Shape> {
     let (most, needs) = (MOST_PACKAGES as u32 / scale, MOST_EDGES as u32 / scale);
     let pairs = most / 2;
@@ -181,7 +181,7 @@ pub fn large(scale: u32) -> Vec<Shape> {
     shapes.into_iter().map(fitting).collect()
 }
 
-/// Ones that are too large in one way or another.
+/// Plans that are too large in different ways.
 pub fn too_large() -> Vec<Shape> {
     let (most, needs) = (MOST_PACKAGES as u32, MOST_EDGES as u32);
     vec![
@@ -198,7 +198,7 @@ pub fn too_large() -> Vec<Shape> {
     ]
 }
 
-/// Small ones with what does not belong into a plan.
+/// Small plans with invalid content.
 pub fn odd_ones() -> Vec<Shape> {
     let stage = |package| PlanStage { package, use_changes: vec![] };
     let cycle = move |members: &[u32], stages: &[u32]| PlanCycle {

@@ -1,4 +1,4 @@
-//! The orchestrator that is attacked: a process of its own, with drones that do not behave.
+//! The attacked orchestrator, which runs as a separate process, and its misbehaving drones.
 
 use super::tally::{Said, Tally};
 use crate::{
@@ -25,36 +25,36 @@ use swarm_common::{
 use swarm_daemon::config::secret::read_secret;
 use tempfile::TempDir;
 
-/// Nothing is answered later than this, on a machine that does much else.
+/// Upper limit for every answer, enough for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// No failure makes it try less: what is tried must not run out.
+/// Failures must have no consequences, so that there is always more to try.
 const POLICY: &str = "[policy]\nstartup_grace = \"0\"\nlease = \"1d\"\noffline_after = \"1d\"\n\
     strikes_to_ground = 4000000000\npackage_failures = 1\nfailures_per_run = 4000000000\n\
     plan_attempts = 4000000000\nbackoff = \"1ms\"\nbackoff_max = \"1ms\"\n";
 
-/// The orchestrator, who speaks to it, and what it has said.
+/// The orchestrator, its drones, and its log.
 pub struct Prey {
     // Dropped before its files.
     pub orchestrator: Orchestrator,
-    /// A drone that behaves.
+    /// A well-behaved drone.
     pub honest: Arc<FakeDrone>,
-    /// One that brings what it likes for the work that it gets.
+    /// A drone that returns arbitrary results for the work that it gets.
     pub hostile: FakeDrone,
-    /// One that says anything of itself, and may so lose its right to work.
+    /// A drone that lies about itself, for which it may lose its right to work.
     pub liar: FakeDrone,
     http: reqwest::Client,
     token: String,
-    /// Bytes of its log that were looked at.
+    /// How many bytes of the log have been examined.
     read: usize,
     _folder: TempDir,
 }
 
 impl Prey {
-    /// Starts one.
+    /// Starts an orchestrator.
     ///
     /// # Errors
-    /// It does not start; the error has its log.
+    /// It does not start; the error contains its log.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let orchestrator = Orchestrator::start(folder.path(), POLICY)?;
@@ -66,17 +66,16 @@ impl Prey {
         Ok(Self { orchestrator, honest, hostile, liar, http, token, read: 0, _folder: folder })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.orchestrator.address
     }
 
-    /// The admin's token.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Sends a request as it is. What came of it, and how long that took.
+    /// Sends a request unchanged. Returns the result and its duration.
     pub async fn send(
         &self,
         method: Method,
@@ -104,10 +103,10 @@ impl Prey {
         (said, began.elapsed())
     }
 
-    /// Has the hostile drone get the plan of a new run to make.
+    /// Starts a run and assigns its plan to the hostile drone.
     ///
     /// # Errors
-    /// It gets none.
+    /// The drone is not assigned one.
     pub async fn plan_to_make(&self) -> Result<AttemptId> {
         self.end_runs().await?;
         let request = StartRunRequest { profile: name(PROFILE), class: RunClass::Nightly };
@@ -117,25 +116,25 @@ impl Prey {
         Ok(work.attempt)
     }
 
-    /// Work for the hostile drone, if need be what the liar has.
+    /// Work for the hostile drone. If there is none, takes over the liar's.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no work.
     pub async fn work(&self) -> Result<Assignment> {
         match self.hostile.work_within(5_000).await {
             Ok(work) => Ok(work),
             Err(_) => {
-                // It may have been thrown out meanwhile, and has then nothing.
+                // The liar may have been removed meanwhile; then it has no work.
                 let _answer = self.liar.client.sign_off(&SignOffRequest { reason: String::new() }).await;
                 self.hostile.work().await
             }
         }
     }
 
-    /// Cancels whatever is under way.
+    /// Cancels all active runs.
     ///
     /// # Errors
-    /// That is refused.
+    /// The orchestrator refuses.
     pub async fn end_runs(&self) -> Result<()> {
         let runs = self.orchestrator.admin.runs().await?;
         for run in runs.into_iter().filter(|run| !run.state.is_over()) {
@@ -144,7 +143,7 @@ impl Prey {
         Ok(())
     }
 
-    /// Whatever people look at can be read still.
+    /// Checks that everything admins look at can still be read.
     pub async fn read_all(&self, tally: &mut Tally) {
         let admin = &self.orchestrator.admin;
         let found = [
@@ -161,15 +160,15 @@ impl Prey {
         }
     }
 
-    /// Has its memory be measured from now on.
+    /// Resets the measurement of peak memory.
     ///
     /// # Errors
-    /// The process is gone.
+    /// The process has ended.
     pub fn forget_peak(&self) -> Result<()> {
         fs::write(format!("/proc/{}/clear_refs", self.orchestrator.id()), "5").context("it has ended")
     }
 
-    /// Notes whether it lives, what it has logged and what it took of memory. Whether it can go on.
+    /// Records whether the process is alive, its log and its memory. Returns whether to continue.
     pub fn look(&mut self, tally: &mut Tally) -> bool {
         let log = self.orchestrator.log();
         let panics = log.get(self.read..).unwrap_or_default().matches("panicked at").count();
@@ -183,16 +182,15 @@ impl Prey {
         peak.is_ok()
     }
 
-    /// Stops it in order.
+    /// Stops it with SIGTERM.
     ///
     /// # Errors
-    /// It does not end, or not well.
+    /// It does not end, or ends with an error.
     pub fn stop(self) -> Result<()> {
         self.orchestrator.stop()
     }
 }
 
-/// The last lines.
 pub fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(15)..].join("\n")

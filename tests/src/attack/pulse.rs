@@ -1,4 +1,4 @@
-//! A drone that behaves, while others do not: how long its heartbeats take.
+//! A well-behaved drone that measures its heartbeats during an attack.
 
 use super::connections::{Latencies, beat};
 use crate::api::FakeDrone;
@@ -8,10 +8,10 @@ use std::{
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 
-/// From the answer to a heartbeat to the next.
+/// Pause between an answer and the next heartbeat.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Heartbeats, until they are stopped.
+/// Sends heartbeats until it is stopped.
 pub struct Pulse {
     found: Arc<Mutex<(Latencies, Vec<String>)>>,
     stop: oneshot::Sender<()>,
@@ -19,7 +19,6 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Begins.
     pub fn start(drone: Arc<FakeDrone>) -> Self {
         let found = Arc::<Mutex<(Latencies, Vec<String>)>>::default();
         let (stop, mut stopped) = oneshot::channel();
@@ -43,15 +42,14 @@ impl Pulse {
         Self { found, stop, task }
     }
 
-    /// How long those took that were answered since this was asked last, and why others were not.
+    /// Durations of the heartbeats since the last call, and the errors of those that failed.
     pub fn taken(&self) -> (Latencies, Vec<String>) {
         std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Ends.
     pub async fn stop(self) {
         drop(self.stop);
-        // It does nothing but ask, and notes what came of it.
+        // The task only sends requests and records the results.
         let _ended = self.task.await;
     }
 }

@@ -1,5 +1,5 @@
-//! What a hostile drone says: plans ([`super::plans`]), and every other report with something about
-//! it that is malformed, huge or not meant to be there.
+//! Attacks with the requests of a hostile drone: plans ([`super::plans`]), and all other reports with
+//! malformed, huge or unexpected content.
 
 use super::{
     Dice, plans,
@@ -22,13 +22,13 @@ use swarm_common::{
 use swarm_orchestrator::config::Limits;
 use tokio::time::timeout;
 
-/// Of so many things that are said one is an odd plan.
+/// One of this many requests is an odd plan.
 const PLANS: usize = 12;
 
-/// Attacks until then: each kind of plan once, if there is time for all of them, and then at random.
+/// Attacks until `until`: with each kind of plan once, if time permits, and then at random.
 ///
 /// # Errors
-/// What is sound is refused.
+/// A valid request is refused.
 pub async fn attack(
     prey: &mut Prey,
     dice: &mut Dice,
@@ -57,7 +57,7 @@ pub async fn attack(
     Ok(())
 }
 
-/// Brings a plan. The attempt that is open then.
+/// Reports a plan. Returns the attempt that is open afterwards.
 async fn bring(
     prey: &Prey,
     attempt: AttemptId,
@@ -76,7 +76,7 @@ async fn bring(
     if said.is_ok() { prey.plan_to_make().await } else { Ok(attempt) }
 }
 
-/// What a drone says, as it should be. Those that the liar says come first.
+/// A random valid request of a drone. The first value says whether the liar sends it.
 fn sound(attempt: AttemptId, dice: &mut Dice) -> (bool, String, Value) {
     let report = |outcome: Value| json!({"outcome": outcome, "usage": Usage::default()});
     let of = |what: &str| format!("/attempts/{attempt}/{what}");
@@ -107,7 +107,7 @@ fn sound(attempt: AttemptId, dice: &mut Dice) -> (bool, String, Value) {
     }
 }
 
-/// Says something that is not as it should be. Whether the attempt has ended by it.
+/// Sends an invalid request. Returns whether it ended the attempt.
 async fn say(prey: &Prey, dice: &mut Dice, attempt: AttemptId, tally: &mut Tally) -> Result<bool> {
     let (lies, path, mut value) = sound(attempt, dice);
     let body = if dice.below(3) == 0 {
@@ -125,7 +125,7 @@ async fn say(prey: &Prey, dice: &mut Dice, attempt: AttemptId, tally: &mut Tally
     let patience = if path == "/claim" { Duration::from_millis(500) } else { PATIENCE };
     let sent = timeout(patience, prey.send(Method::POST, &path, credential, &[], body)).await;
     let (said, took) = sent.unwrap_or((Said::Nothing("nothing came".into()), patience));
-    // A claim may be kept open for as long as it says.
+    // A claim may stay open for as long as it requests.
     if path == "/claim" && matches!(said, Said::Nothing(_)) {
         return Ok(false);
     }
@@ -133,11 +133,11 @@ async fn say(prey: &Prey, dice: &mut Dice, attempt: AttemptId, tally: &mut Tally
         tally.wrong(format!("{path} got no answer: {why}: {shown}"));
     }
     tally.judge(format!("{path} {shown}"), due, &said, took);
-    // Also one that was lost with its answer, or given to the liar.
+    // This includes an attempt that was lost with its answer or given to the liar.
     Ok(!lies && (said.is_ok() || matches!(said, Said::Status(404 | 409, _))))
 }
 
-/// Puts something into a value that is not meant to be there.
+/// Changes a random part of a value to something invalid.
 fn change(dice: &mut Dice, value: &mut Value) {
     let deeper = dice.below(4) > 0;
     let inner = match value {
@@ -188,7 +188,7 @@ fn hostile(dice: &mut Dice, was: &Value) -> Value {
     }
 }
 
-/// Spoils the text of a value.
+/// Corrupts the serialised form of a value.
 fn spoil(dice: &mut Dice, mut text: Vec<u8>) -> Vec<u8> {
     let at = dice.below(text.len());
     match dice.below(9) {

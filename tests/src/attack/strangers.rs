@@ -1,5 +1,5 @@
-//! Strangers between a crowd of connections: heads that are malformed, paths that lead out of what
-//! is published, and requests without a credential for what needs one.
+//! Attacks by strangers in a crowd of connections: malformed heads, paths that lead out of the published
+//! tree, and requests without the required credential.
 
 use super::{
     Dice,
@@ -15,10 +15,10 @@ use tokio::{
     time::timeout,
 };
 
-/// One who gets no answer for so long has asked half a question.
+/// If there is no answer within this time, the request was incomplete.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is asked for, and whether it may be had.
+/// Request heads, and whether the request is allowed.
 const HEADS: [(&str, bool); 16] = [
     ("GET /healthz HTTP/1.1\r\nhost: s\r\n\r\n", true),
     ("GET /binhost/desk/Packages HTTP/1.1\r\nhost: s\r\n\r\n", true),
@@ -44,10 +44,10 @@ const HEADS: [(&str, bool); 16] = [
     ("OPTIONS * HTTP/1.1\r\nhost: s\r\n\r\n", false),
 ];
 
-/// Asks until then.
+/// Sends requests until `until`.
 ///
 /// # Errors
-/// Nobody listens.
+/// Nothing listens.
 pub async fn attack(prey: &Prey, dice: &mut Dice, until: Instant, tally: &mut Tally) -> Result<()> {
     while Instant::now() < until {
         let (head, mut public) = HEADS[dice.below(HEADS.len())];
@@ -67,7 +67,7 @@ pub async fn attack(prey: &Prey, dice: &mut Dice, until: Instant, tally: &mut Ta
             }
             _ => {
                 (0..=dice.below(3)).for_each(|_| bytes = change_bytes(dice, std::mem::take(&mut bytes)));
-                // It may have become another question.
+                // A mutation may have turned it into another request.
                 public |= bytes.windows(8).any(|w| w == b"/healthz" || w == b"/binhost");
             }
         }
@@ -83,7 +83,7 @@ pub async fn attack(prey: &Prey, dice: &mut Dice, until: Instant, tally: &mut Ta
     Ok(())
 }
 
-/// What came back, and all of it.
+/// The result, and the complete response.
 async fn ask(prey: &Prey, bytes: &[u8]) -> (Said, String) {
     let mut answer = Vec::new();
     let asked = timeout(PATIENCE, async {

@@ -1,84 +1,77 @@
-//! What one kind of attack has tried, and what came of it.
+//! Counts the inputs of one kind of attack and their results.
 
 use serde::Serialize;
 use std::{fmt::Display, time::Duration};
 
-/// Wrong verdicts that are told of one by one.
+/// Maximum number of wrong verdicts to list.
 const TOLD: usize = 20;
 
-/// What is to come of an input.
+/// The expected result of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// It is sound.
+    /// It is valid and must be accepted.
     Taken,
-    /// It is not.
+    /// It is invalid and must be refused.
     Refused,
-    /// It may be either, and has no other effect.
+    /// It may be accepted or refused, but must have no other effect.
     Either,
 }
 
-/// What came of an input.
+/// The actual result of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// An answer with this status, and of a problem its kind.
+    /// A response with this status and, if it is a problem, its kind.
     Status(u16, String),
-    /// The connection ended without one, or nothing came for long.
+    /// The connection ended without a response, or timed out.
     Nothing(String),
 }
 
 impl Said {
-    /// It was taken.
     pub fn is_ok(&self) -> bool {
         matches!(self, Self::Status(200..=299, _))
     }
 }
 
-/// What one kind of attack has tried.
+/// The result of one kind of attack.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Tally {
-    /// Which.
     pub kind: &'static str,
-    /// What was sent or done.
+    /// Number of inputs.
     pub inputs: u64,
-    /// Of these what was taken.
+    /// How many of them were accepted.
     pub taken: u64,
-    /// Of these what was refused.
+    /// How many of them were refused.
     pub refused: u64,
-    /// Verdicts that are wrong.
     pub wrong: u64,
-    /// The first of them.
+    /// The first wrong verdicts.
     pub examples: Vec<String>,
-    /// Ends of the process, and panics in its log.
+    /// Unexpected ends of the process, and panics in its log.
     pub crashes: u64,
-    /// Milliseconds of the slowest answer.
+    /// The slowest response in milliseconds.
     pub slowest_ms: f64,
-    /// What that was.
     pub slowest: String,
-    /// Milliseconds of the slowest answer to a plan.
+    /// The slowest response to a plan in milliseconds.
     pub slowest_plan_ms: f64,
-    /// What that was.
     pub slowest_plan: String,
-    /// Heartbeats of a well-behaved drone meanwhile.
+    /// Heartbeats that a well-behaved drone sent meanwhile.
     pub heartbeats: u64,
-    /// What 99 of 100 of them took at most, in milliseconds.
+    /// 99th percentile of their durations in milliseconds.
     pub heartbeat_p99_ms: f64,
     /// Peak memory of the orchestrator in MB.
     pub peak_mb: f64,
 }
 
 impl Tally {
-    /// Nothing yet.
     pub fn new(kind: &'static str) -> Self {
         Self { kind, ..Self::default() }
     }
 
-    /// Notes that something was taken that could not be wrong, or was refused.
+    /// Counts an input whose verdict cannot be wrong.
     pub fn count(&mut self, taken: bool) {
         self.inputs += 1;
         *if taken { &mut self.taken } else { &mut self.refused } += 1;
     }
 
-    /// Notes a wrong verdict.
     pub fn wrong(&mut self, what: String) {
         self.wrong += 1;
         if self.examples.len() < TOLD {
@@ -86,12 +79,12 @@ impl Tally {
         }
     }
 
-    /// Judges what came of an input.
+    /// Compares a result with the expected one.
     pub fn judge(&mut self, what: impl Display, due: Due, said: &Said, took: Duration) {
         self.count(said.is_ok());
         self.took(&what, took);
         match (said, due) {
-            // Not now, and when to come again: no room, or an upload that another request sends.
+            // A temporary refusal: there is no room, or another request is sending the same upload.
             (Said::Status(503, kind), Due::Refused | Due::Either)
                 if kind == "/problems/no-room" || kind == "/problems/upload-busy" => {}
             (Said::Status(500.., _), _) => self.wrong(format!("{what}: {said:?}")),
@@ -101,7 +94,7 @@ impl Tally {
         }
     }
 
-    /// Notes how long the answer to a plan took.
+    /// Records the response time for a plan.
     pub fn took_for_plan(&mut self, what: &str, took: Duration) {
         let ms = took.as_secs_f64() * 1000.0;
         if ms > self.slowest_plan_ms {
@@ -109,7 +102,7 @@ impl Tally {
         }
     }
 
-    /// Notes how long an answer took.
+    /// Records a response time.
     pub fn took(&mut self, what: &impl Display, took: Duration) {
         let ms = took.as_secs_f64() * 1000.0;
         if ms > self.slowest_ms {
@@ -118,7 +111,7 @@ impl Tally {
     }
 }
 
-/// A line for each, and one for all.
+/// A line for each kind, and a line for the total.
 pub fn table(kinds: &[Tally]) -> String {
     let sum = |of: fn(&Tally) -> u64| kinds.iter().map(of).sum();
     let most = |of: fn(&Tally) -> f64| kinds.iter().map(of).fold(0.0, f64::max);

@@ -1,5 +1,5 @@
-//! What a hostile drone brings for packages: mutated ones and ones made to do harm, judged by the
-//! real Portage besides, and uploads that keep to no protocol.
+//! Attacks with the uploads of a hostile drone: mutated packages and packages made to do harm, which the real
+//! Portage judges too, and uploads that violate the protocol.
 
 use super::{
     Dice,
@@ -27,13 +27,13 @@ use swarm_common::{
     },
 };
 
-/// Packages of a plan; each is tried once.
+/// Packages of a plan. Each is tried once.
 const PACKAGES: usize = 400;
 
-/// Attacks until then; with packages that are as large as they may be if nothing is scaled down.
+/// Attacks until `until`. Without scaling, this includes packages of the largest allowed size.
 ///
 /// # Errors
-/// What is sound is refused.
+/// A valid package is refused.
 pub async fn attack(
     prey: &Prey,
     dice: &mut Dice,
@@ -42,7 +42,7 @@ pub async fn attack(
     tally: &mut Tally,
 ) -> Result<()> {
     let mut reference = tokio::task::spawn_blocking(Reference::start).await?;
-    // The made ones are tried one by one in `formats/tests/verdicts`, and take a while to make.
+    // `formats/tests/verdicts` tries these packages one by one. They take a while to make.
     let (made, mut heavy) = if scale == 1 { (table::rows(), heavy()) } else { (Vec::new(), Vec::new()) };
     for series in 0.. {
         let attempt = prey.plan_to_make().await?;
@@ -67,7 +67,7 @@ pub async fn attack(
                 }
                 (None, 0) => one.break_rules(dice, tally).await,
                 (None, 1) if !made.is_empty() => {
-                    // They are of another name, so that even a sound one is none of those asked for.
+                    // These packages have another name, so even a valid one does not match any order.
                     let table::Row(what, package, _) = &made[dice.below(made.len())];
                     one.bring(what, Due::Refused, package.clone(), tally).await;
                 }
@@ -85,7 +85,7 @@ pub async fn attack(
     Ok(())
 }
 
-/// Packages that `Model` makes, which need nothing.
+/// A plan with packages made by `Model`, which have no dependencies.
 fn plan(series: u64) -> PlanReport {
     let package = |n: usize| PortagePackage {
         cpv: format!("app-misc/x-{series}.{n}").parse().unwrap(),
@@ -102,7 +102,7 @@ fn plan(series: u64) -> PlanReport {
     plan
 }
 
-/// Every index names whole files only.
+/// Checks that every index names only intact files.
 async fn whole(prey: &Prey, tally: &mut Tally) -> Result<()> {
     let folder = prey.orchestrator.folder().join("state/binhost");
     if let Err(error) = tokio::task::spawn_blocking(move || crate::faults::named_files(&folder)).await? {
@@ -111,10 +111,10 @@ async fn whole(prey: &Prey, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// What it is, and how it is made: a few are large.
+/// A description, and a function that makes the package. A few packages are large.
 type Heavy = (String, Box<dyn Fn() -> Vec<u8> + Send + Sync>);
 
-/// Packages that take as much memory or time as they can.
+/// Packages that need as much memory or time as possible.
 fn heavy() -> Vec<Heavy> {
     let with_image = |name: &str, bytes: Vec<u8>| {
         let mut forge = pack(&Model::new().metadata(), &[]);
@@ -165,7 +165,7 @@ fn heavy() -> Vec<Heavy> {
     heavy
 }
 
-/// So many bytes that cannot be taken for a bomb, compressed with this window.
+/// `bytes` bytes compressed with this window, at a ratio too low for a decompression bomb.
 fn windowed(log: u32, bytes: usize) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(log).unwrap();
@@ -215,7 +215,7 @@ impl One<'_> {
         self.prey.send(Method::PATCH, &path, &self.prey.hostile.credential, &headers, bytes).await.0
     }
 
-    /// Brings these bytes as the package.
+    /// Uploads these bytes as the package.
     async fn bring(&self, what: &str, due: Due, bytes: Vec<u8>, tally: &mut Tally) -> Said {
         let began = Instant::now();
         let digest = Digest::of(&bytes);
@@ -225,7 +225,7 @@ impl One<'_> {
         said
     }
 
-    /// Brings the mutated package of a seed, and asks the reference.
+    /// Uploads the mutated package of a seed, and asks the reference.
     async fn mutated(
         &self,
         seed: u64,
@@ -248,7 +248,7 @@ impl One<'_> {
         Ok(())
     }
 
-    /// Reports what was brought.
+    /// Reports the uploaded files.
     async fn report(&self, tally: &mut Tally, artifacts: &[Digest]) -> Said {
         let outcome = json!({"kind": "built", "artifacts": artifacts});
         let usage = json!({"wall_ms": 1, "cpu_ms": 1, "peak_memory_bytes": 1});
@@ -259,7 +259,7 @@ impl One<'_> {
         said
     }
 
-    /// Ends the attempt, if it has not ended.
+    /// Ends the attempt if it has not ended yet.
     async fn give_up(&self, tally: &mut Tally) {
         let failure = json!({"class": "package", "phase": "building", "signature": "s", "message": "m"});
         let usage = json!({"wall_ms": 1, "cpu_ms": 1, "peak_memory_bytes": 1});
@@ -270,7 +270,7 @@ impl One<'_> {
         }
     }
 
-    /// Uploads that keep to no protocol.
+    /// Uploads that violate the protocol.
     async fn break_rules(&self, dice: &mut Dice, tally: &mut Tally) {
         let began = Instant::now();
         let bytes = mutate::package(dice.below(1 << 30) as u64, Model::new());
@@ -322,8 +322,8 @@ impl One<'_> {
     }
 }
 
-/// Why a verdict is not that of the reference, if it is not. One may be refused beyond that for
-/// being another package than the one that was asked for.
+/// How a verdict differs from the reference, if it does. The orchestrator may also refuse a package because
+/// it is not the requested one.
 fn difference(said: &Said, verdict: &Verdict) -> Option<String> {
     let another = |kind: &str| {
         let kind = kind.rsplit('/').next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! A night with the real drone and the real Portage beside `emerge --buildpkg` of the same world
-//! into one root: what the farm costs where compiling costs next to nothing.
+//! A night with the real drone and the real Portage beside `emerge --buildpkg` of the same world in one root:
+//! the overhead of the farm when compiling costs next to nothing.
 
 use super::{
     Settings,
@@ -14,19 +14,19 @@ use crate::e2e::{
 use anyhow::{Context, Result, ensure};
 use std::{fs, path::Path, time::Instant};
 
-/// Packages of the forest and of the wide world: the first of BLFS and of T2 in an order of building.
+/// Packages of the forest and of the wide world: the first of BLFS and T2 in build order.
 const FEW: usize = 120;
 
-/// The same of the whole graphs: all of BLFS, and as many of T2 as a desktop's world has.
+/// The same for whole graphs: all of BLFS, and as many packages of T2 as a desktop's world has.
 const WHOLE: [usize; 2] = [usize::MAX, 320];
 
-/// Of the wide world, how many of 320 packages a stage3 has.
+/// How many of the wide world's 320 packages a stage3 contains.
 const HELD: usize = 209;
 
-/// The longest that a drone may have nothing to do while work waits for it, in seconds.
+/// Maximum time in seconds that a drone may be idle while work waits for it.
 const PAUSE: f64 = 0.1;
 
-/// What Portage does around each build of a drone, and so has to do for the peer.
+/// Sandboxes that Portage uses for each build of a drone, and that the peer must use too.
 const SANDBOXES: &str = "network-sandbox ipc-sandbox pid-sandbox mount-sandbox";
 
 /// Runs the benchmark.
@@ -80,11 +80,11 @@ pub fn run(settings: &Settings) -> Result<Section> {
     Ok(Section { title: "Drone", about: about.to_owned(), rows })
 }
 
-/// A measured night.
 struct Night {
-    /// Seconds of the whole run.
+    /// Duration of the whole run in seconds.
     seconds: f64,
-    /// Seconds between the end of each build and the start of the next one, if that could have started before.
+    /// Seconds between the end of each build and the start of the next one, if the next could have started
+    /// earlier.
     pauses: Vec<f64>,
 }
 
@@ -108,7 +108,7 @@ fn night(shape: &Shape, held: usize, slots: u32) -> Result<Night> {
     Ok(Night { seconds, pauses: pauses(&swarm, shape)? })
 }
 
-/// Makes the profile build in a base that has the first packages installed.
+/// Makes the profile build in a base in which the first packages are installed.
 fn put_base(swarm: &Swarm, shape: &Shape, held: usize) -> Result<()> {
     let (root, holder) = (swarm.path("stock"), holding(&swarm.repository(), shape, held)?);
     small_root(&root)?;
@@ -151,7 +151,7 @@ fn pauses(swarm: &Swarm, shape: &Shape) -> Result<Vec<f64>> {
     Ok(pairs.collect())
 }
 
-/// Seconds that Portage takes for itself.
+/// Seconds that Portage alone takes.
 fn plain(shape: &Shape, held: usize, jobs: u32) -> Result<f64> {
     let swarm = tempfile::tempdir()?;
     let repository = swarm.path().join("repository");

@@ -1,4 +1,4 @@
-//! What the programs take when nothing happens, and how large they are.
+//! The memory and CPU time of idle programs, and their sizes.
 
 use super::{
     Settings, cpu,
@@ -23,14 +23,14 @@ use swarm_daemon::config::secret::write_private;
 /// Drones that wait for work.
 const DRONES: usize = 64;
 
-/// Between two heartbeats, as drones do by default, and how long they let a claim wait.
+/// Interval between heartbeats (the drones' default), and how long claims may wait.
 const BEAT: Duration = Duration::from_secs(10);
 const WAIT_MS: u64 = 60_000;
 
-/// What starting has stirred up has settled after this time.
+/// Time after which the effects of starting have settled.
 const SETTLED: Duration = Duration::from_secs(8);
 
-/// How long is looked at for each figure.
+/// Duration of each measurement.
 const LOOK: Duration = Duration::from_secs(20);
 
 /// Runs the benchmark.
@@ -90,10 +90,10 @@ pub fn run(settings: &Settings) -> Result<Section> {
     Ok(Section { title: "Footprint", about: about.trim_end().to_owned(), rows })
 }
 
-/// Claims and heartbeats of drones for which there is nothing to do, for ever.
+/// Sends claims and heartbeats of idle drones, forever.
 async fn wait_for_work(drones: &[FakeDrone]) -> Result<()> {
     let one = async |(n, drone): (usize, &FakeDrone)| {
-        // As they would have started: not all in the same second.
+        // Real drones would not all start in the same second either.
         tokio::time::sleep(BEAT * n as u32 / DRONES as u32).await;
         tokio::try_join!(keep_claiming(drone), keep_beating(drone)).map(drop)
     };
@@ -114,7 +114,7 @@ async fn keep_beating(drone: &FakeDrone) -> Result<()> {
     }
 }
 
-/// A real drone, enrolled and online.
+/// A real drone that is enrolled and online.
 fn real_drone(runtime: &tokio::runtime::Runtime, server: &Orchestrator) -> Result<Process> {
     let folder = server.folder().join("drone");
     let request = EnrolTokenRequest { valid_ms: 600_000, approved: true };
@@ -144,7 +144,7 @@ fn real_drone(runtime: &tokio::runtime::Runtime, server: &Orchestrator) -> Resul
     Ok(process)
 }
 
-/// Seconds that a release build takes that finds nothing built.
+/// Duration of a clean release build in seconds.
 fn clean_build() -> Result<f64> {
     let target = tempfile::tempdir()?;
     let began = Instant::now();

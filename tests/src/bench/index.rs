@@ -1,5 +1,5 @@
-//! One package more in an index of thousands: our publisher beside Portage's own two ways,
-//! and beside what writing the same bytes takes at all.
+//! Adding a package to an index of thousands: our publisher beside Portage's two ways, and beside merely
+//! writing the same bytes.
 
 mod farm;
 
@@ -22,13 +22,13 @@ use swarm_orchestrator::{
 };
 
 const COUNT: usize = 3000;
-/// Sizes of the index at which the cost of one more is measured.
+/// Sizes of the index at which adding a package is measured.
 const SIZES: [usize; 3] = [1000, 3000, 9000];
 /// Packages added at each size in a round.
 const ADDED: usize = 5;
 const NOW: u64 = 1_800_000_000;
 
-/// Milliseconds of all rounds, by what took them.
+/// Milliseconds of all rounds, by what was measured.
 #[derive(Default)]
 struct Times(BTreeMap<String, Vec<f64>>);
 
@@ -42,10 +42,10 @@ impl Times {
     }
 }
 
-/// Measures it.
+/// Runs the benchmark.
 ///
 /// # Errors
-/// Portage does not take the packages, or the disk fails.
+/// Portage does not accept the packages, or the disk fails.
 pub fn run(settings: &Settings) -> Result<Section> {
     let folder = tempfile::tempdir()?;
     let (peer, mut ours) = (Peer::new()?, Ours::new(folder.path())?);
@@ -69,17 +69,17 @@ pub fn run(settings: &Settings) -> Result<Section> {
     rows(&times, first.unwrap_or_default())
 }
 
-/// Puts a package of ours into Portage's PKGDIR, too.
+/// Also puts one of our packages into Portage's PKGDIR.
 fn place(ours: &Ours, peer: &Peer, path: &str) -> Result<()> {
     let to = peer.packages().join(path);
     to.parent().map_or(Ok(()), fs::create_dir_all)?;
     let artifact = ours.artifacts.last().context("no package was made")?;
-    // A copy: Portage sets modes and times of what it indexes.
+    // A copy, because Portage sets modes and times of the files it indexes.
     fs::copy(ours.store.describe(artifact.digest), to)?;
     Ok(())
 }
 
-/// Everything from the files, with no index and no entries.
+/// Creates everything from the files, without an index and entries.
 fn cold(ours: &Ours, peer: &Peer, folder: &Path, times: &mut Times) -> Result<()> {
     let home = folder.join("cold");
     for gone in [&home, &folder.join("entries")] {
@@ -110,7 +110,7 @@ fn cold(ours: &Ours, peer: &Peer, folder: &Path, times: &mut Times) -> Result<()
     Ok(())
 }
 
-/// One package more for Portage, which then forgets it again.
+/// Lets Portage add a package, and then forget it again.
 fn peer_adds(ours: &mut Ours, peer: &Peer, stock: bool, times: &mut Times) -> Result<()> {
     let kept = ["Packages", "Packages.gz"].map(|name| peer.packages().join(name));
     let before = [fs::read(&kept[0])?, fs::read(&kept[1])?];
@@ -141,13 +141,13 @@ fn peer_adds(ours: &mut Ours, peer: &Peer, stock: bool, times: &mut Times) -> Re
     forget()
 }
 
-/// Some packages more for an index of `size`, each beside writing the same bytes.
+/// Adds packages to an index of `size`, and measures writing the same bytes for each.
 fn grow(ours: &mut Ours, all: &[Published], size: usize, folder: &Path, times: &mut Times) -> Result<()> {
     let home = folder.join("grow");
     if home.exists() {
         fs::remove_dir_all(&home)?;
     }
-    // More packages than there are: further builds of the same, with the same bytes.
+    // If more packages are needed than exist, uses further builds with the same bytes.
     let build = |n: usize| -> Published {
         let Published { digest, entry } = &all[n % all.len()];
         let path = entry.path().replace("-1.gpkg.tar", &format!("-{}.gpkg.tar", n / all.len() + 1));
@@ -160,7 +160,7 @@ fn grow(ours: &mut Ours, all: &[Published], size: usize, folder: &Path, times: &
     for _ in 0..ADDED {
         ours.make()?;
         let artifact = ours.artifacts.pop().context("no package was made")?;
-        // As intake leaves it.
+        // The state in which intake leaves a package.
         ours.published(&entries, &artifact)?;
         let began = Instant::now();
         let new = ours.published(&entries, &artifact)?;
@@ -178,7 +178,7 @@ fn grow(ours: &mut Ours, all: &[Published], size: usize, folder: &Path, times: &
             file.sync_all()?;
         }
         times.add(format!("limit at {size}"), began.elapsed());
-        // The next one is new again.
+        // Remove the package again, so that the next one is new.
         binhost.publish(NOW, &there, &*ours.store)?;
     }
     Ok(())
@@ -188,7 +188,7 @@ fn rows(times: &Times, bytes: u64) -> Result<Section> {
     let one = "one package more in 3,000, ms";
     let at = |who: &str, size: usize| times.of(&format!("{who} at {size}"));
     let ours = at("ours", COUNT)?;
-    // What is paid at every size is no growth.
+    // A cost that is the same at every size is not growth.
     let thousands = (SIZES[2] - SIZES[0]) as f64 / 1000.0;
     let growth = |who: &str| Ok::<f64, anyhow::Error>((at(who, SIZES[2])? - at(who, SIZES[0])?) / thousands);
     let seconds = |what: &str| Ok::<f64, anyhow::Error>(times.of(what)? / 1000.0);

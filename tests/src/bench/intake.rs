@@ -1,5 +1,4 @@
-//! An upload from the drone's first byte to the stored, signed artifact, beside what merely
-//! hashing the same file takes.
+//! An upload from the drone's first byte to the stored, signed artifact, beside merely hashing the same file.
 
 use super::{
     Settings,
@@ -20,13 +19,13 @@ use std::{
 };
 use swarm_common::{digest::Digest, wire::drone::*};
 
-/// Sizes of the images, in MB. The second is the one that is timed.
+/// Sizes of the images in MB. Only the second one is timed.
 const SIZES: [u64; 3] = [20, 200, 1000];
 const TIMED: u64 = SIZES[1];
-/// Memory above idle that an upload of any size may take, in MB.
+/// Maximum memory above idle for an upload of any size, in MB.
 const MEMORY: f64 = 16.0;
 
-/// A real orchestrator, and a drone that uploads.
+/// A real orchestrator, and a drone that uploads to it.
 struct Intake {
     orchestrator: Orchestrator,
     drone: FakeDrone,
@@ -40,7 +39,7 @@ impl Intake {
         Ok(Self { orchestrator, drone })
     }
 
-    /// A figure of `/proc/PID/io`.
+    /// A value in `/proc/PID/io`.
     fn io(&self, key: &str) -> Result<f64> {
         let text = fs::read_to_string(format!("/proc/{}/io", self.orchestrator.id()))?;
         let line = text.lines().find_map(|line| line.strip_prefix(key));
@@ -59,9 +58,9 @@ impl Intake {
         let sums = [sum("sha512sum", file)?, sum("b2sum", file)?];
         let size = fs::metadata(file)?.len();
         let digest = digest_of(file)?;
-        // What was written just now is not to be written during the upload.
+        // Sync the file, so that it is not written during the upload.
         File::open(file)?.sync_all()?;
-        // Clears the peak of the resident memory (proc(5)).
+        // Resets the peak resident memory (proc(5)).
         fs::write(format!("/proc/{}/clear_refs", self.orchestrator.id()), "5")?;
         let (read, written) = (self.io("rchar:")?, self.io("wchar:")?);
         let began = Instant::now();
@@ -85,17 +84,17 @@ impl Intake {
     }
 }
 
-/// What one upload was like.
+/// Results of an upload.
 struct Upload {
     /// MB/s.
     rate: f64,
-    /// MB/s of the slower of the two that only hash.
+    /// MB/s of the slower of the two hash programs.
     slower_sum: f64,
-    /// The highest resident memory in MB.
+    /// Peak resident memory in MB.
     peak: f64,
-    /// Bytes read from files for each that was uploaded.
+    /// Bytes read from files per uploaded byte.
     read: f64,
-    /// Bytes written.
+    /// Bytes written per uploaded byte.
     written: f64,
 }
 
@@ -118,17 +117,17 @@ fn sum(program: &str, file: &Path) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// As the drone that built it knows it.
+/// The digest as computed by the drone that built the file.
 fn digest_of(file: &Path) -> Result<Digest> {
     let done = Command::new("sha256sum").arg(file).output()?;
     let text = String::from_utf8(done.stdout)?;
     text.split(' ').next().unwrap_or_default().parse().map_err(|_| anyhow::anyhow!("no digest: {text}"))
 }
 
-/// Measures it.
+/// Runs the benchmark.
 ///
 /// # Errors
-/// The orchestrator does not start or take a package.
+/// The orchestrator does not start or does not accept a package.
 pub fn run(settings: &Settings) -> Result<Section> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure(settings))
 }

@@ -1,4 +1,4 @@
-//! The journal: how long a start takes that replays it, and one that begins with a checkpoint.
+//! The journal: the startup time when it is replayed, and when there is a checkpoint.
 
 use super::{
     Settings,
@@ -24,22 +24,22 @@ use swarm_common::{
 use swarm_core::{Command, Policy, Record, Reply, Request, Swarm};
 use swarm_orchestrator::journal::{Journal, Moves, Replay, SqliteJournal};
 
-/// Events that are replayed.
+/// Number of events to replay.
 const EVENTS: u64 = 100_000;
 
-/// Packages of a run: a night's update.
+/// Packages of a run, as in a nightly update.
 const PACKAGES: u32 = 475;
 
-/// Drones that build in turn.
+/// Drones that take turns in building.
 const DRONES: u64 = 8;
 
-/// Events that are written together.
+/// Events written together.
 const BATCH: usize = 1000;
 
 /// Runs the benchmark.
 ///
 /// # Errors
-/// The journal cannot be made, or the orchestrator does not start on it.
+/// The journal cannot be created, or the orchestrator does not start with it.
 pub fn run(settings: &Settings) -> Result<Section> {
     let made = tempfile::tempdir()?;
     let journal = made.path().join("journal.sqlite");
@@ -52,7 +52,7 @@ pub fn run(settings: &Settings) -> Result<Section> {
         let own = state.join("journal.sqlite");
         fs::copy(&journal, &own)?;
         walked.push(walk(&own)?);
-        // Keys and folders are made at a first start, which is none of the journal's matters.
+        // The first start creates keys and folders, which is not part of the measurement.
         Orchestrator::start(folder.path(), "")?.stop()?;
         let checkpoints = Connection::open(&own)?.execute("DELETE FROM snapshots", [])?;
         ensure!(checkpoints > 0, "a stop kept no checkpoint");
@@ -99,7 +99,7 @@ fn walk(journal: &Path) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// A farm whose nights pass as fast as the core decides them.
+/// A farm whose nights pass as fast as the core decides.
 struct Nights {
     swarm: Swarm,
     journal: SqliteJournal,
@@ -163,7 +163,7 @@ impl Nights {
         Ok(())
     }
 
-    /// Night after night until there are so many events. Gives how many there are.
+    /// Runs nights until there are this many events. Returns their number.
     fn pass(mut self, events: u64) -> Result<u64> {
         for night in 0.. {
             if self.swarm.seq >= events {
@@ -237,7 +237,7 @@ fn received(target: &Target, attempt: AttemptId, drone: DroneId, received_at: Ti
     }
 }
 
-/// New versions of the same packages; each needs two that come before it.
+/// New versions of the same packages. Each needs two earlier ones.
 fn night_plan(night: u32) -> PlanReport {
     let package = |n: u32| PortagePackage {
         cpv: format!("dev-libs/pebble{n}-1.{night}").parse().unwrap_or_else(|_| pebble().cpv),

@@ -1,7 +1,7 @@
-//! What Build Swarm costs beside what a user would run instead: each section measures ours and
-//! the peer's, or a limit of the machine, in turn and in the same run, and keeps the ratios.
+//! The cost of Build Swarm beside what a user would run instead. Each section measures our programs and a
+//! peer, or a limit of the machine, alternately in the same run, and reports the ratios.
 //!
-//! Nothing here is a test: a busy machine makes a benchmark worse, never red.
+//! Nothing here is a test: a busy machine makes the figures worse but causes no failure.
 
 mod cpu;
 pub mod drone;
@@ -23,23 +23,23 @@ use anyhow::Result;
 use report::Section;
 use std::path::PathBuf;
 
-/// A benchmark's name and how it is run.
+/// A benchmark's name and its function.
 pub type Bench = (&'static str, fn(&Settings) -> Result<Section>);
 
-/// What the command line says about all sections.
+/// Command-line settings for all sections.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Rounds of which the median counts.
+    /// Number of rounds, of which the median counts.
     pub rounds: usize,
     /// A checkout of build-swarm-v3 to measure in the same run.
     pub peer: Option<PathBuf>,
-    /// Claims beyond the usual ones, to look for packages that are given twice.
+    /// Number of additional claims, to look for packages that are assigned twice.
     pub claims: Option<usize>,
-    /// Whether to measure a clean build of the programs, too.
+    /// Whether to measure a clean build of the programs.
     pub clean_build: bool,
-    /// Whether the drone builds whole graphs, not only their first packages.
+    /// Whether the drone builds whole graphs instead of only their first packages.
     pub whole: bool,
-    /// Only worlds of the drone's section whose name has this in it.
+    /// Run only worlds of the drone's section whose name contains this.
     pub world: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Two nights of a house: a world of the size of a desktop's, three drones, and a workstation that
-//! installs what they built.
+//! Two nights of a household: a world of a desktop's size, three drones, and a workstation that installs what
+//! they built.
 
 use super::{
     Settings,
@@ -19,7 +19,7 @@ use swarm_common::{
 
 const DRONES: [&str; 3] = ["ada", "ben", "cleo"];
 
-/// Runs the benchmark: once, for it takes half an hour.
+/// Runs the benchmark once, because it takes half an hour.
 ///
 /// # Errors
 /// Something does not start, or a package is not received or not installed.
@@ -70,7 +70,7 @@ pub fn run(_: &Settings) -> Result<Section> {
     Ok(Section { title: "Night", about, rows })
 }
 
-/// A run until everything is published, and its seconds.
+/// A run until everything is published, and its duration in seconds.
 fn night(swarm: &Swarm) -> Result<(RunView, f64)> {
     let began = Instant::now();
     swarm.ctl(&["run", "start", PROFILE, "--wait"])?;

@@ -1,22 +1,22 @@
-//! Rows of figures with what they are held against, as text and as the page `docs/benchmarks.md`.
+//! Rows of figures beside their references, as text and as the page `docs/benchmarks.md`.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::{cmp::Ordering, fmt::Write};
 
-/// What a ratio has to be.
+/// What a ratio must be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub enum Goal {
-    /// At least this much of the other's.
+    /// At least this multiple of the reference.
     AtLeast(f64),
-    /// At most this much of the other's.
+    /// At most this multiple of the reference.
     AtMost(f64),
-    /// Shown for its own sake.
+    /// No goal; the figure is only shown.
     None,
 }
 
 impl Goal {
-    /// Whether a figure is good enough.
+    /// Whether a ratio meets the goal.
     #[must_use]
     pub fn met(self, figure: f64) -> bool {
         match self {
@@ -35,25 +35,25 @@ impl Goal {
     }
 }
 
-/// One figure beside another.
+/// A figure beside its reference.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     /// What is measured, with its unit.
     pub what: String,
-    /// Ours.
+    /// Our figure.
     pub ours: f64,
-    /// What it is held against: a peer, a limit of the machine, or the goal itself.
+    /// The reference: a peer, a limit of the machine, or the goal itself.
     pub beside: String,
-    /// The other's figure.
+    /// The figure of the reference.
     pub theirs: f64,
-    /// Ours / theirs.
+    /// `ours / theirs`.
     pub ratio: f64,
-    /// What the ratio has to be.
+    /// The goal for the ratio.
     pub goal: Goal,
 }
 
 impl Row {
-    /// A figure beside another of the same unit.
+    /// A figure beside another one in the same unit.
     #[must_use]
     pub fn new(
         what: impl Into<String>,
@@ -65,13 +65,13 @@ impl Row {
         Self { what: what.into(), ours, beside: beside.into(), theirs, ratio: ours / theirs, goal }
     }
 
-    /// A figure that must not pass a limit which is part of the product's promise.
+    /// A figure with a limit that the product promises.
     #[must_use]
     pub fn within(what: impl Into<String>, ours: f64, limit: f64) -> Self {
         Self::new(what, ours, "the limit", limit, Goal::AtMost(1.0))
     }
 
-    /// A figure that is held against nothing.
+    /// A figure without a reference.
     #[must_use]
     pub fn alone(what: impl Into<String>, figure: f64) -> Self {
         Self::new(what, figure, "–", figure, Goal::None)
@@ -98,21 +98,19 @@ impl Row {
     }
 }
 
-/// The rows of one subject.
+/// The rows about one subject.
 #[derive(Debug, Clone, Serialize)]
 pub struct Section {
-    /// The heading.
     pub title: &'static str,
-    /// How it was measured, in a sentence or two.
+    /// How it was measured, in one or two sentences.
     pub about: String,
-    /// The figures.
     pub rows: Vec<Row>,
 }
 
 const HEAD: [&str; 7] = ["what", "ours", "beside", "theirs", "ratio", "goal", ""];
 
 impl Section {
-    /// The section for a terminal.
+    /// The section as text for a terminal.
     #[must_use]
     pub fn text(&self) -> String {
         let rows: Vec<[String; 7]> =
@@ -129,7 +127,7 @@ impl Section {
         text
     }
 
-    /// The section of the page.
+    /// The section as Markdown for the page.
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut text = format!("## {}\n\n{}\n\n", self.title, self.about);
@@ -143,7 +141,7 @@ impl Section {
     }
 }
 
-/// The page with every section, and the command and machine that made it.
+/// The page with all sections, and the command and machine that produced it.
 #[must_use]
 pub fn page(sections: &[Section], machine: &str) -> String {
     let mut text = format!(
@@ -158,16 +156,16 @@ pub fn page(sections: &[Section], machine: &str) -> String {
     text
 }
 
-/// The middle one of some figures.
+/// The median of some figures.
 ///
 /// # Errors
-/// There is none.
+/// There are no figures.
 pub fn median(mut figures: Vec<f64>) -> Result<f64> {
     figures.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
     figures.get(figures.len() / 2).copied().context("nothing was measured")
 }
 
-/// A figure with the digits that count, and thousands set apart.
+/// A figure with its significant digits and thousands separators.
 fn short(figure: f64) -> String {
     let decimals = match figure.abs() {
         f if f >= 100.0 || f == 0.0 => 0,

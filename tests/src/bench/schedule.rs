@@ -1,6 +1,6 @@
-//! How near the nights come to the shortest possible, and what one decision costs: measured
-//! and made-up sets of packages through the real core in virtual time, beside what peers' rules
-//! make of the same nights.
+//! How close nights come to the shortest possible duration, and the cost of a decision: measured and
+//! artificial sets of packages through the real core in virtual time, beside the rules of peers in the same
+//! nights.
 
 use super::{
     Settings,
@@ -17,23 +17,23 @@ use crate::replay::{
 use anyhow::Result;
 use std::path::Path;
 
-/// Nights of each case: the dice of estimates and speeds are thrown anew for each.
+/// Nights of each case. Estimates and speeds are drawn anew for each.
 const NIGHTS: u64 = 21;
 
-/// Sets that were measured, in `tests/workloads`.
+/// Measured sets in `tests/workloads`.
 const MEASURED: [&str; 2] = ["blfs-733.json", "t2-475.json"];
 
-/// Seeds of sets made up in the shape of an update: the work is 7.5 to 9.5 times the longest
-/// chain. The rules were not tried on these while they were written.
+/// Seeds of artificial sets in the shape of an update: the work is 7.5 to 9.5 times the longest chain. The
+/// rules were not tuned with these sets.
 const MADE: [u64; 3] = [12, 22, 34];
 
-/// Packages of such a set.
+/// Packages of an update.
 const UPDATE: usize = 475;
 
 /// Packages of a whole distribution.
 const WHOLE: usize = 5_266;
 
-/// A kind of night and what is to be reached on the fleets A, B and C.
+/// A kind of night, and the goals for the fleets A, B and C.
 const CASES: [(&str, Knowledge, Mishap, [f64; 3]); 3] = [
     ("estimates ±40 %", Knowledge::Estimates(0.4), Mishap::None, [1.03, 1.005, 1.10]),
     ("cold start", Knowledge::None, Mishap::None, [1.35, 1.10, 1.45]),
@@ -43,7 +43,7 @@ const CASES: [(&str, Knowledge, Mishap, [f64; 3]); 3] = [
 /// Runs the benchmark.
 ///
 /// # Errors
-/// A set cannot be read, or the core does not bring a night to its end.
+/// A set cannot be read, or the core does not complete a night.
 pub fn run(_: &Settings) -> Result<Section> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads");
     let mut sets =
@@ -88,7 +88,7 @@ fn beside(what: &str, sets: &[Workload], fleet: &Fleet, case: &Case, goal: f64) 
     Ok(rows)
 }
 
-/// What the claims of one night cost.
+/// The cost of the claims in one night.
 fn decisions(case: &Case) -> Result<Vec<Row>> {
     let fleet: Fleet = "16x4,16x2,16x1,16x0.5".parse()?;
     let workload = made(5_000, 1)?;

@@ -1,5 +1,5 @@
-//! The real orchestrator as a process of its own, with an admin and drones that are enrolled
-//! over the API, for the sections that measure it from outside.
+//! The real orchestrator as a separate process, with an admin and drones enrolled through the API, for
+//! sections that measure it from outside.
 
 use crate::{
     api::{FakeDrone, PROFILE, name, pebble_at, plan_of, snapshot},
@@ -24,38 +24,37 @@ use swarm_common::{
 };
 use swarm_daemon::config::secret::{read_secret, write_private};
 
-/// A start or an end takes no longer, on a machine that does much else.
+/// Upper limit for a start or an end, enough for a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What a failed attempt does to its package: it is out of the queue for good.
+/// Settings with which a failed attempt removes its package from the queue permanently.
 pub const FINAL_FAILURES: &str = "[policy]\npackage_failures = 1\nstartup_grace = \"0\"\n";
 
-/// A running orchestrator. It is killed when dropped.
+/// A running orchestrator. Killed when dropped.
 pub struct Orchestrator {
     process: Process,
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
-    /// Its admin's client.
     pub admin: Client,
-    /// From its execution until it said that it is ready.
+    /// Time from its execution until it reported that it is ready.
     pub started_in: Duration,
     folder: PathBuf,
 }
 
 impl Orchestrator {
-    /// Starts one with its files in `folder`, whatever is there already, and waits until it
+    /// Starts an orchestrator with its files in `folder`, which may already contain some, and waits until it
     /// serves. `settings` is the rest of its configuration.
     ///
     /// # Errors
-    /// It does not start; the error has its log.
+    /// It does not start; the error contains its log.
     pub fn start(folder: &Path, settings: &str) -> Result<Self> {
         Self::start_as(folder, settings, |_| {})
     }
 
-    /// The same with a change of the command.
+    /// Like [`Orchestrator::start`], with a changed command.
     ///
     /// # Errors
-    /// It does not start; the error has its log.
+    /// It does not start; the error contains its log.
     pub fn start_as(folder: &Path, settings: &str, change: impl FnOnce(&mut Command)) -> Result<Self> {
         let state = folder.join("state");
         let token = state.join("admin.token");
@@ -70,7 +69,7 @@ impl Orchestrator {
         change(&mut command);
         let began = Instant::now();
         let mut process = Process::start(command.arg("--config").arg(&config), &folder.join("log"))?;
-        // Not `/readyz`: a journal that was made names files that are nowhere, and publishing fails.
+        // Not `/readyz`: an artificial journal names files that do not exist, so publishing fails.
         let ready = format!("ready address={address}");
         while !process.output().contains(&ready) {
             if let Some(status) = process.ended()? {
@@ -85,25 +84,24 @@ impl Orchestrator {
         Ok(Self { process, address, admin, started_in, folder: folder.to_owned() })
     }
 
-    /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Everything that it has logged.
+    /// Its complete log.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.output()
     }
 
-    /// Its folder for files.
+    /// The folder with its files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Stops it in order.
+    /// Stops it with SIGTERM.
     ///
     /// # Errors
     /// It does not end.
@@ -114,11 +112,10 @@ impl Orchestrator {
         Ok(())
     }
 
-    /// So many drones, enrolled, approved and with credentials of their own, and a profile to
-    /// build for.
+    /// Enrols and approves this many drones, each with its own credential, and creates a profile.
     ///
     /// # Errors
-    /// Something is refused.
+    /// The orchestrator refuses a request.
     pub async fn crew(&self, count: usize) -> Result<Vec<FakeDrone>> {
         let nobody = self.admin.without_credential();
         let mut drones = Vec::with_capacity(count);
@@ -142,10 +139,10 @@ impl Orchestrator {
         Ok(drones)
     }
 
-    /// Starts a run, whose plan `drone` brings.
+    /// Starts a run, for which `drone` reports the plan.
     ///
     /// # Errors
-    /// Something is refused.
+    /// The orchestrator refuses a request.
     pub async fn planned(&self, drone: &FakeDrone, plan: PlanReport) -> Result<()> {
         let request = StartRunRequest { profile: name(PROFILE), class: RunClass::Nightly };
         self.admin.start_run(&request, &IdempotencyKey::random()?).await?;
@@ -154,7 +151,7 @@ impl Orchestrator {
     }
 }
 
-/// Packages that wait for nothing, and that no run with another `series` has.
+/// Packages without dependencies. Runs with another `series` have different packages.
 #[must_use]
 pub fn independent(series: usize, count: usize) -> PlanReport {
     let packages: Vec<_> = (0..count).map(|n| pebble_at(&format!("{series}.{n}"), "0")).collect();
@@ -163,7 +160,7 @@ pub fn independent(series: usize, count: usize) -> PlanReport {
     plan
 }
 
-/// The address that a server says it is ready at, in its log.
+/// The address at which a server reports that it is ready, read from its log.
 ///
 /// # Errors
 /// It ends instead.
@@ -178,10 +175,10 @@ pub fn announced(process: &mut Process) -> Result<SocketAddr> {
     address.parse().with_context(|| format!("the server is ready at `{address}`"))
 }
 
-/// What `/proc/ID/FILE` says under a name such as `VmHWM:`, in MB.
+/// A value in `/proc/ID/FILE`, such as `VmHWM:`, in MB.
 ///
 /// # Errors
-/// The process is gone.
+/// The process has ended.
 pub fn memory_mb(id: u32, file: &str, figure: &str) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{id}/{file}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(figure));

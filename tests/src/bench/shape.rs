@@ -1,28 +1,27 @@
-//! Worlds of trivial packages in the shape of a measured set: what is left when compiling costs
+//! Worlds of trivial packages with the dependencies of a measured set, to measure overhead: compiling costs
 //! next to nothing.
 
 use crate::replay::workload::Workload;
 use anyhow::Result;
 use std::{fmt::Write as _, fs, path::Path};
 
-/// A world of packages that each install one file: each with the positions of those before it
-/// that it needs, to be built and to run.
+/// A world of packages that each install one file. For each package it has the positions of the earlier
+/// packages that it needs, both to be built and to run.
 #[derive(Debug)]
 pub struct Shape {
-    /// What it is called.
     pub name: String,
     needs: Vec<Vec<usize>>,
 }
 
 impl Shape {
-    /// Each package needs the one before it.
+    /// Each package needs the previous one.
     #[must_use]
     pub fn ladder(packages: usize) -> Self {
         let needs = (0..packages).map(|n| n.checked_sub(1).into_iter().collect()).collect();
         Self { name: format!("ladder of {packages}"), needs }
     }
 
-    /// The first packages of a set in `tests/workloads`, in an order of building.
+    /// The first packages of a set in `tests/workloads`, in build order.
     ///
     /// # Errors
     /// There is no such set.
@@ -33,19 +32,18 @@ impl Shape {
         Ok(Self { name: format!("{} packages of {set}", needs.len()), needs })
     }
 
-    /// How many packages it has.
     #[must_use]
     pub fn packages(&self) -> usize {
         self.needs.len()
     }
 
-    /// What each package needs, by the positions of others.
+    /// The positions of the packages that each package needs.
     #[must_use]
     pub fn needs(&self) -> &[Vec<usize>] {
         &self.needs
     }
 
-    /// The package that most others need directly, and how many those are.
+    /// The package that most others depend on directly, and how many these are.
     #[must_use]
     pub fn most_needed(&self) -> (usize, usize) {
         let mut dependants = vec![0; self.needs.len()];
@@ -59,7 +57,7 @@ impl Shape {
         format!("app-misc/part{package}")
     }
 
-    /// Writes the ebuilds, and tells the world's atoms.
+    /// Writes the ebuilds. Returns the atoms of the world.
     ///
     /// # Errors
     /// They cannot be written.
@@ -67,7 +65,7 @@ impl Shape {
         (0..self.packages()).map(|package| self.write_version(repository, package, 1)).collect()
     }
 
-    /// Writes the ebuild of one version of a package in the place of any other, and tells its atom.
+    /// Writes the ebuild of one version of a package, replacing any other version. Returns its atom.
     ///
     /// # Errors
     /// It cannot be written.

@@ -1,4 +1,4 @@
-//! What a daily sync of a repository as large as Gentoo's costs a drone, beside unpacking the same
+//! The cost for a drone of a daily sync of a repository as large as Gentoo's, beside unpacking the same
 //! archive.
 
 use super::{
@@ -19,12 +19,12 @@ use swarm_common::digest::Digest;
 use swarm_drone::snapshots::Snapshots;
 use swarm_formats::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository};
 
-/// Packages of the repository, and how many of them change from one day to the next.
+/// Packages of the repository, and how many of them change per day.
 const PACKAGES: usize = 21_000;
 const CHANGED: usize = 300;
 const CATEGORIES: usize = 150;
 
-/// Seconds and MB that a day's changes may cost a drone.
+/// Maximum seconds and MB that a day's changes may cost a drone.
 const SECONDS: f64 = 3.0;
 const MEGABYTES: f64 = 100.0;
 
@@ -57,7 +57,7 @@ async fn measure(settings: &Settings) -> Result<Section> {
         let cache = folder.path().join("cache");
         let day = Day::of(&swarm, &drone, &days, &cache).await?;
         fs::remove_dir_all(&cache)?;
-        // In the first round the orchestrator makes the difference, for all drones.
+        // In the first round, the orchestrator makes the difference for all drones.
         first.get_or_insert(day.difference);
         rounds.push((tar, day));
     }
@@ -89,7 +89,7 @@ async fn measure(settings: &Settings) -> Result<Section> {
     Ok(Section { title: "Snapshot", about, rows })
 }
 
-/// What two days cost a drone.
+/// The cost of two days for a drone.
 struct Day {
     whole: f64,
     difference: f64,
@@ -123,7 +123,7 @@ impl Day {
     }
 }
 
-/// Bytes of all blocks below `path`.
+/// Size in bytes of all blocks below `path`.
 fn blocks(path: &Path) -> Result<u64> {
     let found = fs::symlink_metadata(path)?;
     let mut sum = found.blocks() * 512;
@@ -135,7 +135,7 @@ fn blocks(path: &Path) -> Result<u64> {
     Ok(sum)
 }
 
-/// Seconds that tar takes to have an archive on the disk.
+/// Seconds that tar takes to unpack an archive.
 fn tar(archive: &Path, into: &Path) -> Result<f64> {
     let began = Instant::now();
     let done = Command::new("tar").arg("--zstd").arg("-xf").arg(archive).arg("-C").arg(into).status()?;
@@ -144,7 +144,7 @@ fn tar(archive: &Path, into: &Path) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// The repository of a day.
+/// The repository on a day.
 fn repository(day: usize) -> Result<SnapshotContents> {
     let mut contents = SnapshotContents::new(SnapshotManifest {
         format: FORMAT,
@@ -167,7 +167,7 @@ fn repository(day: usize) -> Result<SnapshotContents> {
     Ok(contents)
 }
 
-/// A package with two versions, of which the newer changes from day to day.
+/// A package with two versions, of which the newer one changes every day.
 fn add_package(contents: &mut SnapshotContents, n: usize, day: usize) -> Result<()> {
     let category = format!("cat{}", n % CATEGORIES);
     let folder = format!("repos/made/{category}/part{n}");
@@ -188,13 +188,13 @@ fn add_package(contents: &mut SnapshotContents, n: usize, day: usize) -> Result<
     Ok(())
 }
 
-/// 128 digits.
+/// A fake digest of 128 digits.
 fn sum(seed: usize) -> String {
     let half = |part: &str| Digest::of(format!("{seed} {part}").as_bytes()).to_string();
     half("first") + &half("second")
 }
 
-/// About so many bytes of text that compresses as text does.
+/// About `bytes` bytes of text that compresses like real text.
 fn words(seed: usize, bytes: usize) -> String {
     let mut state = seed as u64 | 1;
     let mut text = format!("# {seed}\n");

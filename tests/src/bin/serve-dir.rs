@@ -1,5 +1,5 @@
-//! `serve-dir ADDRESS PREFIX FOLDER`: tower-http's `ServeDir` as its documentation shows it,
-//! for `swarm-bench` to hold the orchestrator's serving against.
+//! `serve-dir ADDRESS PREFIX FOLDER`: tower-http's `ServeDir`, used as in its documentation. `swarm-bench`
+//! compares the orchestrator's serving with it.
 
 use anyhow::{Context, Result};
 use axum::Router;

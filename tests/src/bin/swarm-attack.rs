@@ -1,33 +1,33 @@
-//! `swarm-attack`: brings the hostile set against a fresh orchestrator for some minutes. Started by
+//! `swarm-attack`: attacks a new orchestrator with hostile input for some minutes. Started by
 //! `scripts/attack`.
 
 use clap::Parser;
 use std::{process::ExitCode, time::Duration};
 use swarm_tests::attack::{self, Options, SHARES};
 
-/// Attacks a fresh orchestrator on this machine with hostile reports, uploads, archives, connections
-/// and damaged files
+/// Attack a new orchestrator on this machine with hostile reports, uploads, archives, connections and damaged
+/// files
 ///
-/// Exit codes: 0 nothing was wrong, 1 something was, 70 it could not be tried.
+/// Exit codes: 0 no rule was broken, 1 a rule was broken, 70 the attack could not be carried out.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = "Example:\n  scripts/attack 5 --seed 7")]
 struct Arguments {
-    /// For how many minutes
+    /// Duration in minutes
     #[arg(default_value_t = 3.0)]
     minutes: f64,
-    /// Decides what is tried
+    /// Seed of all random choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only this kind of attack; may be repeated
+    /// Run only this kind of attack; may be repeated
     #[arg(long, value_name = "KIND", value_parser = SHARES.map(|(kind, _)| kind))]
     only: Vec<String>,
-    /// Connections of the crowd of strangers
+    /// Number of connections in the crowd of strangers
     #[arg(long, default_value_t = 2000)]
     crowd: usize,
-    /// Large plans are so many times smaller than the largest that are taken
+    /// By how much large plans are scaled down from the largest allowed size
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     scale: u32,
-    /// Milliseconds that 99 of 100 heartbeats of a well-behaved drone may take meanwhile
+    /// Maximum for the 99th percentile of a well-behaved drone's heartbeats, in milliseconds
     #[arg(long, default_value_t = 100)]
     p99_ms: u64,
     /// Print JSON

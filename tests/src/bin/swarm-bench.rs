@@ -1,12 +1,12 @@
-//! `swarm-bench`: measures Build Swarm beside what would be used instead. Started by
-//! `scripts/bench`, which installs the peers.
+//! `swarm-bench`: measures Build Swarm beside the alternatives. Started by `scripts/bench`, which installs
+//! them.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use std::{fs, path::PathBuf};
 use swarm_tests::bench::{ALL, Settings, queue::reference, report};
 
-/// Measures Build Swarm beside what would be used instead
+/// Measure Build Swarm beside the alternatives
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -17,24 +17,24 @@ Examples:
   scripts/bench index serving --rounds 5         two sections, printed only"
 )]
 struct Arguments {
-    /// Only these sections
+    /// Run only these sections
     sections: Vec<String>,
-    /// Rounds of which the median counts
+    /// Number of rounds, of which the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Measure build-swarm-v3, too, from a checkout of its repository
+    /// Also measure build-swarm-v3, from a checkout of its repository
     #[arg(long, value_name = "DIR")]
     peer: Option<PathBuf>,
-    /// Besides, make so many claims in the queue's section, as 1000000 (minutes)
+    /// Also make this many claims in the queue section, for example 1000000 (takes minutes)
     #[arg(long, value_name = "N")]
     claims: Option<usize>,
-    /// Besides, measure a clean release build in the footprint's section (minutes)
+    /// Also measure a clean release build in the footprint section (takes minutes)
     #[arg(long)]
     clean_build: bool,
-    /// Build whole graphs in the drone's section: 733 packages of BLFS, 320 of T2 (two hours)
+    /// Build whole graphs in the drone section: 733 packages of BLFS, 320 of T2 (takes two hours)
     #[arg(long)]
     whole: bool,
-    /// Only worlds of the drone's section whose name has this in it, such as t2
+    /// Run only worlds of the drone section whose name contains this, for example t2
     #[arg(long, value_name = "TEXT")]
     world: Option<String>,
     /// Write the page with all sections to this file
@@ -43,15 +43,15 @@ struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Be the server that the queue is held against
+    /// Run as the reference server for the queue, with this database
     #[arg(long, value_name = "DATABASE", hide = true)]
     reference: Option<PathBuf>,
-    /// How many packages it hands out
+    /// Number of packages that the reference server assigns
     #[arg(long, default_value_t = 1, hide = true)]
     packages: usize,
 }
 
-/// The machine in a few words.
+/// A short description of the machine.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -89,13 +89,13 @@ fn main() -> Result<()> {
                 }
                 sections.push(section);
             }
-            // The others are worth having all the same.
+            // The other sections are useful anyway.
             Err(error) => {
                 eprintln!("section {name}: {error:#}");
                 failed.push(name);
             }
         }
-        // After each, so that what was measured stays if the rest is interrupted.
+        // Written after each section, so that the results stay if the rest is interrupted.
         if let Some(path) = &arguments.write {
             fs::write(path, report::page(&sections, &machine()))
                 .with_context(|| format!("writing {}", path.display()))?;

@@ -1,6 +1,5 @@
-//! `swarm-sim`: replays measured builds through the real core on an imagined fleet, and
-//! prints how near it comes to the shortest possible night, beside what others would
-//! take. It starts no drone and opens no connection.
+//! `swarm-sim`: replays measured builds through the real core on a simulated fleet, and prints how close it
+//! comes to the shortest possible night, beside other schedulers. It starts no drone and opens no connection.
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
@@ -15,7 +14,7 @@ use swarm_tests::replay::{
     workload::Workload,
 };
 
-/// How long a night would take.
+/// Show how long a night would take.
 #[derive(Parser)]
 #[command(
     name = "swarm-sim",
@@ -32,46 +31,45 @@ of all work on all drones together, the longest chain on the fastest drone, and 
 what comes before and after it on all drones with itself on the fastest."
 )]
 struct Args {
-    /// Workload files.
     workloads: Vec<PathBuf>,
-    /// A made-up workload of so many packages, `COUNT` or `COUNT:SEED`.
+    /// An artificial workload with this many packages: `COUNT` or `COUNT:SEED`.
     #[arg(long, value_name = "COUNT[:SEED]")]
     made: Vec<String>,
-    /// Speeds of the drones with commas, `8x1`, or A, B, C for the fleets of the goals.
+    /// Speeds of the drones, separated by commas, for example `8x1`; or A, B, C for the fleets of the goals.
     #[arg(long, default_value = "A")]
     fleet: Vec<Fleet>,
-    /// What is known and what happens.
+    /// What is known in advance, and what goes wrong.
     #[arg(long, value_enum, default_value = "usual")]
     night: Kind,
-    /// How far what packages took last time is off, in percent either way.
+    /// Error of the recorded build times, in percent in either direction.
     #[arg(long, default_value_t = 40.0, value_parser = percent)]
     noise: f64,
-    /// Seconds that every package costs besides its work, on any drone.
+    /// Overhead of every package in seconds, on any drone.
     #[arg(long, default_value_t = 0.0, value_parser = seconds)]
     setup: f64,
-    /// Nights played for each figure.
+    /// Number of nights for each figure.
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// Only these policies.
+    /// Run only these policies.
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     policy: Vec<Policy>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Draw the first workload's first seed on the first fleet by the first policy.
+    /// Draw the first workload with the first seed, fleet and policy to this file.
     #[arg(long, value_name = "FILE.svg")]
     gantt: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
-    /// Everything was built before, nothing happens.
+    /// Everything was built before, and nothing goes wrong.
     Usual,
-    /// Nothing was ever built; drones' speeds are guessed from their processors.
+    /// Nothing was built before; the speeds of drones are guessed from their processors.
     Cold,
-    /// The fastest drone falls to an eighth of its speed half-way.
+    /// The fastest drone slows down to an eighth of its speed half-way.
     Straggler,
-    /// The fastest drone is gone half-way.
+    /// The fastest drone disappears half-way.
     Loss,
 }
 

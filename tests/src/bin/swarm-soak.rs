@@ -1,5 +1,5 @@
-//! `swarm-soak`: breaks a whole swarm for some minutes and looks at what is left. Started
-//! by `scripts/soak`, which gives it namespaces of its own.
+//! `swarm-soak`: injects faults into a whole swarm for some minutes and audits the result. Started by
+//! `scripts/soak`, which creates its namespaces.
 
 use clap::{Parser, ValueEnum};
 use std::process::ExitCode;
@@ -11,22 +11,22 @@ enum Journal {
     Redis,
 }
 
-/// Breaks a swarm of real processes for some minutes, then audits it
+/// Inject faults into a swarm of real processes for some minutes, then audit it
 ///
-/// Exit codes: 0 nothing was wrong, 1 something was, 70 the swarm did not come to rest.
+/// Exit codes: 0 nothing was wrong, 1 something was wrong, 70 the swarm did not come to rest.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = "Example:\n  scripts/soak 10 --journal redis --seed 7")]
 struct Arguments {
-    /// For how many minutes
+    /// Duration in minutes
     #[arg(default_value_t = 10)]
     minutes: u64,
-    /// How many drones
+    /// Number of drones
     #[arg(long, default_value_t = 16)]
     drones: usize,
-    /// Decides what breaks when
+    /// Seed of the faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the journal is
+    /// Where the journal is stored
     #[arg(long, value_enum, default_value = "redis")]
     journal: Journal,
 }

@@ -2,8 +2,8 @@
 //!
 //!     cargo test --workspace --no-run --message-format=json-render-diagnostics | swarm-suites
 //!
-//! The last line is the sum of all results; the exit status is a failure if anything failed, crashed or
-//! gave no result.
+//! The last line is the sum of all results. The exit status is non-zero if anything failed, crashed or gave
+//! no result.
 
 use clap::Parser;
 use std::{
@@ -13,13 +13,13 @@ use std::{
 };
 use swarm_tests::suites::{Job, built, lanes, report};
 
-/// Runs the tests that Cargo has built, several suites at a time.
+/// Run the tests that Cargo has built, several suites at a time.
 #[derive(Debug, Parser)]
 struct Options {
-    /// A command that runs beside the suites
+    /// A command to run beside the suites
     #[arg(long, num_args = 2, value_names = ["NAME", "COMMAND"])]
     also: Vec<String>,
-    /// When the script began, in seconds since 1970, to say how long all of it took
+    /// When the script began, in seconds since 1970, for printing the total time
     #[arg(long)]
     began: Option<u64>,
 }

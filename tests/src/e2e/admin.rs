@@ -1,4 +1,4 @@
-//! What an admin of a [`Swarm`] asks and says, through `swarmctl` alone.
+//! The admin of a [`Swarm`], who uses only `swarmctl`.
 
 use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
@@ -21,17 +21,17 @@ use super::{
 };
 
 impl Swarm {
-    /// Runs `swarmctl` and gives what it printed.
+    /// Runs `swarmctl` and returns its output.
     ///
     /// # Errors
-    /// It fails; the error has what it said.
+    /// It fails; the error contains its output.
     pub fn ctl(&self, arguments: &[&str]) -> Result<String> {
         let done = self.swarmctl()?.args(arguments).output()?;
         ensure!(done.status.success(), "swarmctl {}: {}\n{}", arguments.join(" "), done.status, text(&done));
         Ok(String::from_utf8(done.stdout)?)
     }
 
-    /// Runs `swarmctl` on a machine with Nix: whether it succeeded, and what it printed.
+    /// Runs `swarmctl` on a machine with Nix. Returns whether it succeeded, and its output.
     ///
     /// # Errors
     /// It cannot be started.
@@ -51,11 +51,11 @@ impl Swarm {
         self.swarmctl()?.args(arguments).output()?.status.code().context("swarmctl was killed")
     }
 
-    /// What `swarmctl --json …` prints, whatever its exit code: a swarm that needs somebody
-    /// answers with a code of its own.
+    /// The output of `swarmctl --json …`, whatever its exit code: problems of the swarm have exit codes of
+    /// their own.
     ///
     /// # Errors
-    /// It does not print that.
+    /// The output cannot be parsed.
     pub fn ask<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
         let done = self.swarmctl()?.arg("--json").args(arguments).output()?;
         serde_json::from_slice(&done.stdout).with_context(|| format!("{arguments:?}: {}", text(&done)))
@@ -77,7 +77,7 @@ impl Swarm {
         self.ask(&["why", package])
     }
 
-    /// Starts a run and does not wait for it.
+    /// Starts a run without waiting for its end.
     ///
     /// # Errors
     /// It cannot be started.
@@ -85,7 +85,7 @@ impl Swarm {
         self.start_run_of(PROFILE)
     }
 
-    /// Starts a run of a profile and does not wait for it.
+    /// Starts a run of a profile without waiting for its end.
     ///
     /// # Errors
     /// It cannot be started.
@@ -94,7 +94,7 @@ impl Swarm {
         Ok(reply.run)
     }
 
-    /// How a run is.
+    /// The current state of a run.
     ///
     /// # Errors
     /// The orchestrator does not know it.
@@ -105,7 +105,7 @@ impl Swarm {
     /// Waits until a run has ended.
     ///
     /// # Errors
-    /// It has not after `limit`; the error has the status.
+    /// It has not ended after `limit`; the error contains the status.
     pub fn run_to_its_end(&self, run: RunId, limit: Duration) -> Result<RunView> {
         wait::until("the run ends", limit, || {
             let view = self.run_view(run)?;
@@ -114,14 +114,14 @@ impl Swarm {
         .with_context(|| self.ctl(&["status"]).unwrap_or_else(|error| format!("{error:#}")))
     }
 
-    /// Waits until some drone builds a package, and says which drone and which package.
+    /// Waits until a drone builds a package. Returns the drone and the package.
     ///
     /// # Errors
     /// None does within `limit`.
     pub fn builds(&self, limit: Duration) -> Result<(String, String)> {
         wait::until("a drone builds a package", limit, || {
             let found = self.status()?.drones.into_iter().find_map(|drone| {
-                // A plan is work as well, but of no package.
+                // Making a plan is work too, but has no package.
                 let package = |work: &&WorkView| work.phase == Phase::Building && work.title.contains('/');
                 let work = drone.working_on.iter().find(package)?;
                 Some((drone.name.to_string(), work.title.clone()))
@@ -139,10 +139,10 @@ impl Swarm {
         all.into_iter().find(|profile| profile.name.as_str() == PROFILE).context("no profile")
     }
 
-    /// Makes a workstation one of this swarm's, as `swarmctl client setup` says.
+    /// Configures a workstation for this swarm with `swarmctl client setup`.
     ///
     /// # Errors
-    /// swarmctl or gpg refuse.
+    /// swarmctl or gpg fails.
     pub fn set_up(&self, workstation: &Workstation) -> Result<()> {
         self.set_up_for(workstation, "stable")
     }
@@ -150,7 +150,7 @@ impl Swarm {
     /// Like [`Swarm::set_up`], with the packages of a channel.
     ///
     /// # Errors
-    /// swarmctl or gpg refuse.
+    /// swarmctl or gpg fails.
     pub fn set_up_for(&self, workstation: &Workstation, channel: &str) -> Result<()> {
         let root = workstation.path("").display().to_string();
         let own = ["client", "setup", PROFILE, "--channel", channel, "--out", &root];
@@ -158,7 +158,7 @@ impl Swarm {
         workstation.finish_setup(&format!("swarm-{PROFILE}"))
     }
 
-    /// The lines of `nix.conf` with which a machine takes what a Nix profile has.
+    /// The lines of `nix.conf` with which a machine uses the cache of a Nix profile.
     ///
     /// # Errors
     /// The orchestrator does not answer.
@@ -167,7 +167,7 @@ impl Swarm {
         Ok(setup["nix_conf"].as_str().context("no nix.conf")?.to_owned())
     }
 
-    /// The system of a host that a Nix profile serves, if it has one.
+    /// The system that a Nix profile serves for a host, if there is one.
     ///
     /// # Errors
     /// It cannot be read.
@@ -178,7 +178,7 @@ impl Swarm {
         done.status.success().then(|| Ok(serde_json::from_slice(&done.stdout)?)).transpose()
     }
 
-    /// Where workstations fetch packages.
+    /// The URL from which workstations fetch packages.
     ///
     /// # Errors
     /// The orchestrator does not answer.

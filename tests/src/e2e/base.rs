@@ -1,11 +1,11 @@
-//! A small root file system with a compiler and a Portage of its own, as a stage3 is one, made of
-//! what Debian has installed on this machine.
+//! A small root file system with a compiler and its own Portage, similar to a stage3, made from the Debian
+//! packages installed on this machine.
 
 use super::{programs::portage, workstation::text};
 use anyhow::{Result, ensure};
 use std::{path::Path, process::Command};
 
-/// Copies the files of some packages, and of all that they need.
+/// Copies the files of some packages and of everything that they depend on.
 const MAKE: &str = r##"set -euo pipefail
 root=$1
 packages="bash dash coreutils sed grep findutils tar gzip xz-utils bzip2 zstd mawk patch diffutils file util-linux mount make gcc libc6-dev python3 pax-utils"
@@ -32,7 +32,7 @@ ldconfig -r "$root"
 /usr/bin/python3 -m compileall -q -s "$root" -p / "$root"/usr/lib/python3*
 "##;
 
-/// Copies the Portage that `scripts/portage` installs to /usr of a root.
+/// Copies the Portage that `scripts/portage` installs into /usr of a root.
 const INSTALL_PORTAGE: &str = r##"set -euo pipefail
 root=$1 portage=$2
 site=$(/usr/bin/python3 -c 'import site; print(site.getsitepackages()[0])')
@@ -48,16 +48,16 @@ done
 ln -sf tar "$root/usr/bin/gtar"
 "##;
 
-/// Makes it at `root`, which is not there yet. Takes root's rights, and Debian.
+/// Creates it at `root`, which must not exist. Requires root privileges and Debian.
 ///
 /// # Errors
-/// It cannot be made.
+/// It cannot be created.
 pub fn small_root(root: &Path) -> Result<()> {
     bash(Command::new("bash").args(["-c", MAKE, "bash"]).arg(root))?;
     install_portage(root)
 }
 
-/// Installs Portage in a root that has Python.
+/// Installs Portage into a root that has Python.
 ///
 /// # Errors
 /// It cannot be installed.

@@ -1,5 +1,5 @@
-//! A copy of the swarm's binary package host in a folder, where a test may change files as
-//! somebody in the middle could.
+//! A copy of the swarm's binary package host in a folder, in which a test can change files as an attacker in
+//! the middle could.
 
 use anyhow::{Context, Result, ensure};
 use md5::{Digest, Md5};
@@ -19,7 +19,7 @@ pub struct BinhostCopy {
 }
 
 impl BinhostCopy {
-    /// Fetches the index at `uri` and every file that it names.
+    /// Downloads the index at `uri` and every file that it names.
     ///
     /// # Errors
     /// A file is missing.
@@ -32,7 +32,7 @@ impl BinhostCopy {
         Ok(copy)
     }
 
-    /// What a workstation writes as its `sync-uri`.
+    /// The URI of the copy, for a workstation's `sync-uri`.
     #[must_use]
     pub fn uri(&self) -> String {
         format!("file://{}", self.folder.path().display())
@@ -41,14 +41,14 @@ impl BinhostCopy {
     /// The newest file of a package, such as `app-misc/reckon`.
     ///
     /// # Errors
-    /// The index does not have it.
+    /// The index does not contain it.
     pub fn file(&self, package: &str) -> Result<PathBuf> {
         let paths = self.paths()?;
         let path = paths.iter().rev().find(|path| path.starts_with(&format!("{package}/")));
         Ok(self.folder.path().join(path.with_context(|| format!("{package} is not published"))?))
     }
 
-    /// Repairs the sizes and digests of the index, which nobody signs.
+    /// Corrects the sizes and digests in the index, which is not signed.
     ///
     /// # Errors
     /// A file is missing.
@@ -90,7 +90,7 @@ impl BinhostCopy {
     fn fetch(&self, uri: &str, path: &str) -> Result<()> {
         let file = self.folder.path().join(path);
         fs::create_dir_all(file.parent().unwrap_or(Path::new("/")))?;
-        // What Portage fetches with.
+        // Portage downloads with wget too.
         let mut wget = Command::new("wget");
         wget.args(["--quiet", "--tries=1", "--timeout=20", "-O"]).arg(&file);
         let done = wget.arg(format!("{}/{path}", uri.trim_end_matches('/'))).output()?;

@@ -1,4 +1,4 @@
-//! Somebody who signs packages well, with a key that nobody trusts.
+//! A forger, who signs packages correctly, but with an untrusted key.
 
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -14,10 +14,10 @@ use super::{
     workstation::{Workstation, text},
 };
 
-/// Signs a package file anew with a fresh key, by Portage's own `gpkg-sign`.
+/// Signs a package file with a new key, using Portage's own `gpkg-sign`.
 ///
 /// # Errors
-/// gpg or Portage refuse.
+/// gpg or Portage fails.
 pub fn sign_anew(package: &Path) -> Result<()> {
     tamper::strip_signatures(package)?;
     let forger = Workstation::new(&programs::part("examples/repository"))?;
@@ -32,7 +32,7 @@ pub fn sign_anew(package: &Path) -> Result<()> {
         .find_map(|line| line.strip_prefix("fpr:")?.trim_matches(':').split(':').next())
         .context("gpg made no key")?
         .to_owned();
-    // gpkg-sign looks at its own work; the forger trusts themselves.
+    // gpkg-sign verifies its own signatures, so the forger trusts the key.
     forger.trust(&gpg(&home, &["--armor", "--export", &fingerprint])?, &fingerprint)?;
 
     for part in ["root", "host"] {

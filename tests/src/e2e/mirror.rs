@@ -1,4 +1,5 @@
-//! A mirror of sources: an HTTP server of one folder that is down for some requests, or lets clients wait.
+//! A mirror of source files: an HTTP server for one folder that can be down for some requests, or delay its
+//! answers.
 
 use anyhow::Result;
 use std::{
@@ -11,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-/// No client waits longer for an answer that is held back.
+/// Maximum time that an answer is held back.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The mirror. It ends with this value.
+/// The mirror. Dropping it stops it.
 #[derive(Debug)]
 pub struct Mirror {
     address: SocketAddr,
@@ -30,9 +31,9 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Requests so far.
+    /// Number of requests so far.
     asked: usize,
-    /// How many more are answered with 503.
+    /// How many further requests are answered with 503.
     refuse: usize,
     /// Whether answers are held back.
     hold: bool,
@@ -40,7 +41,7 @@ struct State {
 }
 
 impl Mirror {
-    /// Serves the files of `folder`.
+    /// Serves the files in `folder`.
     ///
     /// # Errors
     /// It cannot listen.
@@ -57,31 +58,30 @@ impl Mirror {
                 }
                 let Ok(client) = client else { continue };
                 let server = Arc::clone(&server);
-                // A client that goes away is not this server's affair.
+                // It does not matter if a client disconnects.
                 thread::spawn(move || _ = server.answer(client));
             }
         });
         Ok(Self { address, shared })
     }
 
-    /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Is down for the next requests.
+    /// Is down for the next `requests` requests.
     pub fn refuse(&self, requests: usize) {
         self.shared.state().refuse = requests;
     }
 
-    /// From now on holds answers back, or gives all that were held back.
+    /// With true, holds back all answers from now on. With false, sends them.
     pub fn hold(&self, hold: bool) {
         self.shared.state().hold = hold;
         self.shared.changed.notify_all();
     }
 
-    /// How often it was asked.
+    /// Number of requests so far.
     #[must_use]
     pub fn asked(&self) -> usize {
         self.shared.state().asked
@@ -124,7 +124,7 @@ impl Drop for Mirror {
     fn drop(&mut self) {
         self.shared.state().over = true;
         self.shared.changed.notify_all();
-        // Wakes the server, so that it sees this.
+        // Wakes the server, so that it notices the end.
         let _woken = TcpStream::connect(self.address);
     }
 }

@@ -1,8 +1,8 @@
-//! Whole swarms of real processes: the real `swarm-orchestrator`, `swarm-drone`, `swarmctl`,
-//! Portage and Nix, on loopback, in a folder that is removed afterwards.
+//! Whole swarms of real processes: the real `swarm-orchestrator`, `swarm-drone`, `swarmctl`, Portage and Nix,
+//! on loopback, in a folder that is removed afterwards.
 //!
-//! Nothing here looks inside the programs. What a test sees is what an admin sees:
-//! `swarmctl --json`, log files, and a workstation that installs packages or refuses to.
+//! Nothing here looks inside the programs. A test sees what an admin sees: `swarmctl --json`, log files, and
+//! a workstation that installs packages or refuses to.
 
 mod admin;
 pub mod base;

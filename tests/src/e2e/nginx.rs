@@ -13,23 +13,23 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A start or an end takes no longer, on a machine that does much else.
+/// Upper limit for a start or an end, enough for a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
-/// nginx, running or not.
+/// An nginx, running or not.
 pub struct Nginx {
     // Dropped in this order: the process before its files.
     running: Option<Process>,
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
     folder: TempDir,
 }
 
 impl Nginx {
-    /// Starts it with a `server` block, made of the address that it is to listen on.
+    /// Starts nginx with a `server` block. `server` makes the block for the address to listen on.
     ///
     /// # Errors
-    /// It is missing, or does not start.
+    /// nginx is missing, or does not start.
     pub fn start(server: impl FnOnce(SocketAddr) -> Result<String>) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let folder = tempfile::tempdir()?;
@@ -40,11 +40,11 @@ impl Nginx {
         Ok(nginx)
     }
 
-    /// Starts it as the handbook says, in front of an orchestrator that listens on `plain` and whose
-    /// certificate, in `state`, it shows.
+    /// Starts nginx as described in the handbook, in front of an orchestrator that listens on `plain`, with
+    /// the orchestrator's certificate from the directory `state`.
     ///
     /// # Errors
-    /// As [`Nginx::start`]; the handbook may not have what is replaced.
+    /// As [`Nginx::start`], or the handbook does not contain the text to be replaced.
     pub fn of_the_handbook(
         state: &Path,
         plain: SocketAddr,
@@ -84,7 +84,7 @@ impl Nginx {
         Ok(())
     }
 
-    /// Stops it, with all that goes through it.
+    /// Stops it, which ends all connections through it.
     ///
     /// # Errors
     /// It does not end.
@@ -96,7 +96,7 @@ impl Nginx {
     }
 }
 
-/// The block of the handbook whose first line is `first`, as it stands there.
+/// The code block in the handbook whose first line is `first`.
 ///
 /// # Errors
 /// There is none.
@@ -109,17 +109,17 @@ pub fn snippet(first: &str) -> Result<String> {
     Ok(block)
 }
 
-/// `text` with the one `from` in it replaced.
+/// Replaces the only occurrence of `from` in `text`.
 ///
 /// # Errors
-/// There is not one.
+/// There is not exactly one.
 pub fn replaced(text: &str, from: &str, to: &str) -> Result<String> {
     ensure!(text.matches(from).count() == 1, "not one `{from}` in:\n{text}");
     Ok(text.replace(from, to))
 }
 
-/// A configuration of a single process that writes below `folder` only, with `settings` and `servers`
-/// of its `http`.
+/// A configuration for a single process that writes only below `folder`. `settings` and `servers` become part
+/// of its `http` block.
 #[must_use]
 pub fn configuration(folder: &Path, settings: &str, servers: &str) -> String {
     let here = folder.display();

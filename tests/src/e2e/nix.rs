@@ -1,4 +1,4 @@
-//! A machine with the real Nix, which takes what it has from a swarm and builds nothing itself.
+//! A machine with the real Nix that gets everything from a swarm and builds nothing itself.
 
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -14,14 +14,14 @@ use super::{
     workstation::{copy, text},
 };
 
-/// The attribute of the example's host.
+/// The attribute of the host in the example.
 pub const HOST: &str = "nixosConfigurations.atlas.config.system.build.toplevel";
 
-/// What a machine without a daemon and without other caches says first.
+/// First lines of `nix.conf`, for a machine without a daemon and without other caches.
 const SETTINGS: &str = "build-users-group =\nsubstituters =\nflake-registry =\nsandbox-fallback = false\n\
     experimental-features = nix-command flakes\n";
 
-/// What it says last: a test asks again for what was not there a moment ago.
+/// Last lines of `nix.conf`: tests ask again for paths that did not exist a moment ago.
 const IMPATIENCE: &str = "narinfo-cache-negative-ttl = 0\n";
 
 /// The machine, in a folder. Dropping it removes everything.
@@ -31,7 +31,7 @@ pub struct NixMachine {
 }
 
 impl NixMachine {
-    /// Makes one with an empty store. `settings` are more lines of its `nix.conf`.
+    /// Creates a machine with an empty store. `settings` are additional lines of its `nix.conf`.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -41,28 +41,27 @@ impl NixMachine {
         Ok(Self { folder })
     }
 
-    /// The folder of its store.
     #[must_use]
     pub fn store(&self) -> PathBuf {
         self.folder.path().join("store")
     }
 
-    /// Whether it has a store path.
+    /// Whether the store contains a path.
     #[must_use]
     pub fn has(&self, path: &str) -> bool {
         self.file(path).symlink_metadata().is_ok()
     }
 
-    /// Where a file of its store really is.
+    /// The real location of a file in the store.
     #[must_use]
     pub fn file(&self, path: &str) -> PathBuf {
         self.store().join(path.trim_start_matches('/'))
     }
 
-    /// The store paths that it has, by name without the hash.
+    /// The store paths on the machine, as names without the hash.
     ///
     /// # Errors
-    /// The store is not there.
+    /// The store does not exist.
     pub fn names(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(self.file("/nix/store"))? {
@@ -78,7 +77,7 @@ impl NixMachine {
         Ok(names)
     }
 
-    /// One of Nix's programs, at this machine's store.
+    /// A command of a Nix program that uses this machine's store.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
@@ -92,7 +91,8 @@ impl NixMachine {
         command
     }
 
-    /// Gets a store path with all that it refers to, and builds nothing: whether that worked, and what Nix said.
+    /// Fetches a store path and everything it refers to, without building. Returns whether that succeeded,
+    /// and Nix's output.
     ///
     /// # Errors
     /// Nix is missing.
@@ -101,17 +101,17 @@ impl NixMachine {
         Ok((done.status.success(), text(&done)))
     }
 
-    /// Evaluates an attribute of an expression and gets what it stands for, and builds nothing. Gives its path.
+    /// Evaluates an attribute of an expression and fetches its output, without building. Returns the path.
     ///
     /// # Errors
-    /// It is not to be had.
+    /// The output cannot be fetched.
     pub fn install(&self, expression: &Path, attribute: &str) -> Result<String> {
         let mut command = self.command("nix-build");
         command.arg(expression).args(["-A", attribute, "--no-out-link", "--max-jobs", "0"]);
         printed(&command.output()?)
     }
 
-    /// The derivation that an attribute stands for.
+    /// The derivation of an attribute.
     ///
     /// # Errors
     /// It cannot be evaluated.
@@ -119,7 +119,7 @@ impl NixMachine {
         printed(&self.command("nix-instantiate").arg(expression).args(["-A", attribute]).output()?)
     }
 
-    /// The lines that a query of `nix-store` prints.
+    /// The output lines of a `nix-store` query.
     ///
     /// # Errors
     /// The path is unknown.
@@ -128,10 +128,10 @@ impl NixMachine {
         Ok(lines.lines().map(str::to_owned).collect())
     }
 
-    /// Runs a program of a store path and gives what it prints.
+    /// Runs a program in a store path and returns its output.
     ///
     /// # Errors
-    /// It is not there, or fails.
+    /// It does not exist, or fails.
     pub fn run(&self, path: &str, program: &str, arguments: &[&str]) -> Result<String> {
         let mut command = self.command("nix");
         printed(&command.args(["shell", path, "--command", program]).args(arguments).output()?)
@@ -140,12 +140,12 @@ impl NixMachine {
 
 impl Drop for NixMachine {
     fn drop(&mut self) {
-        // The folders of a store are read-only, for their owner as well.
+        // Folders in a store are read-only even for their owner.
         let _removable = Command::new("chmod").args(["-R", "u+w"]).arg(self.folder.path()).output();
     }
 }
 
-/// Copies the example world to `to`, and the busybox that builds it.
+/// Copies the example world to `to`, with the busybox that builds it.
 ///
 /// # Errors
 /// This machine has no static busybox.
@@ -154,7 +154,7 @@ pub fn world(to: &Path) -> Result<()> {
     seed(to)
 }
 
-/// Puts a static busybox to where the expression in `folder` expects it.
+/// Copies a static busybox to where the expression in `folder` expects it.
 ///
 /// # Errors
 /// This machine has none.
@@ -166,10 +166,10 @@ pub fn seed(folder: &Path) -> Result<()> {
     Ok(fs::set_permissions(busybox, fs::Permissions::from_mode(0o755))?)
 }
 
-/// Bumps a library of the world, as a person does.
+/// Updates a library of the world by editing its version.
 ///
 /// # Errors
-/// It does not have that version.
+/// It does not have the old version.
 pub fn bump(world: &Path, library: &str, from: &str, to: &str) -> Result<()> {
     let file = world.join("versions.nix");
     let old = fs::read_to_string(&file)?;

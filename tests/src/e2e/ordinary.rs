@@ -1,4 +1,4 @@
-//! A drone of an ordinary user, who has subordinate ids and nothing else.
+//! A drone run by an ordinary user, whose only privilege is subordinate IDs.
 
 use super::{programs::program, swarm::Swarm};
 use anyhow::{Context, Result};
@@ -8,9 +8,9 @@ use std::{
     process::Command,
 };
 
-/// The user's number, and the user; on this machine there is neither.
+/// The user's ID and name. Neither exists on this machine.
 const USER: u32 = 64_242;
-/// Lets the machine know the user in a mount namespace, and becomes that user.
+/// Adds the user to the machine in a mount namespace, and becomes that user.
 const BECOME: &str = r#"set -e; at=$1; shift
 [ -e /etc/subuid ] || : >/etc/subuid; [ -e /etc/subgid ] || : >/etc/subgid
 cp /etc/passwd /etc/subuid /etc/subgid "$at"
@@ -23,12 +23,12 @@ impl Swarm {
     /// Enrols a drone that runs as an ordinary user, and waits until it is online.
     ///
     /// # Errors
-    /// It does not come.
+    /// It does not come online.
     pub fn enrol_ordinary(&mut self, name: &str) -> Result<()> {
         self.configure(name, "")?;
         let home = self.path(name);
         fs::create_dir(&home)?;
-        // What the user has to reach, wherever this repository is.
+        // A copy that the user can reach, wherever this repository is.
         let drone = home.join("swarm-drone");
         fs::copy(program("swarm-drone")?, &drone)?;
         fs::set_permissions(self.path(""), fs::Permissions::from_mode(0o755))?;

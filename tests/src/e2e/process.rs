@@ -1,7 +1,6 @@
-//! One program that runs in the background, with its output in a file.
+//! A program that runs in the background, with its output in a file.
 //!
-//! It is killed with everything it started when it is dropped, so a failed test leaves
-//! nothing running.
+//! When dropped, it is killed with everything it started, so that a failed test leaves nothing running.
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -15,7 +14,6 @@ use std::{
 
 use super::wait;
 
-/// A running program.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -23,7 +21,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program in a process group of its own; what it prints is appended to `log`.
+    /// Starts a program in its own process group. Appends its output to `log`.
     ///
     /// # Errors
     /// It cannot be started.
@@ -39,40 +37,39 @@ impl Process {
         Ok(Self { child, log: log.to_owned() })
     }
 
-    /// Everything it printed so far.
+    /// Its complete output so far.
     #[must_use]
     pub fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has ended by itself, and with which status.
     ///
     /// # Errors
-    /// The system does not say.
+    /// The system does not report it.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Sends it a signal, and nothing to what it started.
+    /// Sends a signal to the program, but not to its children.
     ///
     /// # Errors
-    /// It is gone already.
+    /// It has already ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(self.pid()?, signal).context("the process is gone")
     }
 
-    /// Kills it and everything it started, as a power cut would.
+    /// Kills the program and everything it started, as a power failure would.
     ///
     /// # Errors
-    /// The system does not say how it ended.
+    /// The system does not report its status.
     pub fn kill(&mut self) -> Result<()> {
-        // A group that is gone already is what is wanted.
+        // The group may already be gone.
         let _gone = kill_process_group(self.pid()?, Signal::KILL);
         self.child.wait()?;
         Ok(())
@@ -81,7 +78,7 @@ impl Process {
     /// Waits for its end.
     ///
     /// # Errors
-    /// It still runs after `limit`.
+    /// It is still running after `limit`.
     pub fn end(&mut self, limit: Duration) -> Result<ExitStatus> {
         let log = self.log.clone();
         wait::until("the process ends", limit, || self.ended())

@@ -1,7 +1,7 @@
-//! The programs under test, built once, and the scripts and examples beside them.
+//! The programs under test, built once, and the scripts and examples of the repository.
 //!
-//! Cargo tells a test only where the programs of its own package are. So those of the others are looked for
-//! beside the test itself, after Cargo was asked to build them, or where `SWARM_PROGRAMS` says that they are.
+//! Cargo tells a test only the paths of programs in its own package. The other programs are found next to the
+//! test executable, after asking Cargo to build them, or in the folder `SWARM_PROGRAMS`.
 
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -11,21 +11,20 @@ use std::{
     sync::OnceLock,
 };
 
-/// The project's folder.
+/// The root of the repository.
 #[must_use]
 pub fn repository() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().unwrap_or(tests).to_owned()
 }
 
-/// A file of the project, such as `examples/desktop`.
+/// The path of a file in the repository, such as `examples/desktop`.
 #[must_use]
 pub fn part(path: &str) -> PathBuf {
     repository().join(path)
 }
 
-/// Where `scripts/portage` has Portage, which it installs if necessary: the value of a drone's
-/// `portage_prefix`.
+/// The Portage that `scripts/portage` installs if necessary, as a value for a drone's `portage_prefix`.
 ///
 /// # Errors
 /// It cannot be installed.
@@ -47,19 +46,19 @@ pub fn program(name: &str) -> Result<PathBuf> {
     }
 }
 
-/// Builds the programs and says where they are.
+/// Builds the programs and returns their folder.
 fn build() -> Result<PathBuf> {
-    // They have been built together with this test.
+    // They were built together with this test.
     if let Some(folder) = env::var_os("SWARM_PROGRAMS") {
         return Ok(folder.into());
     }
-    // A test is target/debug/deps/NAME-HASH, a program of this package target/debug/NAME.
+    // A test is target/debug/deps/NAME-HASH; a program of this package is target/debug/NAME.
     let own = env::current_exe()?;
     let folder = own.parent().context("a program outside a target folder")?;
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // The whole workspace, as tests are built: with fewer packages the dependencies would have other
-    // features, and everything would be compiled a second time.
+    // Build the whole workspace, as for tests: with fewer packages, the dependencies would have other
+    // features, and everything would be compiled again.
     cargo.current_dir(repository()).args(["build", "--quiet", "--workspace", "--bins", "--locked"]);
     cargo.arg("--target-dir").arg(folder.parent().context("a test outside a target folder")?);
     if folder.ends_with("release") {

@@ -1,5 +1,5 @@
-//! A swarm on this machine: one orchestrator and some drones as real processes, and the
-//! admin's `swarmctl` logged in to it.
+//! A swarm on this machine: an orchestrator and drones as real processes, and the admin's `swarmctl`, which
+//! is logged in.
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -26,7 +26,7 @@ use super::{
 /// The profile that every such swarm has.
 pub const PROFILE: &str = "desktop";
 
-/// A wait for something that takes no building.
+/// Upper limit for waiting for anything that does not require a build.
 const SOON: Duration = Duration::from_secs(60);
 
 /// A running swarm. Dropping it kills its processes and removes its files.
@@ -35,17 +35,17 @@ pub struct Swarm {
     // Dropped in this order: the processes before their files.
     drones: BTreeMap<String, Process>,
     orchestrator: Option<Process>,
-    /// For plain HTTP, which workstations use, and for HTTPS, which all others do.
+    /// Ports for plain HTTP, which workstations use, and for HTTPS, which all others use.
     ports: (u16, u16),
     folder: TempDir,
 }
 
 impl Swarm {
-    /// Starts an orchestrator with the example repository as its profile, and `drones`.
-    /// `world` replaces the example's world set if it is not empty.
+    /// Starts an orchestrator with the example repository as its profile, and `drones`. If `world` is not
+    /// empty, it replaces the example's world set.
     ///
     /// # Errors
-    /// Some part of it does not start; the error has its log.
+    /// A part of the swarm does not start; the error contains its log.
     pub fn start(drones: &[&str], world: &[&str]) -> Result<Self> {
         let mut swarm = Self::bare()?;
         copy(&part("examples/repository"), &swarm.repository())?;
@@ -63,10 +63,10 @@ impl Swarm {
     /// Starts an orchestrator without profiles and drones.
     ///
     /// # Errors
-    /// It does not start; the error has its log.
+    /// It does not start; the error contains its log.
     pub fn bare() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        // The orchestrator must come back on the same port after it was killed.
+        // The orchestrator must use the same ports again after it was killed.
         let (plain, tls) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
         let ports = (plain.local_addr()?.port(), tls.local_addr()?.port());
         drop((plain, tls));
@@ -89,7 +89,7 @@ impl Swarm {
         self.path("bundle")
     }
 
-    /// Replaces the world set; [`Swarm::pin_anew`] takes it along.
+    /// Replaces the world set. [`Swarm::pin_anew`] includes it.
     ///
     /// # Errors
     /// It cannot be written.
@@ -98,7 +98,7 @@ impl Swarm {
         Ok(fs::write(self.bundle().join("world"), lines.collect::<String>())?)
     }
 
-    /// A file or folder beside those of the orchestrator and the drones.
+    /// The path of a file or folder in the swarm's folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -112,10 +112,10 @@ impl Swarm {
         format!("https://127.0.0.1:{}", self.ports.1)
     }
 
-    /// Pins the profile to the repository as it is now.
+    /// Pins the profile to the current state of the repository.
     ///
     /// # Errors
-    /// swarmctl refuses.
+    /// swarmctl fails.
     pub fn pin_anew(&self) -> Result<()> {
         self.profile_verb("update", &[])
     }
@@ -123,15 +123,15 @@ impl Swarm {
     /// Makes the profile build in a base.
     ///
     /// # Errors
-    /// swarmctl refuses.
+    /// swarmctl fails.
     pub fn pin_to(&self, base: &str) -> Result<()> {
         self.profile_verb("update", &["--base", base])
     }
 
-    /// Makes the profile publish what its runs build in a channel.
+    /// Makes the profile publish the results of its runs in a channel.
     ///
     /// # Errors
-    /// swarmctl refuses.
+    /// swarmctl fails.
     pub fn publish_to(&self, channel: &str) -> Result<()> {
         self.profile_verb("update", &["--publish", channel])
     }
@@ -152,7 +152,7 @@ impl Swarm {
         fs::write(
             &config,
             format!(
-                // Silence is noticed soon, so that a test need not wait for it.
+                // With short time limits, so that tests need not wait until silence is noticed.
                 "state_dir = \"{}\"\nlisten = \"127.0.0.1:{}\"\ntrusted_proxies = [\"127.0.0.1\"]\n\
                  [tls]\nlisten = \"127.0.0.1:{}\"\n\
                  [policy]\nlease = \"10s\"\noffline_after = \"10s\"\nstartup_grace = \"10s\"\n",
@@ -176,7 +176,7 @@ impl Swarm {
         Ok(())
     }
 
-    /// Kills the orchestrator as a power cut would.
+    /// Kills the orchestrator as a power failure would.
     ///
     /// # Errors
     /// It was not running.
@@ -184,22 +184,22 @@ impl Swarm {
         self.orchestrator.take().context("no orchestrator runs")?.kill()
     }
 
-    /// Enrols a drone, with `settings` beside its usual ones, and waits until it is online.
+    /// Enrols a drone with additional `settings`, and waits until it is online.
     ///
     /// # Errors
-    /// It does not come.
+    /// It does not come online.
     pub fn enrol(&mut self, name: &str, settings: &str) -> Result<()> {
         self.configure(name, settings)?;
         self.start_drone(name)
     }
 
-    /// Enrols a drone that does so many builds at a time, and waits until it is online.
+    /// Enrols a drone with this many slots, and waits until it is online.
     ///
     /// # Errors
-    /// It does not come.
+    /// It does not come online.
     pub fn enrol_with_slots(&mut self, name: &str, slots: u32) -> Result<()> {
         self.configure(name, "")?;
-        // The last table is that of the builder.
+        // The last table in the file is `[builder]`.
         let config = self.path(&format!("{name}.toml"));
         let usual = fs::read_to_string(&config)?;
         fs::write(&config, format!("{usual}slots = {slots}\n"))?;
@@ -214,11 +214,11 @@ impl Swarm {
         Ok(fs::write(&config, format!("{settings}\n{}", self.drone_settings(name)?))?)
     }
 
-    /// Enrols a drone that reaches the orchestrator through nginx, set up as the handbook says, and waits
+    /// Enrols a drone that reaches the orchestrator through an nginx configured as in the handbook, and waits
     /// until it is online.
     ///
     /// # Errors
-    /// nginx does not start, or the drone does not come.
+    /// nginx does not start, or the drone does not come online.
     pub fn enrol_through_nginx(&mut self, name: &str) -> Result<Nginx> {
         let plain = ([127, 0, 0, 1], self.ports.0).into();
         let nginx = Nginx::of_the_handbook(&self.path("orchestrator"), plain, Ok)?;
@@ -233,14 +233,14 @@ impl Swarm {
     /// Starts a drone that was enrolled before, and waits until it is online.
     ///
     /// # Errors
-    /// It does not come.
+    /// It does not come online.
     pub fn start_drone(&mut self, name: &str) -> Result<()> {
         let mut command = Command::new(program("swarm-drone")?);
         command.arg("--config").arg(self.path(&format!("{name}.toml")));
         self.launch(name, command)
     }
 
-    /// Starts a drone by this command, and waits until it is online.
+    /// Starts a drone with this command, and waits until it is online.
     pub(super) fn launch(&mut self, name: &str, mut command: Command) -> Result<()> {
         let process = Process::start(&mut command, &self.path(&format!("{name}.log")))?;
         self.drones.insert(name.to_owned(), process);
@@ -254,7 +254,7 @@ impl Swarm {
     fn drone_settings(&self, name: &str) -> Result<String> {
         let folder = self.path(name);
         let fingerprint = fs::read_to_string(self.path("orchestrator/tls.fingerprint"))?;
-        // Where scripts/all-nix runs the tests, there is only Nix.
+        // `scripts/all-nix` runs tests where only Nix is available.
         let portage = match std::env::var_os("SWARM_WITHOUT_PORTAGE") {
             Some(_) => String::new(),
             None => format!("portage_prefix = \"{}\"\n", portage()?.display()),
@@ -277,7 +277,7 @@ impl Swarm {
         self.drones.get_mut(name).context("no such drone")
     }
 
-    /// Kills a drone and everything it builds with, as a power cut would.
+    /// Kills a drone and its builds, as a power failure would.
     ///
     /// # Errors
     /// There is no such drone.
@@ -285,7 +285,7 @@ impl Swarm {
         self.drones.remove(name).context("no such drone")?.kill()
     }
 
-    /// Asks a drone to stop, and waits until it has.
+    /// Asks a drone to stop, and waits for its end. Returns whether it ended with success.
     ///
     /// # Errors
     /// There is no such drone, or it does not stop within `limit`.

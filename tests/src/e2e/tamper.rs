@@ -1,7 +1,7 @@
-//! What an attacker between the swarm and a workstation could do to a package file.
+//! Changes that an attacker between the swarm and a workstation could make to a package file.
 //!
-//! The layout is that of GLEP 78: an outer tar whose members stand in one folder, each with
-//! a detached `.sig`, and a `Manifest` of their digests that is signed in the clear.
+//! The layout is that of GLEP 78: an outer tar with members in one folder, each with a detached `.sig`, and a
+//! clear-signed `Manifest` of their digests.
 
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -11,10 +11,10 @@ use std::{
 };
 use swarm_formats::archive::digests::{MemberDigests, MemberHasher};
 
-/// One member of the outer tar: its path and its bytes.
+/// A member of the outer tar: its path and content.
 type Member = (String, Vec<u8>);
 
-/// Removes every signature, and the armour around the Manifest, as if it had never been signed.
+/// Removes all signatures and the armour around the Manifest, as if the package had never been signed.
 ///
 /// # Errors
 /// It is not a package file.
@@ -30,8 +30,8 @@ pub fn strip_signatures(package: &Path) -> Result<()> {
     write(package, &members)
 }
 
-/// Changes one byte of what would be installed, and repairs the digests in the Manifest, so
-/// that only the signatures can tell.
+/// Changes a byte of the installed content and corrects the digests in the Manifest, so that only the
+/// signatures reveal the change.
 ///
 /// # Errors
 /// It is not a package file.

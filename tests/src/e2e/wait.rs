@@ -1,11 +1,11 @@
-//! Waiting for something to become true, never longer than said.
+//! Waiting for conditions, with a time limit.
 
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
-/// Asks `question` until it gives an answer, and returns it.
+/// Repeats `question` until it returns an answer, and returns that.
 ///
-/// Other processes have no event to wait for, so this looks again twenty times a second.
+/// Other processes provide no event to wait for, so this polls twenty times a second.
 ///
 /// # Errors
 /// There was no answer within `limit`, or the question itself failed.

@@ -1,5 +1,4 @@
-//! A Gentoo workstation: the real Portage with a root of its own, set up as
-//! `swarmctl client setup` says.
+//! A Gentoo workstation: the real Portage with its own root directory, configured by `swarmctl client setup`.
 
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -18,7 +17,7 @@ pub struct Workstation {
 }
 
 impl Workstation {
-    /// Makes one, with nothing installed, for the packages of `repository`.
+    /// Creates a workstation with nothing installed, for the packages of `repository`.
     ///
     /// # Errors
     /// Portage is missing and cannot be installed.
@@ -30,35 +29,35 @@ impl Workstation {
         Ok(Self { folder })
     }
 
-    /// A path below its root directory.
+    /// A path in its root directory.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join("root").join(path.trim_start_matches('/'))
     }
 
-    /// The folder that has everything of it, not only its root directory.
+    /// The folder with all of its files, including the root directory.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Takes packages from another address than `swarmctl client setup` said, and goes on
-    /// demanding signatures.
+    /// Uses packages from another address than the one that `swarmctl client setup` configured, still
+    /// requiring signatures.
     ///
     /// # Errors
     /// The configuration cannot be written.
     pub fn redirect(&self, uri: &str) -> Result<()> {
         let folder = self.folder.path().join("binhost");
         self.rewrite_binrepos("sync-uri", uri)?;
-        // What was fetched from there is not to be mixed with what is fetched from here.
+        // Files downloaded from the two addresses must not be mixed.
         if folder.exists() {
             fs::remove_dir_all(folder)?;
         }
         Ok(())
     }
 
-    /// Makes what `swarmctl client setup --out` wrote fit a root directory that is not `/`:
-    /// Portage's cache of packages goes there, too, and the key is trusted.
+    /// Adapts the files that `swarmctl client setup --out` wrote to a root directory other than `/`: moves
+    /// Portage's package cache there and trusts the key.
     ///
     /// # Errors
     /// gpg refuses the key.
@@ -88,7 +87,7 @@ impl Workstation {
         Ok(())
     }
 
-    /// Takes a newer state of the package repository.
+    /// Updates its package repository.
     ///
     /// # Errors
     /// It cannot be copied.
@@ -96,7 +95,7 @@ impl Workstation {
         copy(from, &self.folder.path().join("repository"))
     }
 
-    /// Trusts an OpenPGP key, given as armored text, in the steps a person takes.
+    /// Trusts an OpenPGP key, given as armored text, with the same steps as a user.
     ///
     /// # Errors
     /// gpg refuses the key.
@@ -119,7 +118,7 @@ impl Workstation {
         Ok(())
     }
 
-    /// Runs emerge with `arguments`; its whole output is in the answer.
+    /// Runs emerge with `arguments`. Returns whether it succeeded, and its output.
     ///
     /// # Errors
     /// It cannot be started.
@@ -129,7 +128,7 @@ impl Workstation {
         Ok((done.status.success(), text(&done)))
     }
 
-    /// Updates the world with nothing but binary packages, as the README says.
+    /// Updates the world with binary packages only, as in the README.
     ///
     /// # Errors
     /// emerge fails.
@@ -140,7 +139,7 @@ impl Workstation {
         Ok(output)
     }
 
-    /// A command of Portage on this workstation.
+    /// A command of Portage for this workstation.
     #[must_use]
     pub fn command(&self, name: &str) -> Command {
         let mut command = script("in", self.folder.path());
@@ -148,17 +147,17 @@ impl Workstation {
         command
     }
 
-    /// Runs an installed program and gives what it prints.
+    /// Runs an installed program and returns its output.
     ///
     /// # Errors
-    /// It is not there, or fails.
+    /// It does not exist, or fails.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let done = script("run", self.folder.path()).arg(program).args(arguments).output()?;
         ensure!(done.status.success(), "{program}: {}", text(&done));
         Ok(text(&done))
     }
 
-    /// Whether a package version is installed.
+    /// Whether a version of a package is installed.
     #[must_use]
     pub fn has(&self, cpv: &str) -> bool {
         self.path("var/db/pkg").join(cpv).is_dir()
@@ -171,12 +170,12 @@ fn script(verb: &str, folder: &Path) -> Command {
     command
 }
 
-/// What a finished command printed.
+/// The combined output of a finished command.
 pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Copies the files of a folder over another, as `cp -r FROM/. TO` does.
+/// Copies the files of a folder over another one, like `cp -r FROM/. TO`.
 ///
 /// # Errors
 /// A file cannot be copied.

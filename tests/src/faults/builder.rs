@@ -1,6 +1,6 @@
-//! A drone that fails once, builds, uploads in pieces and reports, run after run, and asks
-//! the same again when the orchestrator died before it answered. What it uploads are packages
-//! that real Portage once built, under the build ids that are asked for.
+//! A drone that fails once, then builds, uploads in pieces and reports, run after run. If the orchestrator is
+//! killed before it answers, the drone repeats the same request. It uploads packages that the real Portage
+//! built, with the requested build IDs.
 
 use swarm_client::{Bytes, Client, ClientError, IdempotencyKey};
 use swarm_common::{
@@ -14,25 +14,24 @@ use swarm_common::{
 
 use crate::api::{facts, mold::Mold, name, nothing_free, pebble, pebble_at, plan_of};
 
-/// As many profiles as a drone may name; a test hardly has time for more runs.
+/// Maximum number of profiles that a drone may name. A test rarely has time for more runs.
 const RUNS: usize = 64;
 
-/// Packages of each run.
 const PACKAGES: usize = 2;
 
-/// The drone, and where it stands.
+/// The drone and its progress.
 pub struct Builder {
     number: usize,
     run: usize,
     snapshot: Digest,
     credential: String,
     stage: Stage,
-    /// The attempt of this run that fails.
+    /// The attempt of this run that must fail.
     fails: Option<AttemptId>,
     received: usize,
 }
 
-/// What is asked next. It is kept until it is answered.
+/// The next request. It is kept until it is answered.
 enum Stage {
     Profile(IdempotencyKey),
     Run(IdempotencyKey),
@@ -44,21 +43,21 @@ enum Stage {
 pub enum Done {
     /// This attempt failed.
     Failed(AttemptId),
-    /// What this attempt built was received.
+    /// The result of this attempt was received.
     Received(AttemptId),
 }
 
-/// Whether a profile is one of a builder's.
+/// Whether a profile belongs to such a drone.
 #[must_use]
 pub fn is_builders(profile: &Name) -> bool {
     profile.as_str().starts_with("farm-")
 }
 
 impl Builder {
-    /// Enrols one that builds from this snapshot.
+    /// Enrols a drone that builds from this snapshot.
     ///
     /// # Errors
-    /// It is refused.
+    /// The orchestrator refuses the request.
     pub async fn enrol(admin: &Client, number: usize, snapshot: Digest) -> Result<Self, ClientError> {
         let token = EnrolTokenRequest { valid_ms: 600_000, approved: true };
         let token = admin.make_enrol_token(&token, &IdempotencyKey::random()?).await?.token;
@@ -74,10 +73,10 @@ impl Builder {
         Ok(Self { number, run: 0, snapshot, credential, stage, fails: None, received: 0 })
     }
 
-    /// One step on the way.
+    /// Takes the next step.
     ///
     /// # Errors
-    /// There is no answer; the same step is to be taken again.
+    /// There is no answer; take the same step again.
     pub async fn step(&mut self, admin: &Client) -> Result<Option<Done>, ClientError> {
         let drone = admin.with_credential(Secret::new(&self.credential));
         let profile = profile(self.number, self.run);
@@ -155,10 +154,10 @@ impl Builder {
         Ok(done)
     }
 
-    /// A plan whose packages were never built, so that nothing is taken over.
+    /// A plan of packages that were never built, so that none is reused.
     fn plan(&self) -> swarm_common::wire::plan::PlanReport {
         let mut packages = [pebble(), pebble_at("1.10", "0")];
-        // As what `package` makes has none.
+        // The packages that `package` returns have no USE flags.
         packages[0].use_flags.clear();
         for package in &mut packages {
             package.inputs = Digest::of(format!("{} {} {}", self.number, self.run, package.cpv).as_bytes());
@@ -183,7 +182,7 @@ async fn beat(drone: &Client, attempts: Vec<AttemptStatus>) -> Result<(), Client
     drone.heartbeat(&request).await.map(drop)
 }
 
-/// A failure that is nobody's fault, and so has no consequence but another attempt.
+/// A failure that blames nobody, so its only consequence is another attempt.
 fn no_network() -> Failure {
     Failure {
         class: FailureClass::Infra,
@@ -194,7 +193,7 @@ fn no_network() -> Failure {
     }
 }
 
-/// Uploads a file in two pieces, from where the orchestrator stands.
+/// Uploads a file in two pieces, starting at the orchestrator's offset.
 async fn upload(drone: &Client, attempt: AttemptId, target: &Target) -> Result<Digest, ClientError> {
     let bytes = Bytes::from(package(target).map_err(|e| ClientError::Local(e.to_string()))?);
     let (digest, half) = (Digest::of(&bytes), bytes.len() / 2);
@@ -208,7 +207,7 @@ async fn upload(drone: &Client, attempt: AttemptId, target: &Target) -> Result<D
     Ok(digest)
 }
 
-/// What Portage built of this version, with the build id that is asked for.
+/// The package of this version that Portage built, with the requested build ID.
 fn package(target: &Target) -> anyhow::Result<Vec<u8>> {
     let model = if target.portage().unwrap().cpv == pebble().cpv {
         "pebble-1.2-2.gpkg.tar"

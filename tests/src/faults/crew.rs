@@ -1,5 +1,5 @@
-//! Drones and an admin that go on whatever happens to the orchestrators, and remember what
-//! was acknowledged to them: see `tests/redis.rs`.
+//! Drones and an admin that keep working whatever happens to the orchestrators, and record what was
+//! acknowledged: see `tests/redis.rs`.
 
 use crate::api::{facts, name, package_for, plan_of, snapshot};
 use anyhow::{Context, Result, ensure};
@@ -20,19 +20,18 @@ use swarm_common::{
 use swarm_core::{Event, Policy, Record, Swarm};
 use tokio::{sync::watch, task::JoinSet};
 
-/// Packages of each run.
 const PACKAGES: u32 = 6;
 
-/// Between two tries while nobody answers.
+/// Pause between two tries while no orchestrator answers.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// Nothing that a crew waits for takes longer.
+/// Upper limit for every wait.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// What was acknowledged, as what must be in the journal.
+/// An acknowledged fact, which the journal must contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fact {
-    /// A drone has an attempt.
+    /// A drone was assigned an attempt.
     Delegated(AttemptId),
     /// A result was accepted.
     Accepted(AttemptId),
@@ -40,13 +39,13 @@ pub enum Fact {
     Started(RunId),
 }
 
-/// At work until it is dismissed.
+/// The crew works until it is dismissed.
 pub struct Crew {
     tasks: JoinSet<Result<()>>,
     said: Said,
 }
 
-/// What was acknowledged so far.
+/// The facts acknowledged so far.
 #[derive(Clone)]
 struct Said {
     facts: Arc<Mutex<Vec<Fact>>>,
@@ -67,10 +66,10 @@ impl Said {
 }
 
 impl Crew {
-    /// So many drones, and an admin who keeps a run under way in each of two profiles.
+    /// Starts drones, and an admin who keeps a run active in each of two profiles.
     ///
     /// # Errors
-    /// Something on the way is refused.
+    /// The orchestrator refuses a request.
     pub async fn start(admin: &Client, drones: usize, folder: &Path) -> Result<Self> {
         let (stop, count) = (watch::Sender::new(false), watch::Sender::new(0));
         let said = Said { facts: Arc::default(), count, stop };
@@ -108,10 +107,10 @@ impl Crew {
         Ok(Self { tasks, said })
     }
 
-    /// Waits until so much more is acknowledged.
+    /// Waits until `more` further facts are acknowledged.
     ///
     /// # Errors
-    /// Nothing goes on any more, or somebody was told what must not be.
+    /// There is no progress, or somebody received an impossible answer.
     pub async fn works(&mut self, more: usize) -> Result<()> {
         let mut count = self.said.count.subscribe();
         let enough = *count.borrow() + more;
@@ -124,16 +123,16 @@ impl Crew {
         }
     }
 
-    /// How much was acknowledged so far.
+    /// The number of facts acknowledged so far.
     #[must_use]
     pub fn acknowledged(&self) -> usize {
         *self.said.count.borrow()
     }
 
-    /// Ends the work and checks what the journal holds against what was acknowledged.
+    /// Stops the work, and compares the journal with the acknowledged facts.
     ///
     /// # Errors
-    /// Something acknowledged is gone, or something happened twice.
+    /// An acknowledged fact is missing, or something happened twice.
     pub async fn dismiss(mut self) -> Result<Vec<Fact>> {
         self.said.stop.send_replace(true);
         while let Some(ended) = self.tasks.join_next().await {
@@ -144,11 +143,11 @@ impl Crew {
     }
 }
 
-/// Everything acknowledged is there, nothing was accepted twice, and what it leads to breaks
-/// no rule.
+/// Checks that the journal contains all acknowledged facts, that nothing was accepted twice, and that the
+/// resulting state violates no invariant.
 ///
 /// # Errors
-/// What is not so.
+/// A check fails; the error says which.
 pub fn check(records: &[Record], acknowledged: &[Fact]) -> Result<()> {
     let mut swarm = Swarm::new(Policy::default());
     let (mut happened, mut results) = (BTreeSet::new(), BTreeMap::new());
@@ -185,7 +184,7 @@ pub fn check(records: &[Record], acknowledged: &[Fact]) -> Result<()> {
     Ok(())
 }
 
-/// Starts a run whenever the last is over.
+/// Starts a run whenever the last one has ended.
 async fn runs(admin: Client, profile: &'static str, said: Said) -> Result<()> {
     let mut key = IdempotencyKey::random()?;
     let mut under_way = None;
@@ -196,7 +195,7 @@ async fn runs(admin: Client, profile: &'static str, said: Said) -> Result<()> {
                     let request = StartRunRequest { profile: name(profile), class: RunClass::Nightly };
                     Ok(Some(admin.start_run(&request, &key).await?.run))
                 }
-                // A standby may be a moment behind, and know no such run yet.
+                // A standby may be slightly behind and not know the run yet.
                 Some(run) => match admin.run(run).await {
                     Ok(view) if view.state.is_over() => Ok(None),
                     Err(error) if error.status() != Some(404) => Err(error),
@@ -221,9 +220,9 @@ async fn runs(admin: Client, profile: &'static str, said: Said) -> Result<()> {
     Ok(())
 }
 
-/// What is no answer is asked again; a refusal that must not be ends the test.
+/// Waits after a transient error, so that the request is repeated. Any other error ends the test.
 async fn bear(error: ClientError) -> Result<()> {
-    // An answer may also break off in the middle.
+    // A response may also be cut off in the middle.
     ensure!(error.is_transient() || matches!(error, ClientError::Protocol { .. }), "{error}");
     tokio::time::sleep(RETRY).await;
     Ok(())
@@ -242,7 +241,7 @@ impl Drone {
         while !self.said.is_over() {
             match self.step().await {
                 Ok(()) => {}
-                // Somebody else brought it, as when we were away for too long.
+                // Another drone delivered the result because this one was unreachable for too long.
                 Err(error) if self.held.is_some() && error.status() == Some(409) => self.held = None,
                 Err(error) => bear(error).await.with_context(|| format!("drone {}", self.number))?,
             }
@@ -297,7 +296,7 @@ impl Drone {
     }
 }
 
-/// What a run builds: nothing that an earlier one has built.
+/// The packages of a run, none of which was built by an earlier run.
 fn packages(run: RunId) -> Vec<PortagePackage> {
     let package = |n: u32| {
         let version = format!("{}.{n}", run.0);

@@ -1,5 +1,5 @@
-//! Several real orchestrators on one Redis, with one artifact directory, as a house with a
-//! standby has them. Each can be killed, paused and started again.
+//! Several real orchestrators on one Redis with a common artifact directory, as in a swarm with standbys.
+//! Each can be killed, paused and restarted.
 
 use super::redis::Redis;
 use crate::e2e::{process::Process, programs::program, wait};
@@ -19,10 +19,10 @@ use swarm_daemon::config::secret::write_private;
 use swarm_orchestrator::journal::{Journal, RedisJournal, RedisSettings, Verified};
 use tempfile::TempDir;
 
-/// A start or an end takes no longer, on a machine that does much else.
+/// Upper limit for a start or an end, enough for a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// How long the lock lives when its holder is gone: longer than a busy machine holds its holder up.
+/// Lifetime of the lock after its holder is gone. Longer than a busy machine delays the holder.
 pub const LOCK: Duration = Duration::from_millis(4000);
 
 /// The name of the swarm in Redis.
@@ -47,8 +47,8 @@ struct Member {
 }
 
 impl House {
-    /// So many orchestrators, none running. `place` is what `[journal]` says about where
-    /// Redis is.
+    /// Creates orchestrators without starting them. `place` is the part of `[journal]` that says where Redis
+    /// is.
     ///
     /// # Errors
     /// Their files cannot be written.
@@ -56,7 +56,7 @@ impl House {
         Self::with_lock(count, place, LOCK)
     }
 
-    /// The same with a lock of another life.
+    /// Like [`House::new`], with another lifetime of the lock.
     ///
     /// # Errors
     /// As [`House::new`].
@@ -87,7 +87,7 @@ impl House {
         Ok(Self { members, folder })
     }
 
-    /// As many orchestrators as said on this Redis, the first of them leading.
+    /// Starts `count` orchestrators on this Redis. The first one leads.
     ///
     /// # Errors
     /// They do not start.
@@ -97,7 +97,7 @@ impl House {
         Ok(house)
     }
 
-    /// Starts all of them, the first of them leading.
+    /// Starts all orchestrators. The first one leads.
     ///
     /// # Errors
     /// One does not start.
@@ -105,10 +105,10 @@ impl House {
         (0..self.members.len()).try_for_each(|n| self.start(n))
     }
 
-    /// Starts one and waits until it serves.
+    /// Starts an orchestrator and waits until it serves.
     ///
     /// # Errors
-    /// It ends instead; the error has its log.
+    /// It ends instead; the error contains its log.
     pub fn start(&mut self, n: usize) -> Result<()> {
         let member = &mut self.members[n];
         let mut command = Command::new(program("swarm-orchestrator")?);
@@ -124,7 +124,7 @@ impl House {
         Ok(())
     }
 
-    /// Kills one as a power cut would.
+    /// Kills an orchestrator as a power failure would.
     ///
     /// # Errors
     /// It was not running.
@@ -132,7 +132,7 @@ impl House {
         self.members[n].process.take().context("it does not run")?.kill()
     }
 
-    /// Sends one a signal.
+    /// Sends a signal to an orchestrator.
     ///
     /// # Errors
     /// It is not running.
@@ -140,15 +140,15 @@ impl House {
         self.members[n].process.as_ref().context("it does not run")?.signal(signal)
     }
 
-    /// Waits until one has ended by itself.
+    /// Waits until an orchestrator has ended by itself.
     ///
     /// # Errors
-    /// It goes on.
+    /// It continues to run.
     pub fn end(&mut self, n: usize) -> Result<ExitStatus> {
         self.members[n].process.take().context("it does not run")?.end(SOON)
     }
 
-    /// Starts those anew that have ended, as a supervisor does.
+    /// Restarts orchestrators that have ended, as a supervisor does.
     ///
     /// # Errors
     /// They do not start.
@@ -163,7 +163,7 @@ impl House {
         Ok(())
     }
 
-    /// What one has logged, without what it said to those who asked.
+    /// The log of an orchestrator, without the lines about requests.
     #[must_use]
     pub fn log(&self, n: usize) -> String {
         let log = fs::read_to_string(self.members[n].folder.join("log")).unwrap_or_default();
@@ -171,31 +171,30 @@ impl House {
         own.map(|line| format!("{line}\n")).collect()
     }
 
-    /// The address of one.
     #[must_use]
     pub fn address(&self, n: usize) -> &str {
         &self.members[n].address
     }
 
-    /// A client of all of them, as the admin.
+    /// A client for all orchestrators, with the admin's credential.
     ///
     /// # Errors
-    /// It cannot be set up.
+    /// It cannot be created.
     pub fn client(&self) -> Result<Client> {
         self.client_of(&(0..self.members.len()).collect::<Vec<_>>())
     }
 
-    /// A client of some of them, as the admin.
+    /// A client for some orchestrators, with the admin's credential.
     ///
     /// # Errors
-    /// It cannot be set up.
+    /// It cannot be created.
     pub fn client_of(&self, which: &[usize]) -> Result<Client> {
         let urls = which.iter().map(|&n| parse_address(&self.members[n].address));
         let urls = urls.collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::msg)?;
         Ok(Client::new(&urls, Some(Secret::new(TOKEN)))?)
     }
 
-    /// Who holds the lock, if anybody does.
+    /// The holder of the lock, if there is one.
     ///
     /// # Errors
     /// Redis does not answer.
@@ -204,7 +203,7 @@ impl House {
         Ok(self.members.iter().position(|member| holder.contains(&member.address)))
     }
 
-    /// Waits until this one leads.
+    /// Waits until this orchestrator leads.
     ///
     /// # Errors
     /// It does not.
@@ -213,10 +212,10 @@ impl House {
             .with_context(|| self.log(n))
     }
 
-    /// Everything that the journal holds, with its chain checked.
+    /// Reads the whole journal and verifies its hash chain.
     ///
     /// # Errors
-    /// It is damaged or does not answer.
+    /// It is damaged, or Redis does not answer.
     pub fn journal(&self, redis: &Redis) -> Result<(Vec<Record>, Verified)> {
         let settings = RedisSettings { swarm: NAME.into(), ..RedisSettings::at(&redis.url()) };
         let journal = RedisJournal::open(&settings, "a test", "", None)?;
@@ -224,7 +223,7 @@ impl House {
         Ok((reader.records(0, usize::MAX)?, reader.verify()?))
     }
 
-    /// A place for a test's own files.
+    /// A folder for a test's own files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()

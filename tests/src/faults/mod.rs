@@ -1,5 +1,4 @@
-//! What goes wrong in houses, done on purpose to real programs: see `tests/crash.rs` and
-//! `tests/redis.rs`.
+//! Faults injected into real programs: see `tests/crash.rs` and `tests/redis.rs`.
 
 mod builder;
 pub mod crew;

@@ -1,6 +1,6 @@
-//! A real redis-server, or a sentinel, on a free port of this machine, that can be killed,
-//! paused, and started again on what it left. The orchestrator's own tests use this file
-//! too, so it needs nothing but the standard library and `tempfile`.
+//! A real redis-server or sentinel on a free port of this machine that can be killed, paused and restarted
+//! with its data. The orchestrator's own tests include this file, so it depends only on the standard library
+//! and `tempfile`.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A start takes no longer, on a machine that does much else.
+/// Upper limit for a start, enough for a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
 /// A Redis, running or not, and its data.
@@ -25,7 +25,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// One whose every write is on the disk before it is answered.
+    /// Starts a Redis that syncs every write before it answers.
     ///
     /// # Errors
     /// It does not start; the message says what to install.
@@ -33,7 +33,7 @@ impl Redis {
         Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
-    /// One with these settings.
+    /// Starts a Redis with these settings.
     ///
     /// # Errors
     /// It does not start.
@@ -44,7 +44,7 @@ impl Redis {
         Ok(redis)
     }
 
-    /// A sentinel that watches the Redis at `port` under the name `swarm`, alone.
+    /// Starts a sentinel that alone watches the Redis at `port` under the name `swarm`.
     ///
     /// # Errors
     /// It does not start.
@@ -61,7 +61,7 @@ impl Redis {
         Ok(sentinel)
     }
 
-    /// Starts it on the data that it left.
+    /// Starts it with its existing data.
     ///
     /// # Errors
     /// It does not start.
@@ -90,7 +90,7 @@ impl Redis {
         Ok(())
     }
 
-    /// Kills it as a power cut would.
+    /// Kills it as a power failure would.
     ///
     /// # Errors
     /// It was not running.
@@ -100,7 +100,7 @@ impl Redis {
         child.wait().map(|_| ())
     }
 
-    /// Removes all that it kept. It must not run.
+    /// Removes all its data. It must not be running.
     ///
     /// # Errors
     /// The files cannot be removed.
@@ -111,31 +111,29 @@ impl Redis {
         }
     }
 
-    /// Where its files are.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Its process, while it runs.
+    /// Its process ID while it runs.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.running.as_ref().map(Child::id)
     }
 
-    /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its address, as the configuration has it.
+    /// Its address in the form used in the configuration.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Says one command, as in `redis-cli`, and gives the raw answer.
+    /// Sends a command as `redis-cli` does, and returns the raw response.
     ///
     /// # Errors
     /// It does not answer.
@@ -144,7 +142,7 @@ impl Redis {
         let mut socket = TcpStream::connect_timeout(&address, SOON)?;
         socket.set_read_timeout(Some(SOON))?;
         socket.write_all(format!("{command}\r\n").as_bytes())?;
-        // It answers, finds that nothing more comes, and hangs up: then the answer is whole.
+        // Redis answers, reads the end of input and closes the connection, so the response is complete.
         socket.shutdown(Shutdown::Write)?;
         let mut said = Vec::new();
         socket.read_to_end(&mut said)?;

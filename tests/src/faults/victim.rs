@@ -1,5 +1,4 @@
-//! A real orchestrator that is killed in the middle of things and started again on what
-//! it left behind.
+//! A real orchestrator that is killed at arbitrary moments and restarted with the files it left.
 
 use anyhow::{Context, Result, ensure};
 use md5::{Digest as _, Md5};
@@ -21,10 +20,10 @@ use tempfile::TempDir;
 
 use crate::e2e::{process::Process, programs::program, wait};
 
-/// A start or an end takes no longer, on a machine that does much else.
+/// Upper limit for a start or an end, enough for a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What the program logs once it listens; the address follows.
+/// The text that the program logs once it listens, followed by the address.
 const READY: &str = "ready address=";
 
 /// The orchestrator, running or dead, and its state directory.
@@ -37,7 +36,7 @@ pub struct Victim {
 }
 
 impl Victim {
-    /// One that has never run.
+    /// Creates an orchestrator without starting it.
     ///
     /// # Errors
     /// Its files cannot be written.
@@ -52,10 +51,10 @@ impl Victim {
         Ok(Self { running: None, starts: 0, folder })
     }
 
-    /// Starts it. Gives the admin's client, which knows where it listens this time.
+    /// Starts it. Returns an admin client for its current address.
     ///
     /// # Errors
-    /// It ends instead; the error has its log.
+    /// It ends instead; the error contains its log.
     pub fn start(&mut self) -> Result<Client> {
         let mut command = Command::new(program("swarm-orchestrator")?);
         command.arg("--config").arg(self.folder.path().join("orchestrator.toml"));
@@ -75,7 +74,7 @@ impl Victim {
         Ok(Client::new(&[url], Some(token))?)
     }
 
-    /// Kills it as a power cut would, whatever it is doing.
+    /// Kills it as a power failure would, whatever it is doing.
     ///
     /// # Errors
     /// It was not running.
@@ -86,7 +85,7 @@ impl Victim {
     /// Stops it as a supervisor does.
     ///
     /// # Errors
-    /// It does not end, or not well.
+    /// It does not end, or ends with an error.
     pub fn stop(&mut self) -> Result<()> {
         let mut process = self.running.take().context("it does not run")?;
         process.signal(Signal::TERM)?;
@@ -95,11 +94,11 @@ impl Victim {
         Ok(())
     }
 
-    /// Everything that the journal holds, with its chain checked. Reads a copy: the
-    /// recovery of the file itself is left to the next start.
+    /// Reads the whole journal and verifies its hash chain. Uses a copy, so that the next start recovers the
+    /// file itself.
     ///
     /// # Errors
-    /// It is damaged.
+    /// The journal is damaged.
     pub fn journal(&self) -> Result<Vec<Record>> {
         let copy = tempfile::tempdir()?;
         for name in ["journal.sqlite", "journal.sqlite-wal"] {
@@ -112,12 +111,12 @@ impl Victim {
         Ok(journal.reader()?.records(0, usize::MAX)?)
     }
 
-    /// Checks what a kill left on disk: every package that the journal has as received is
-    /// whole in the store, and every index names whole files only. Gives how many files
-    /// the indexes name.
+    /// Checks the files that a kill left on disk: every package received according to the journal is intact
+    /// in the store, and every index names only intact files. Returns the number of files that the indexes
+    /// name.
     ///
     /// # Errors
-    /// Which file is missing or damaged.
+    /// A file is missing or damaged; the error names it.
     pub fn files(&self, journal: &[Record]) -> Result<usize> {
         let store = LocalStore::open(self.state().join("store"))?;
         for record in journal {
@@ -129,7 +128,7 @@ impl Victim {
         named_files(&self.state().join("binhost"))
     }
 
-    /// A place for a test's own files.
+    /// A path for a test's own files.
     #[must_use]
     pub fn scratch(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -140,15 +139,15 @@ impl Victim {
     }
 }
 
-/// Compares every file that an index below `folder` names with what the index says of it,
-/// as a workstation does that fetches at this moment.
+/// Compares every file that an index below `folder` names with its index entry, like a workstation that
+/// downloads it at this moment. Returns the number of files.
 ///
 /// # Errors
-/// Which file is missing or another one.
+/// A file is missing or differs; the error names it.
 pub fn named_files(folder: &Path) -> Result<usize> {
     let mut named = 0;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        // Earlier generations may name what is swept meanwhile; nobody is served them.
+        // Earlier generations may name files that are being removed. They are not served.
         if entry.path().is_dir() && entry.file_name() != "generations" {
             named += named_files(&entry.path())?;
         }

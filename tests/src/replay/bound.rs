@@ -1,11 +1,12 @@
-//! What no schedule can undercut.
+//! A lower bound for all schedules.
 
 use super::{fleet::Fleet, workload::Workload};
 
-/// The lower bound of the makespan in milliseconds: the largest of
-/// all work on all drones together; the longest chain on the fastest drone; and for each
-/// package, all that must come before it on all drones, itself on the fastest, and all
-/// that waits for it on all drones again.
+/// The lower bound of the makespan in milliseconds: the maximum of (1) all work on all drones together, (2)
+/// the longest chain on the fastest drone, and (3) for each package, its transitive dependencies on all
+/// drones, itself on the fastest drone, and its transitive dependants on all drones.
+///
+/// `setup_ms` is the overhead of every package on any drone.
 ///
 /// `setup_ms` is what every package costs on any drone besides its work.
 #[must_use]
@@ -13,8 +14,8 @@ pub fn lower_bound(workload: &Workload, fleet: &Fleet, setup_ms: f64) -> f64 {
     let work = workload.work_ms();
     let fast = fleet.speeds[fleet.fastest()];
     let slow = fleet.speeds.iter().copied().fold(f64::INFINITY, f64::min);
-    // Setting up keeps a drone busy for its speed times `setup_ms` of work; the slowest
-    // drone's is the least.
+    // The overhead occupies a drone for work of `setup_ms` times its speed, which is least on the slowest
+    // drone.
     let cost: Vec<f64> = work.iter().map(|w| w + setup_ms * slow).collect();
     let total = fleet.total();
     let all = cost.iter().sum::<f64>() / total;
@@ -30,7 +31,7 @@ pub fn lower_bound(workload: &Workload, fleet: &Fleet, setup_ms: f64) -> f64 {
     around.fold(all.max(longest), f64::max)
 }
 
-/// For each package the cost of all that can be reached from it, itself left out.
+/// For each package, the total cost of all packages reachable from it, without itself.
 fn closure_cost(edges: &[Vec<usize>], cost: &[f64], backwards: bool) -> Vec<f64> {
     let words = cost.len().div_ceil(64);
     let mut reach: Vec<Vec<u64>> = vec![Vec::new(); cost.len()];
@@ -74,7 +75,7 @@ mod tests {
         assert_eq!(bound(&even, "1,2"), 10.0);
         let chain = workload(&[("a", &[], 10.0), ("b", &["a"], 10.0)]);
         assert_eq!(bound(&chain, "4,4"), 5.0);
-        // Two and two with a neck between them.
+        // Two packages before and two after a bottleneck.
         let neck = workload(&[
             ("a", &[], 10.0),
             ("b", &[], 10.0),

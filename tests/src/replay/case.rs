@@ -1,4 +1,4 @@
-//! What a replay's night is like: what is known before, and what happens in it.
+//! The conditions of a replayed night: what is known in advance, and what goes wrong.
 
 use super::{bound::lower_bound, fleet::*, workload::Workload};
 use crate::sim::rng::Rng;
@@ -6,52 +6,47 @@ use crate::sim::rng::Rng;
 /// What the swarm knows when the night begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Knowledge {
-    /// Every package was built before, and took up to this part more or less than it
-    /// will; the drones' speeds are known.
+    /// Every package was built before, in a time that differed from the current one by up to this fraction.
+    /// The drones' speeds are known.
     Estimates(f64),
-    /// Nothing. The drones' core counts hint at their speeds, up to a quarter wrong.
+    /// Nothing. The drones' core counts indicate their speeds with an error of up to a quarter.
     None,
 }
 
-/// What happens half-way, at half of the lower bound.
+/// What goes wrong half-way, at half of the lower bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mishap {
-    /// Nothing.
     None,
-    /// The fastest drone falls to an eighth of its speed.
+    /// The fastest drone slows down to an eighth of its speed.
     Straggler,
-    /// The fastest drone is gone for good.
+    /// The fastest drone disappears for good.
     Loss,
 }
 
-/// A kind of night.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Case {
-    /// What is known.
     pub knowledge: Knowledge,
-    /// What happens.
     pub mishap: Mishap,
-    /// What every package costs on any drone besides its work, in milliseconds.
+    /// Overhead of every package on any drone, in milliseconds.
     pub setup_ms: f64,
 }
 
-/// One night: a case with its seed's dice thrown.
+/// One night: a case with the random choices of a seed.
 #[derive(Debug, Clone)]
 pub struct Night {
-    /// The drones.
     pub machines: Vec<Machine>,
-    /// What the core is told of each drone's processors; four stand for speed 1.
+    /// The processor count that the core is told for each drone. Four stand for speed 1.
     pub cores: Vec<u32>,
-    /// What each package took last time in milliseconds at speed 1, if it is known.
+    /// For each package, the previous build time at speed 1 in milliseconds; `None` if nothing is known.
     pub history_ms: Option<Vec<f64>>,
-    /// What every package costs besides its work.
+    /// Overhead of every package, in milliseconds.
     pub setup_ms: f64,
     /// The lower bound without the mishap, in milliseconds.
     pub bound_ms: f64,
 }
 
 impl Case {
-    /// The night of a seed.
+    /// The night for a seed.
     #[must_use]
     pub fn night(&self, workload: &Workload, fleet: &Fleet, seed: u64) -> Night {
         let mut rng = Rng::new(seed.wrapping_mul(0x9E37_79B9).wrapping_add(1));

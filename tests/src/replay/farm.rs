@@ -1,5 +1,5 @@
-//! A night through the real core, in virtual time: enrol, plan, claim, heartbeat,
-//! receive. Only the drones' work is imagined.
+//! A night through the real core in virtual time: enrol, plan, claim, heartbeat, receive. Only the drones'
+//! work is simulated.
 
 use super::{case::Night, workload::Workload};
 use crate::api::{pebble, plan_of};
@@ -23,39 +23,39 @@ use swarm_common::{
 };
 use swarm_core::{Command, Policy, Reply, Request, Swarm};
 
-/// Between two looks at what time alone changes. The engine looks every second, which
-/// differs by less than a thousandth of a night.
+/// Interval at which the passage of time is handled. The engine does this every second, which makes a
+/// difference of less than a thousandth of a night.
 const TICK_MS: u64 = 5_000;
-/// Between two heartbeats, as the drone's default.
+/// Interval between heartbeats, the drone's default.
 const HEARTBEAT_MS: u64 = 10_000;
-/// A night that is this many times longer than it need be does not end.
+/// A night that takes this many times the lower bound counts as endless.
 const HOPELESS: f64 = 1_000.0;
 
-/// What a drone did with its time.
+/// An interval in which a drone worked on a package.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
-    /// Which drone, counting from 0.
+    /// Index of the drone.
     pub drone: usize,
-    /// Which package of the workload.
+    /// Index of the package in the workload.
     pub item: usize,
-    /// From when, in milliseconds from the beginning.
+    /// Start in milliseconds since the beginning of the night.
     pub start_ms: f64,
-    /// Until when.
+    /// End in milliseconds since the beginning of the night.
     pub end_ms: f64,
-    /// Whether this was the result that counted.
+    /// Whether this result was accepted.
     pub counted: bool,
 }
 
-/// How a night went.
+/// Result of a night.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// From the plan to the last package, in milliseconds.
+    /// Time from the plan to the last package, in milliseconds.
     pub makespan_ms: f64,
-    /// Work done over work needed.
+    /// Work done divided by work needed.
     pub work_ratio: f64,
-    /// What everybody did.
+    /// The work of all drones.
     pub bars: Vec<Bar>,
-    /// What each claim cost the core.
+    /// Time that the core needed for each claim.
     pub decisions: Vec<Duration>,
 }
 
@@ -93,10 +93,10 @@ struct Farm<'a> {
     decisions: Vec<Duration>,
 }
 
-/// Plays a night of the core.
+/// Runs a night with the core.
 ///
 /// # Errors
-/// The core refuses what it should not, or does not come to an end.
+/// The core refuses a valid command, or the night does not end.
 pub fn play(workload: &Workload, night: &Night) -> Result<Outcome> {
     let mut farm = Farm {
         workload,
@@ -191,10 +191,10 @@ impl Farm<'_> {
         self.began = self.now;
         self.at(self.now, What::Tick);
         for n in 0..self.drones.len() {
-            // Not all at the same time.
+            // Heartbeats do not all come at the same time.
             self.at(self.now + 1 + n as u64 * 137, What::Beat(n));
         }
-        // Every drone has asked before the plan was there, so all wait when it comes.
+        // Every drone has claimed work before the plan arrives, so all are waiting then.
         for n in (0..self.drones.len()).rev() {
             let until = TimeMs(self.now + 1);
             self.swarm.live.waiting.insert(self.drones[n], until);
@@ -270,7 +270,7 @@ impl Farm<'_> {
         bail!("nothing more happens")
     }
 
-    /// Has every drone that has no work ask for it, until nobody gets any.
+    /// Lets every idle drone claim work, until none gets any.
     fn claims(&mut self) -> Result<()> {
         let mut given = true;
         while given {
@@ -338,7 +338,7 @@ impl Farm<'_> {
         Ok(stops)
     }
 
-    /// The drone is done with what it has.
+    /// Ends the drone's current work.
     fn stop(&mut self, n: usize, counted: bool) {
         let Some(job) = self.jobs[n].take() else { return };
         let gone = self.began as f64 + self.night.machines[n].gone_at;
@@ -369,14 +369,14 @@ impl Farm<'_> {
             nar: None,
         });
         let command = Command::ReceivePackage { drone, attempt, artifacts: artifacts.collect(), usage };
-        // A result that comes after another's is refused; then this drone is free, too.
+        // A result that arrives after another drone's is refused. This drone becomes free in that case too.
         let counted = self.send(command).is_ok();
         self.stop(n, counted);
         Ok(())
     }
 }
 
-/// The workload as a resolver would report it.
+/// The workload in the form of a resolver's report.
 fn report(workload: &Workload) -> PlanReport {
     let package = |n: usize| PortagePackage {
         cpv: format!("replay/p{n}-1").parse().unwrap_or_else(|e| unreachable!("{e}")),

@@ -2,22 +2,21 @@
 
 use anyhow::{Result, bail};
 
-/// The fleets of the goals: mixed, even, and large with much slow iron.
+/// The fleets of the goals: mixed, uniform, and large with many slow drones.
 pub const NAMED: &[(&str, &str)] =
     &[("A", "4,4,2,2,1,1,1,0.5"), ("B", "1,1,1,1,1,1,1,1"), ("C", "8,4,4,2,2,2,1,1,1,1,1,1,0.5,0.5,0.5,0.5")];
 
-/// A fleet: the speed of each drone.
+/// A fleet, given by the speed of each drone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fleet {
-    /// What it is called.
     pub name: String,
-    /// Seconds of work done in a second.
+    /// Seconds of work that each drone does per second.
     pub speeds: Vec<f64>,
 }
 
 impl std::str::FromStr for Fleet {
     type Err = anyhow::Error;
-    /// `A`, `B`, `C`, or speeds with commas; `8x1` is eight times 1.
+    /// Parses `A`, `B`, `C`, or speeds separated by commas; `8x1` means eight drones of speed 1.
     fn from_str(text: &str) -> Result<Self> {
         let text = text.trim();
         if let Some((name, speeds)) = NAMED.iter().find(|(name, _)| *name == text) {
@@ -41,32 +40,32 @@ impl std::str::FromStr for Fleet {
 }
 
 impl Fleet {
-    /// Position of the fastest drone, the first of several.
+    /// Index of the fastest drone; the first one if there are several.
     #[must_use]
     pub fn fastest(&self) -> usize {
         (0..self.speeds.len()).rev().max_by(|&a, &b| self.speeds[a].total_cmp(&self.speeds[b])).unwrap_or(0)
     }
 
-    /// All speeds together.
+    /// The sum of all speeds.
     #[must_use]
     pub fn total(&self) -> f64 {
         self.speeds.iter().sum()
     }
 }
 
-/// A drone as it really is: its speed, and what becomes of it.
+/// The real properties of a drone: its speed, and what happens to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
-    /// Its speed at first.
+    /// Its initial speed.
     pub speed: f64,
-    /// When it changes, in milliseconds, and by what its speed is then multiplied.
+    /// When its speed changes, in milliseconds, and the factor by which it is multiplied then.
     pub turn: Option<(f64, f64)>,
-    /// When it is gone for good, in milliseconds.
+    /// When it disappears for good, in milliseconds.
     pub gone_at: f64,
 }
 
 impl Machine {
-    /// When work that begins at `start_ms` ends.
+    /// When work that begins at `start_ms` ends, in milliseconds.
     #[must_use]
     pub fn ends_at(&self, start_ms: f64, work_ms: f64) -> f64 {
         let Some((turn, factor)) = self.turn else { return start_ms + work_ms / self.speed };

@@ -1,4 +1,4 @@
-//! A schedule as a picture: a row for each drone, time from left to right.
+//! A schedule as a diagram: a row for each drone, time from left to right.
 
 use super::{case::Night, farm::Outcome, workload::Workload};
 use std::fmt::Write;
@@ -7,11 +7,11 @@ const WIDTH: f64 = 1200.0;
 const LEFT: f64 = 130.0;
 const TOP: f64 = 56.0;
 const ROW: f64 = 26.0;
-/// A letter's width at the size of the labels.
+/// Width of a letter at the font size of the labels.
 const LETTER: f64 = 6.2;
 
-/// The SVG of an outcome. The dashed line is the lower bound; grey bars were lost or done
-/// twice; pointing at a bar tells more.
+/// The SVG of a schedule. The dashed line is the lower bound, and grey bars are work that was lost or done
+/// twice. Bars have tooltips.
 #[must_use]
 pub fn svg(workload: &Workload, night: &Night, outcome: &Outcome, title: &str) -> String {
     let rows = night.machines.len() as f64;
@@ -97,13 +97,13 @@ pub fn svg(workload: &Workload, night: &Night, outcome: &Outcome, title: &str) -
     svg
 }
 
-/// Always the same light colour for a name.
+/// A light colour that depends only on the name.
 fn colour(name: &str) -> String {
     let hash = name.bytes().fold(2_166_136_261_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(16_777_619));
     format!("hsl({} 60% {}%)", hash % 360, 66 + (hash >> 16) % 14)
 }
 
-/// About ten ticks, at full minutes or hours.
+/// The distance of about ten ticks, rounded to full minutes or hours.
 fn tick_ms(end: f64) -> f64 {
     let steps = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 43_200.0, 86_400.0];
     let fit = steps.iter().map(|s| s * 1000.0).find(|s| end / s <= 12.0);

@@ -1,8 +1,8 @@
-//! Measured work on an imagined fleet: how near the real core comes to the shortest
-//! possible night, beside what others would take for it.
+//! Measured work on a simulated fleet: how close the real core comes to the shortest possible night, beside
+//! other schedulers.
 //!
-//! Where [`crate::sim`] treats the swarm badly and looks whether it holds, this treats
-//! it as a usual night does and looks how long it takes. `swarm-sim` is its command.
+//! While [`crate::sim`] injects faults and checks that the swarm survives them, this module simulates usual
+//! nights and measures their duration. The command is `swarm-sim`.
 
 pub mod bound;
 pub mod case;

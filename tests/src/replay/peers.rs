@@ -1,7 +1,7 @@
-//! What others do with the same night: simple simulations of their rules.
+//! Other schedulers in the same night: simple simulations of their rules.
 //!
-//! Measured over HTTP, build-swarm-v3 took 2.48 times the bound where this model of it
-//! says 2.32; the models are no worse than the peers.
+//! Measured over HTTP, build-swarm-v3 took 2.48 times the bound; this model gives 2.32. The models are no
+//! worse than the peers.
 
 use super::{
     case::Night,
@@ -11,25 +11,24 @@ use super::{
 };
 use std::collections::BTreeSet;
 
-/// Whose rules.
+/// The schedulers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// First in, first out, of what can be built.
+    /// First in, first out, among the packages that can be built.
     Fifo,
-    /// The longest chain of waiting work first, to whoever asks.
+    /// The package with the longest chain of waiting work goes to whichever drone asks first.
     CriticalPath,
-    /// Hydra: most packages waiting first, the fastest idle machine first.
+    /// Hydra: the package with the most waiting packages goes to the fastest idle machine.
     Hydra,
-    /// build-swarm-v3: first in, first out, without regard to dependencies; the drone
-    /// builds what is missing along with it.
+    /// build-swarm-v3: first in, first out, ignoring dependencies; the drone builds missing ones along with a
+    /// package.
     BuildSwarmV3,
 }
 
 impl Peer {
-    /// All of them.
     pub const ALL: &'static [Self] = &[Self::Fifo, Self::CriticalPath, Self::Hydra, Self::BuildSwarmV3];
 
-    /// What the table calls it.
+    /// Its name in the table.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -41,7 +40,7 @@ impl Peer {
     }
 }
 
-/// A drone that died is missed after this long, as in the core.
+/// A drone that died is noticed after this long, as in the core.
 const MISSED_AFTER_MS: f64 = 60_000.0;
 
 struct Run<'a> {
@@ -49,13 +48,13 @@ struct Run<'a> {
     work: Vec<f64>,
     missing: Vec<usize>,
     done: Vec<bool>,
-    /// What may be handed out: urgency first, then position.
+    /// The packages that may be assigned, by urgency and then position.
     ready: BTreeSet<(i64, usize)>,
     urgency: Vec<i64>,
     gated: bool,
 }
 
-/// Plays a night by a peer's rules.
+/// Runs a night with a peer's rules.
 #[must_use]
 pub fn play(workload: &Workload, night: &Night, peer: Peer) -> Outcome {
     let work = workload.work_ms();
@@ -65,7 +64,7 @@ pub fn play(workload: &Workload, night: &Night, peer: Peer) -> Outcome {
     let ready = (0..work.len()).filter(|&n| !gated || missing[n] == 0).map(|n| (urgency[n], n)).collect();
     let done = vec![false; work.len()];
     let mut run = Run { workload, work, missing, done, ready, urgency, gated };
-    // (end, drone, packages in the order they are done)
+    // (end, drone, packages in the order in which they are completed)
     let mut busy: Vec<(f64, usize, f64, Vec<usize>)> = Vec::new();
     let mut idle: Vec<usize> = (0..night.machines.len()).collect();
     let mut outcome = Outcome::default();
@@ -111,12 +110,12 @@ pub fn play(workload: &Workload, night: &Night, peer: Peer) -> Outcome {
     outcome
 }
 
-/// When it is known how work ended that would end at `end`.
+/// When the result of work that would end at `end` becomes known.
 fn noticed(machine: &Machine, end: f64) -> f64 {
     if end < machine.gone_at { end } else { machine.gone_at + MISSED_AFTER_MS }
 }
 
-/// What comes first; smaller is sooner.
+/// The urgency of each package. Smaller values come first.
 fn urgency(workload: &Workload, night: &Night, peer: Peer) -> Vec<i64> {
     let count = workload.items.len();
     match peer {
@@ -136,8 +135,7 @@ fn urgency(workload: &Workload, night: &Night, peer: Peer) -> Vec<i64> {
 }
 
 impl Run<'_> {
-    /// A package with all that must be built along with it, in that order; empty if it is
-    /// there already.
+    /// A package with all missing dependencies, in build order; empty if the package is already built.
     fn with_missing(&self, item: usize) -> Vec<usize> {
         if self.gated {
             return vec![item];
@@ -152,7 +150,7 @@ impl Run<'_> {
         wanted.into_iter().collect()
     }
 
-    /// Notes a result. False if it was there already.
+    /// Records a result. Returns false if it already existed.
     fn finish(&mut self, item: usize) -> bool {
         if std::mem::replace(&mut self.done[item], true) {
             return false;

@@ -1,4 +1,4 @@
-//! The figures of many nights, for people and for programs.
+//! The results of many nights, for people and for programs.
 
 use super::{
     case::{Case, Night},
@@ -14,17 +14,15 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Whose schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The real core's.
+    /// The real core.
     Core,
-    /// A peer's.
     Peer(Peer),
 }
 
 impl Policy {
-    /// What the table calls it.
+    /// Its name in the table.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -33,10 +31,10 @@ impl Policy {
         }
     }
 
-    /// Plays a night.
+    /// Runs a night.
     ///
     /// # Errors
-    /// The core did something it must not.
+    /// The core broke a rule.
     pub fn play(self, workload: &Workload, night: &Night) -> Result<Outcome> {
         match self {
             Self::Core => farm::play(workload, night),
@@ -45,28 +43,25 @@ impl Policy {
     }
 }
 
-/// What one policy made of one workload on one fleet, over all seeds.
+/// The results of one policy for one workload on one fleet, over all seeds.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// The workload.
     pub workload: String,
-    /// The fleet.
     pub fleet: String,
-    /// The policy.
     pub policy: &'static str,
     /// The lower bound in seconds.
     pub bound_s: f64,
-    /// Makespan over lower bound: least, median and most of the seeds.
+    /// Makespan divided by lower bound: minimum of all seeds.
     pub least: f64,
-    /// The median.
+    /// Makespan divided by lower bound: median of all seeds.
     pub median: f64,
-    /// The worst.
+    /// Makespan divided by lower bound: maximum of all seeds.
     pub worst: f64,
-    /// Work done over work needed, at the worst.
+    /// Work done divided by work needed: maximum of all seeds.
     pub work: f64,
 }
 
-/// Plays all seeds of a case.
+/// Runs all seeds of a case.
 ///
 /// # Errors
 /// As [`Policy::play`].
@@ -103,7 +98,7 @@ pub fn row(workload: &Workload, fleet: &Fleet, case: &Case, policy: Policy, seed
     })
 }
 
-/// The geometric mean of the medians of rows.
+/// The geometric mean of the rows' medians.
 #[must_use]
 pub fn mean<'a>(rows: impl Iterator<Item = &'a Row>) -> f64 {
     let (mut logs, mut count) = (0.0, 0.0);

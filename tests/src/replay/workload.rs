@@ -1,40 +1,37 @@
-//! A set of packages with what they need and how long they take.
+//! A set of packages with their dependencies and build times.
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
 
-/// One package of a workload file.
+/// A package in a workload file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
-    /// What it is called; unique in its file.
+    /// Its name, which is unique in the file.
     pub name: String,
-    /// Its version.
     #[serde(default)]
     pub version: String,
-    /// Names of what must be there before it can be built.
+    /// Names of the packages that it needs to be built.
     #[serde(default)]
     pub deps: Vec<String>,
     /// Seconds of work on a drone of speed 1.
     pub seconds: f64,
 }
 
-/// What a workload file holds. Other fields, such as where it is from, are passed over.
+/// A workload file. Other fields, such as its origin, are ignored.
 #[derive(Debug, Serialize, Deserialize)]
 struct File {
     packages: Vec<Item>,
 }
 
-/// A workload, each package after all it needs.
+/// A workload. Each package follows all its dependencies.
 #[derive(Debug, Clone)]
 pub struct Workload {
-    /// What it is called.
     pub name: String,
-    /// The packages.
     pub items: Vec<Item>,
-    /// For each package the positions of what it needs.
+    /// For each package, the positions of its dependencies.
     pub deps: Vec<Vec<usize>>,
-    /// For each package the positions of what needs it.
+    /// For each package, the positions of its dependants.
     pub dependants: Vec<Vec<usize>>,
 }
 
@@ -42,7 +39,7 @@ impl Workload {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, is not a workload, or its packages need themselves.
+    /// It cannot be read, is not a workload, or its dependencies form a cycle.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         let file: File = serde_json::from_str(&text).with_context(|| {
@@ -58,7 +55,7 @@ impl Workload {
     /// A workload of these packages, in any order.
     ///
     /// # Errors
-    /// A name comes twice or is missing, a time is no time, or packages need themselves.
+    /// A name is duplicated or missing, a time is invalid, or dependencies form a cycle.
     pub fn new(name: String, items: Vec<Item>) -> Result<Self> {
         let mut position = BTreeMap::new();
         for (n, item) in items.iter().enumerate() {
@@ -107,7 +104,7 @@ impl Workload {
         self.items.iter().map(|i| (i.seconds * 1000.0).max(1.0)).collect()
     }
 
-    /// The workload file.
+    /// The content of the workload file.
     ///
     /// # Errors
     /// It cannot be written as JSON.
@@ -116,8 +113,8 @@ impl Workload {
     }
 }
 
-/// Positions with every package after what it needs, otherwise as given; or one that is
-/// part of a cycle or hangs on one.
+/// Positions sorted such that every package follows its dependencies, otherwise in the given order. The error
+/// is a package that is part of a cycle or depends on one.
 fn topological(needs: &[Vec<usize>]) -> Result<Vec<usize>, usize> {
     let mut missing: Vec<usize> = needs.iter().map(Vec::len).collect();
     let mut dependants = vec![Vec::new(); needs.len()];

@@ -1,4 +1,4 @@
-//! One machine: `machine.sh` makes it, and it ends with this value.
+//! A machine made by `machine.sh`. Dropping it stops it.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::{
@@ -17,27 +17,25 @@ use crate::e2e::{
     workstation::text,
 };
 
-/// A machine is up within this time, however busy the real one is.
+/// Upper limit for booting, enough for a busy real machine.
 const BOOT: Duration = Duration::from_secs(60);
 
-/// What runs as the first process.
+/// The first process of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
     /// systemd.
     Systemd,
-    /// A shell that reaps, with OpenRC's services above it, as below sysvinit or busybox.
+    /// A shell that reaps processes, with OpenRC's services above it, as with sysvinit or busybox.
     OpenRc,
 }
 
-/// A running machine.
 #[derive(Debug)]
 pub struct Machine {
     // Dropped in this order: the processes before their files.
     outside: Process,
-    /// The first process, as this machine numbers it.
+    /// PID of the machine's first process on the real machine.
     first: u32,
     name: String,
-    /// What runs as its first process.
     pub init: Init,
     _folder: TempDir,
 }
@@ -46,12 +44,12 @@ impl Machine {
     /// Boots a machine with the services installed and waits until it is up.
     ///
     /// # Errors
-    /// This machine lacks what it takes; the error says what.
+    /// The real machine lacks a requirement; the error says which.
     pub fn boot(init: Init) -> Result<Self> {
         Self::boot_with(init, &[])
     }
 
-    /// The same for a machine that has the programs in `/usr/bin`, and no service, user or file of theirs.
+    /// Boots a machine that has the programs in `/usr/bin` but none of their services, users and files.
     ///
     /// # Errors
     /// As [`Machine::boot`].
@@ -91,13 +89,13 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Whether it is up by now.
+    /// Returns something once the machine is up.
     fn look(&mut self) -> Result<Option<()>> {
         let outside = self.outside.id();
         let children = fs::read_to_string(format!("/proc/{outside}/task/{outside}/children"))?;
         let Some(first) = children.split_whitespace().next() else { return Ok(None) };
         self.first = first.parse()?;
-        // Until then its files are still those of this machine, which nobody must write to.
+        // Until then, its files are still those of the real machine, to which nobody may write.
         if !self.path("/run/machine-is-made").exists() {
             return Ok(None);
         }
@@ -110,7 +108,7 @@ impl Machine {
         })
     }
 
-    /// Connects it to another machine by a pair of virtual Ethernet devices with these addresses.
+    /// Connects it to another machine with a pair of virtual Ethernet devices that have these addresses.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -140,28 +138,28 @@ impl Machine {
         enter
             .args(["--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--root", "--wd"])
             .args(command);
-        // As a login would have it, and nothing of the test's own.
+        // The environment of a login, without variables of the test.
         enter.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
         enter.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))
     }
 
-    /// Runs a command that must succeed, and gives what it printed.
+    /// Runs a command that must succeed, and returns its output.
     ///
     /// # Errors
-    /// It fails; the error has what it said.
+    /// It fails; the error contains its output.
     pub fn must(&self, command: &[&str]) -> Result<String> {
         let done = self.run(command)?;
         ensure!(done.status.success(), "{command:?}: {}\n{}", done.status, text(&done));
         Ok(String::from_utf8_lossy(&done.stdout).into_owned())
     }
 
-    /// A file of the machine, as this one sees it.
+    /// The path of one of the machine's files on the real machine.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
         Path::new("/proc").join(self.first.to_string()).join("root").join(path.trim_start_matches('/'))
     }
 
-    /// Writes a file, with its folders.
+    /// Writes a file and creates its folders.
     ///
     /// # Errors
     /// It cannot be written.
@@ -171,7 +169,7 @@ impl Machine {
         fs::write(&path, text).with_context(|| path.display().to_string())
     }
 
-    /// A file's text; nothing if it is not there.
+    /// The content of a file; empty if it does not exist.
     #[must_use]
     pub fn read(&self, path: &str) -> String {
         fs::read(self.path(path))
@@ -179,7 +177,7 @@ impl Machine {
             .unwrap_or_default()
     }
 
-    /// Processes of the machine whose program has this name, as this machine numbers them.
+    /// PIDs on the real machine of the machine's processes with this program name.
     ///
     /// # Errors
     /// `/proc` cannot be read.
@@ -192,7 +190,7 @@ impl Machine {
             };
             let is_ours = fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|ns| ns == ours);
             let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            // The kernel keeps 15 letters of a name.
+            // The kernel keeps only 15 characters of a name.
             let dead =
                 fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
             if is_ours && !dead && comm.trim() == name.get(..15).unwrap_or(name) {
@@ -205,7 +203,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // With the first process of its namespace everything in it ends.
+        // When the first process of a PID namespace ends, all its processes end.
         if let Err(error) = self.outside.kill() {
             eprintln!("a machine was left running: {error}");
         }
@@ -218,7 +216,7 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    /// Whether no control group is left. One goes when its last process has, which takes a moment.
+    /// Whether all control groups are gone. A group disappears shortly after its last process.
     fn remove_groups(&self) -> bool {
         let hierarchies =
             fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());

@@ -1,4 +1,4 @@
-//! A swarm below a machine's init: the orchestrator and one drone as services, and its admin.
+//! A swarm run by a machine's init: the orchestrator and a drone as services, and the admin.
 
 use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
@@ -11,32 +11,28 @@ use swarm_common::{
 use super::machine::{Init, Machine};
 use crate::e2e::{programs::portage, wait, workstation::text};
 
-/// The orchestrator's service.
 pub const ORCHESTRATOR: &str = "swarm-orchestrator";
-/// The drone's service.
 pub const DRONE: &str = "swarm-drone";
 
-/// A wait for something that takes no building.
+/// Upper limit for waiting for anything that does not require a build.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// A wait for a small package.
+/// Upper limit for building a small package.
 pub const BUILT: Duration = Duration::from_secs(240);
 
-/// Where the orchestrator's settings are.
+/// The orchestrator's configuration file.
 pub const ORCHESTRATOR_CONFIG: &str = "/etc/build-swarm/orchestrator.toml";
 
-/// What the orchestrator is configured to: silence is noticed soon.
+/// The orchestrator's settings. Short time limits, so that silence is noticed soon.
 pub const SETTINGS: &str = "listen = \"127.0.0.1:8100\"\n[policy]\nstartup_grace = \"5s\"\nlease = \"20s\"\n";
 
-/// Services on a machine.
 #[derive(Debug)]
 pub struct Services {
-    /// The machine.
     pub machine: Machine,
 }
 
 impl Services {
-    /// A machine with the orchestrator configured and running, and the admin logged in.
+    /// Starts a machine with a configured and running orchestrator, to which the admin is logged in.
     ///
     /// # Errors
     /// Something does not start; the error says why.
@@ -49,10 +45,10 @@ impl Services {
         Ok(services)
     }
 
-    /// `start`, `stop`, `restart`, `reload` or another word for a service.
+    /// Runs `start`, `stop`, `restart`, `reload` or another command for a service.
     ///
     /// # Errors
-    /// It fails; the error has the service's log.
+    /// It fails; the error contains the service's log.
     pub fn tell(&self, verb: &str, service: &str) -> Result<()> {
         let done = match self.machine.init {
             Init::Systemd => self.machine.run(&["systemctl", verb, service])?,
@@ -68,11 +64,11 @@ impl Services {
         Ok(())
     }
 
-    /// Reloads the orchestrator with a change, which it takes over, and with a mistake, which
-    /// is refused with a suggestion. The mistake stays in its file.
+    /// Reloads the orchestrator with a changed setting, which must be applied, and then with a mistake, which
+    /// must be refused with a suggestion. The mistake stays in the file.
     ///
     /// # Errors
-    /// It is otherwise.
+    /// The orchestrator behaves differently.
     pub fn reload_well_and_badly(&self) -> Result<()> {
         self.machine.write(ORCHESTRATOR_CONFIG, &format!("{SETTINGS}keep_runs = 3\n"))?;
         self.tell("reload", ORCHESTRATOR)?;
@@ -84,7 +80,7 @@ impl Services {
         Ok(())
     }
 
-    /// Waits until the orchestrator answers, as it does at once below systemd only.
+    /// Waits until the orchestrator answers. With systemd, a service that has started answers at once.
     fn wait_for_address(&self) -> Result<()> {
         let answers = || {
             let ask =
@@ -94,7 +90,6 @@ impl Services {
         wait::until("the orchestrator answers", SOON, answers).with_context(|| self.log(ORCHESTRATOR))
     }
 
-    /// What a service logged.
     #[must_use]
     pub fn log(&self, service: &str) -> String {
         match self.machine.init {
@@ -111,27 +106,27 @@ impl Services {
         }
     }
 
-    /// Waits until a service's log says something.
+    /// Waits until a service's log contains a text.
     ///
     /// # Errors
-    /// It does not; the error has the log.
+    /// It does not; the error contains the log.
     pub fn says(&self, service: &str, words: &str) -> Result<()> {
         let look = || Ok(self.log(service).contains(words).then_some(()));
         wait::until(&format!("{service} says {words:?}"), SOON, look).with_context(|| self.log(service))
     }
 
-    /// The one process of a service.
+    /// The only process of a service.
     ///
     /// # Errors
-    /// There is none soon.
+    /// There is none in time.
     pub fn process(&self, service: &str) -> Result<u32> {
         self.other_process(service, 0)
     }
 
-    /// Waits until a service has one process, and not `old`.
+    /// Waits until a service has one process, which is not `old`.
     ///
     /// # Errors
-    /// There is none soon; the error has the log.
+    /// There is none in time; the error contains the log.
     pub fn other_process(&self, service: &str, old: u32) -> Result<u32> {
         let look = || match self.machine.processes(service)?[..] {
             [pid] if pid != old => Ok(Some(pid)),
@@ -159,10 +154,10 @@ impl Services {
         wait::until("the drone is online", SOON, online).with_context(|| self.log(DRONE))
     }
 
-    /// Starts a run of one small package whose build takes `seconds`, and waits until it is built.
+    /// Starts a run of a small package whose build takes `seconds`, and waits until the build has started.
     ///
     /// # Errors
-    /// It does not come that far.
+    /// It does not start.
     pub fn build_something(&self, seconds: u32) -> Result<()> {
         let ebuild = format!(
             "EAPI=8\nDESCRIPTION=\"Takes its time\"\nSLOT=0\nLICENSE=MIT\nKEYWORDS=amd64\nS=${{WORKDIR}}\n\
@@ -185,10 +180,10 @@ impl Services {
             .with_context(|| format!("{}\n{}", self.log(DRONE), self.log(ORCHESTRATOR)))
     }
 
-    /// `swarmctl --json …`.
+    /// The output of `swarmctl --json …`.
     ///
     /// # Errors
-    /// It does not print that.
+    /// The output cannot be parsed.
     pub fn ask<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
         let done = self.machine.run(&[&["swarmctl", "--json"], arguments].concat())?;
         serde_json::from_slice(&done.stdout).with_context(|| format!("{arguments:?}: {}", text(&done)))
@@ -205,10 +200,10 @@ impl Services {
     /// Waits for the end of the first run.
     ///
     /// # Errors
-    /// It does not end; the error has both logs.
+    /// It does not end; the error contains both logs.
     pub fn run_ends(&self) -> Result<RunView> {
         let look = || {
-            // It may be away for a moment.
+            // The orchestrator may be unreachable for a moment.
             let view = self.ask::<RunView>(&["run", "show", "r1"]).ok();
             Ok(view.filter(|view| view.state.is_over()))
         };

@@ -1,4 +1,4 @@
-//! What the simulated swarm builds, and in what: its profiles, and a base that follows its runs.
+//! The profiles of the simulated swarm, and a base that follows its runs.
 
 use super::{
     nix,
@@ -15,7 +15,7 @@ use swarm_common::{
 use swarm_core::Command;
 
 impl World {
-    /// Makes the profile of Portage and its base.
+    /// Creates the Portage profile and its base.
     pub(super) fn put_profile(&mut self) -> Result<(), String> {
         let name: Name = "gentoo".parse().map_err(|e| format!("{e}"))?;
         let image = Image {
@@ -49,12 +49,11 @@ impl World {
         Ok(())
     }
 
-    /// The profiles.
     pub(super) fn profiles(&self) -> Vec<Name> {
         if self.size.both { vec![desk(), nix::tools()] } else { vec![desk()] }
     }
 
-    /// Makes the profile of Nix.
+    /// Creates the Nix profile.
     pub(super) fn put_tools(&mut self) -> Result<(), String> {
         let request = ProfileRequest {
             builder: BuilderKind::Nix,

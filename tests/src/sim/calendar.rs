@@ -1,4 +1,5 @@
-//! The world's calendar: runs that are due, said more often than once, pauses, and what is done to channels.
+//! The calendar of the world: due runs, which are sometimes reported twice, pauses, and operations on
+//! channels.
 
 use super::world::{BEGAN_AT, What, World};
 use swarm_common::{
@@ -15,11 +16,10 @@ use swarm_core::{
     state::{Forecast, Profile},
 };
 
-/// The longest pause.
 const PAUSE_MS: u64 = 1_200_000;
 
 impl World {
-    /// Makes the schedules that all runs come of.
+    /// Creates the schedules that start all runs.
     pub(super) fn set_schedule(&mut self) -> Result<(), String> {
         for profile in self.profiles() {
             let key = format!("schedule {profile}");
@@ -35,8 +35,8 @@ impl World {
         Ok(())
     }
 
-    /// Says for each profile that the next run is due once the one before is over, and now and then
-    /// that an older one is. A run that this doubles is one too many at the end.
+    /// For each profile, reports that the next run is due once the previous one has ended, and sometimes that
+    /// an older one is. If this starts a run twice, there is one too many at the end.
     pub(super) fn start_due_runs(&mut self) -> Result<(), String> {
         for profile in self.profiles() {
             let Some(swarm) = &self.orchestrator.swarm else { return Ok(()) };
@@ -61,7 +61,6 @@ impl World {
         Ok(())
     }
 
-    /// Pauses the swarm for a while.
     pub(super) fn pause(&mut self) -> Result<(), String> {
         if self.faults_on() && self.orchestrator.swarm.is_some() {
             let for_ms = 1 + self.rng.below(PAUSE_MS);
@@ -75,8 +74,8 @@ impl World {
         Ok(())
     }
 
-    /// Rolls a stable channel back, to any generation or one that there is not, promotes to it, has the runs
-    /// published in the other channel, or lets the next run try a candidate.
+    /// Rolls a stable channel back to an arbitrary or non-existent generation, promotes to it, makes runs
+    /// publish to the other channel, or lets the next run try a candidate.
     pub(super) fn move_channel(&mut self) -> Result<(), String> {
         let mut profiles = self.profiles();
         let name = match profiles.len() {

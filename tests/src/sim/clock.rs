@@ -1,18 +1,18 @@
-//! The clock of the orchestrator's machine, which may be wrong and be set, and the times that its
-//! engine goes by: what `engine/clock.rs` and `engine/drift.rs` do in production.
+//! The clock of the orchestrator's machine, which may be wrong and may be set, and the engine's time: what
+//! `engine/clock.rs` and `engine/drift.rs` do in production.
 
 use super::rng::Rng;
 use swarm_common::time::TimeMs;
 
-/// A difference that stays for so long is believed.
+/// A difference that lasts this long is accepted.
 const BELIEVED_MS: u64 = 30_000;
 
-/// A smaller one is none.
+/// Smaller differences are ignored.
 const LITTLE_MS: u64 = 5_000;
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
-/// Both, as what they add to the true time.
+/// Both clocks, as differences to the true time.
 #[derive(Debug, Default)]
 pub struct Clock {
     machine_ms: i64,
@@ -21,25 +21,24 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Somebody sets the machine's clock, by seconds, hours or a year, either way.
+    /// Sets the machine's clock by seconds, hours or a year, forwards or back.
     pub fn set(&mut self, rng: &mut Rng) {
         let most = [20_000, DAY_MS / 12, 400 * DAY_MS][rng.below(3) as usize];
         self.machine_ms = rng.below(2 * most) as i64 - most as i64;
     }
 
-    /// The engine starts: its times are the machine's, but never behind its journal's.
+    /// Starts the engine: its time is the machine's, but never behind the journal's.
     pub fn start(&mut self, now: TimeMs, journal: TimeMs) {
         self.engine_ms = self.machine_ms;
         self.engine_ms += journal.since(self.times(now)) as i64;
         self.apart = None;
     }
 
-    /// The engine's time.
     pub fn times(&self, now: TimeMs) -> TimeMs {
         TimeMs(now.0.saturating_add_signed(self.engine_ms))
     }
 
-    /// By how much the engine's times are to be set at this moment, if they are.
+    /// By how much the engine's time must be moved at this moment, if at all.
     pub fn look(&mut self, now: TimeMs) -> Option<i64> {
         let by_ms = self.machine_ms - self.engine_ms;
         match self.apart {
@@ -52,7 +51,7 @@ impl Clock {
         None
     }
 
-    /// The engine's times were set.
+    /// Moves the engine's time.
     pub fn follow(&mut self) {
         self.engine_ms = self.machine_ms;
     }

@@ -1,5 +1,5 @@
-//! A drone of the simulation: the real agent, a disk that survives its crashes, and
-//! builds that take virtual time.
+//! A drone of the simulation: the real agent, a disk that survives its crashes, and builds that take virtual
+//! time.
 
 use super::{
     faults::Faults,
@@ -17,67 +17,63 @@ use swarm_common::{
 use swarm_core::{Refusal, estimate::stretch_permille};
 use swarm_drone::agent::{Agent, Delivery, Input, Output, Recovered, Timing};
 
-/// What a drone sends.
+/// A message from a drone.
 #[derive(Debug, Clone)]
 pub enum Message {
-    /// A claim.
     Claim(ClaimRequest),
-    /// A heartbeat.
     Heartbeat(Box<HeartbeatRequest>),
-    /// The files of an attempt.
+    /// Uploads the files of an attempt.
     Upload(AttemptId, Vec<Digest>),
-    /// The end of an attempt.
+    /// Reports the end of an attempt.
     Report(AttemptId, Box<ReportRequest>),
     /// Goodbye.
     SignOff,
 }
 
-/// What an entry of the spool says.
+/// An entry of the spool.
 #[derive(Debug, Clone)]
 enum Spooled {
     Unfinished,
     Finished(Box<ReportRequest>),
 }
 
-/// A drone with its machine.
+/// A drone and its machine.
 #[derive(Debug)]
 pub struct Drone {
-    /// Its id.
     pub id: DroneId,
     /// Speed in thousandths.
     pub speed_permille: u64,
     /// The running program; `None` while it is down.
     pub agent: Option<Agent>,
-    /// Counts its starts; messages to an earlier start are lost.
+    /// Number of starts. Messages to an earlier start are lost.
     pub incarnation: u64,
-    /// What its machine is, in this start.
+    /// Facts about its machine in this start.
     pub facts: DroneFacts,
-    /// The builds under way: for each attempt its report if it is let end.
+    /// The running builds: for each attempt, the report it ends with unless it is killed.
     pub building: BTreeMap<AttemptId, ReportRequest>,
-    /// When its next tick comes.
+    /// When its next tick is due.
     pub tick_at: Option<TimeMs>,
     spool: BTreeMap<AttemptId, Spooled>,
     /// What each attempt in the spool is made from.
     made_from: BTreeMap<AttemptId, MadeFrom>,
-    /// The highest id of an attempt that it was ever assigned.
+    /// The highest attempt ID that it was ever assigned.
     highest: Option<AttemptId>,
 }
 
-/// What follows from a drone's step.
+/// The consequences of a drone's step.
 #[derive(Debug, Default)]
 pub struct Doings {
-    /// Messages to send.
     pub messages: Vec<Message>,
-    /// Builds were started and end by themselves then.
+    /// Builds that were started, and when they end by themselves.
     pub build_ends_at: Vec<(AttemptId, TimeMs)>,
-    /// Builds were killed; tell the agent so.
+    /// Builds that were killed. The agent must be told.
     pub killed: Vec<AttemptId>,
-    /// The program ended.
+    /// Whether the program has ended.
     pub exited: bool,
 }
 
 impl Drone {
-    /// A drone that is down, with an empty disk.
+    /// A drone that is down and has an empty disk.
     #[must_use]
     pub fn new(id: DroneId, speed_permille: u64, facts: DroneFacts) -> Self {
         Self {
@@ -94,7 +90,6 @@ impl Drone {
         }
     }
 
-    /// Starts the program.
     pub fn start(&mut self, now: TimeMs, rng: &mut Rng, context: &Context) -> Doings {
         self.incarnation += 1;
         self.tick_at = None;
@@ -111,13 +106,13 @@ impl Drone {
         self.do_all(now, rng, context, outputs)
     }
 
-    /// The program or its machine dies.
+    /// The program or its machine crashes.
     pub fn crash(&mut self) {
         self.agent = None;
         self.building.clear();
     }
 
-    /// Feeds the agent.
+    /// Passes an event to the agent.
     pub fn step(&mut self, now: TimeMs, rng: &mut Rng, context: &Context, input: Input) -> Doings {
         let Some(agent) = &mut self.agent else { return Doings::default() };
         let outputs = agent.step(now, input);
@@ -151,7 +146,7 @@ impl Drone {
                     self.highest = self.highest.max(Some(assignment.attempt));
                     let (mut report, length_ms) = self.build(rng, context, &assignment);
                     let hangs = context.faults_on(now) && rng.chance(context.faults.hang);
-                    // A build that hangs is ended by its time-out, as a real one is.
+                    // A build that hangs is ended by its timeout, as in reality.
                     let length_ms = if hangs { 4 * 3_600_000 } else { length_ms };
                     if hangs {
                         report = failed(FailureClass::Timeout, "hangs");
@@ -194,7 +189,7 @@ impl Drone {
         doings
     }
 
-    /// What a build brings and how long it takes.
+    /// The report of a build, and how long the build takes.
     fn build(&self, rng: &mut Rng, context: &Context, assignment: &Assignment) -> (ReportRequest, u64) {
         let order = match &assignment.work {
             Work::Plan => {
@@ -239,7 +234,7 @@ impl Drone {
     }
 }
 
-/// How many builds a drone does at a time.
+/// A random number of slots for a drone.
 pub fn slots(rng: &mut Rng) -> u32 {
     1 + rng.below(4) as u32
 }
@@ -255,7 +250,8 @@ fn failed(class: FailureClass, signature: &str) -> ReportRequest {
     ReportRequest::new(Outcome::Failed { failure }, Usage { wall_ms: 1000, ..Usage::default() })
 }
 
-/// What a drone makes of a refused delivery: an attempt that is not known may yet be taken back.
+/// The delivery result for a refusal: an orchestrator that does not know the attempt may still take it back
+/// later.
 pub fn refused(refusal: &Refusal) -> Delivery {
     match refusal {
         Refusal::UnknownAttempt(_) => Delivery::Failed { why: String::new(), arrived: 0, after_ms: 0 },
@@ -263,25 +259,23 @@ pub fn refused(refusal: &Refusal) -> Delivery {
     }
 }
 
-/// What every drone's builds depend on.
+/// The parameters of all drones' builds.
 #[derive(Debug)]
 pub struct Context {
-    /// The scripts of the runs of Portage.
+    /// The scripts of the Portage runs.
     pub scripts: Vec<Script>,
-    /// Those of the runs of Nix, which begin with the others; none if there is no such profile.
+    /// The scripts of the Nix runs, which begin with the others. Empty without a Nix profile.
     pub derivations: Vec<Script>,
-    /// Which of its profile's runs each run is.
+    /// Index of each run among the runs of its profile.
     pub versions: BTreeMap<RunId, usize>,
-    /// The faults.
     pub faults: Faults,
     /// When the simulation began.
     pub began_at: TimeMs,
-    /// The present time.
     pub now: TimeMs,
 }
 
 impl Context {
-    /// Whether faults still happen.
+    /// Whether faults still happen at this time.
     #[must_use]
     pub fn faults_on(&self, now: TimeMs) -> bool {
         now.since(self.began_at) < self.faults.until_ms

@@ -1,4 +1,4 @@
-//! How badly a seed treats its swarm.
+//! The faults that a seed injects into its swarm.
 
 use super::{rng::Rng, words::Words};
 
@@ -11,42 +11,42 @@ pub struct Faults {
     pub double: u64,
     /// A message takes up to a minute instead of up to `latency_ms`.
     pub delay: u64,
-    /// Usual bound of a message's way.
+    /// Usual maximum latency of a message.
     pub latency_ms: u64,
-    /// Mean time between a drone's crashes; 0 is never.
+    /// Mean time between crashes of a drone; 0 means never.
     pub drone_crash_ms: u64,
     /// A build hangs until something ends it.
     pub hang: u64,
-    /// A build fails by the drone's fault.
+    /// A build fails because of the drone.
     pub drone_fault: u64,
-    /// A build fails by the network's fault.
+    /// A build fails because of the network.
     pub infra_fault: u64,
     /// A package is rejected.
     pub reject: u64,
-    /// Mean time between kills of the orchestrator; 0 is never.
+    /// Mean time between kills of the orchestrator; 0 means never.
     pub orchestrator_kill_ms: u64,
-    /// Mean time between failures of the journal; 0 is never.
+    /// Mean time between failures of the journal; 0 means never.
     pub journal_failure_ms: u64,
-    /// The clock of the orchestrator's machine is another after a restart.
+    /// The clock of the orchestrator's machine differs after a restart.
     pub clock_jump: u64,
-    /// Mean time between settings of that clock while the orchestrator runs; 0 is never.
+    /// Mean time between changes of that clock while the orchestrator runs; 0 means never.
     pub clock_set_ms: u64,
     /// A drone is asked to stop instead of crashing.
     pub polite_stop: u64,
-    /// Mean time between pauses of the swarm; 0 is never.
+    /// Mean time between pauses of the swarm; 0 means never.
     pub pause_ms: u64,
-    /// Mean time between rollbacks and promotions of the channel; 0 is never.
+    /// Mean time between rollbacks and promotions of the channel; 0 means never.
     pub rollback_ms: u64,
-    /// Mean time between restores of the journal from a backup; 0 is never.
+    /// Mean time between restores of the journal from a backup; 0 means never.
     pub restore_ms: u64,
-    /// No fault after this; then everything must come to an end.
+    /// No faults after this time. Then everything must come to rest.
     pub until_ms: u64,
-    /// None of these, but in whose words all this is told, in a world that is compared with another.
+    /// Not a fault: how sentences are worded, in a world that is compared with another one.
     pub words: Option<Words>,
 }
 
 impl Faults {
-    /// Nothing goes wrong.
+    /// No faults.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -72,7 +72,7 @@ impl Faults {
         }
     }
 
-    /// What a seed brings: each kind of fault is there or not, mild or hard. No journal is restored.
+    /// The faults for a seed: each kind is absent, mild or severe. The journal is never restored.
     #[must_use]
     pub fn from(rng: &mut Rng) -> Self {
         let mut some = |high: u64| if rng.chance(600) { rng.range(1, high) } else { 0 };

@@ -1,10 +1,10 @@
-//! A whole swarm in one thread and in virtual time: the real core and the real agents,
-//! with the network, the disks and the clock made of a seed.
+//! A whole swarm in one thread and in virtual time: the real core and the real agents; a seed determines
+//! network, disks and clock.
 //!
-//! [`world`] is the event loop, `network` what lies between, [`orchestrator`] and [`drone`] are the shells around core
-//! and agent (what engine and loop do in production), [`faults`] says how badly a seed
-//! treats them, [`oracle`] watches without using the core's own bookkeeping. [`small`] has no seeds: it goes through
-//! all that can happen.
+//! [`world`] is the event loop and `network` connects its parts. [`orchestrator`] and [`drone`] are the
+//! shells around core and agent, in place of engine and loop. [`faults`] defines the faults of a seed, and
+//! [`oracle`] checks the results without using the core's own bookkeeping. [`small`] has no seeds: it
+//! explores everything that can happen.
 
 mod base;
 mod calendar;

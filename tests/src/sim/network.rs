@@ -1,4 +1,4 @@
-//! The network between drones and orchestrator: it loses, doubles and delays.
+//! The network between drones and orchestrator. It loses, duplicates and delays messages.
 
 use super::{
     drone::Message,
@@ -7,17 +7,17 @@ use super::{
 };
 use swarm_drone::agent::{Delivery, Input};
 
-/// A request without an answer is given up after this, beyond what it may wait for.
+/// A request without an answer is given up after this time, in addition to its own wait time.
 const PATIENCE_MS: u64 = 15_000;
 
-/// What a drone notes of a delivery without an answer.
+/// The result of a delivery without an answer.
 fn lost() -> Delivery {
     Delivery::Blocked { why: "no answer".to_owned(), arrived: 0 }
 }
 
 impl World {
-    /// A drone's message sets out. It may be lost, late or doubled on its way; the drone
-    /// notices a missing answer by time alone.
+    /// Sends a drone's message. It may be lost, delayed or duplicated. The drone notices a missing answer
+    /// only by its timeout.
     pub(super) fn send(&mut self, caller: Caller, message: Message) {
         self.last_request += 1;
         let caller = Caller { request: self.last_request, ..caller };
@@ -43,7 +43,7 @@ impl World {
         }
     }
 
-    /// How long each copy of a message travels: none if it is lost.
+    /// Latency of each copy of a message; empty if the message is lost.
     pub(super) fn ways(&mut self) -> Vec<u64> {
         let faults = self.context.faults.clone();
         let on = self.faults_on();

@@ -1,4 +1,4 @@
-//! The Nix profile of a simulated swarm: plans of a seed, and what the outputs of a build refer to.
+//! The Nix profile of a simulated swarm: random plans, and the references of build outputs.
 
 use super::{
     plan::{self, Script},
@@ -18,13 +18,13 @@ use swarm_core::Swarm;
 
 const SYSTEM: &str = "x86_64-linux";
 
-/// The profile.
+/// The name of the profile.
 pub(super) fn tools() -> Name {
     "tools".parse().unwrap_or_else(|e| unreachable!("{e}"))
 }
 
-/// A plan of `size` derivations and sources. As in Nix, a store path depends on all that goes into it, so what
-/// `version` changes gives other paths to all that is built with it.
+/// A plan of `size` derivations and sources. As in Nix, a store path depends on all its inputs, so whatever
+/// `version` changes gives other paths to everything built with it.
 pub(super) fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
     let mut report = PlanReport::empty(Digest::of(b"nix"));
     let mut script = Vec::new();
@@ -73,12 +73,12 @@ pub(super) fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
 }
 
 fn store_path(inputs: &str, name: &str) -> String {
-    // The digits of Nix have no `e`.
+    // Nix's digits do not include `e`.
     let hash = Digest::of(inputs.as_bytes()).to_string().replace('e', "z");
     format!("/nix/store/{}-{name}", &hash[..32])
 }
 
-/// The archive of an output: it refers to itself and to some outputs of what it was built with.
+/// The archive of an output, which refers to itself and to some outputs that it was built with.
 pub(super) fn nar(swarm: &Swarm, package: PackageId, target: &Target, digest: Digest) -> Option<Box<Nar>> {
     let own = target.nix()?.base_name();
     let built_with = swarm.packages.get(&package).into_iter().flat_map(|package| &package.build_deps);
@@ -91,7 +91,7 @@ pub(super) fn nar(swarm: &Swarm, package: PackageId, target: &Target, digest: Di
     Some(Box::new(Nar { hash: digest, size: 1, references }))
 }
 
-/// Gives a machine Nix: at least the first one.
+/// Installs Nix on some machines, and always on the first one.
 pub(super) fn install(rng: &mut Rng, n: u64, facts: &mut DroneFacts) {
     facts.nix = (n == 0 || rng.chance(700)).then(|| "2.8.0".to_owned());
     let machine = NixMachine { systems: vec![SYSTEM.to_owned()], features: Vec::new() };

@@ -1,4 +1,5 @@
-//! The watcher: keeps its own account of what happened, from events alone, and compares.
+//! The oracle: it keeps its own records of what happened, from events alone, and compares them with the
+//! state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,39 +11,38 @@ use swarm_core::{
     state::{ChannelRoot, Held, Profile},
 };
 
-/// What the oracle has seen.
+/// What the oracle has recorded.
 #[derive(Debug, Default)]
 pub struct Oracle {
     accepted: BTreeMap<PackageId, AttemptId>,
     paused_until: TimeMs,
-    /// By the true time, whatever the orchestrator's clock shows.
+    /// In true time, whatever the orchestrator's clock shows.
     leased_at: BTreeMap<AttemptId, TimeMs>,
     seq: u64,
-    /// Every attempt that was ever assigned, also those that a restore of the journal lost.
+    /// Every attempt that was ever assigned, including those lost by a restore of the journal.
     assigned: BTreeSet<AttemptId>,
-    /// Attempts that a restored journal did not know, kept by their drones while there was no run.
+    /// Attempts that a restored journal did not know, which their drones kept while there was no run.
     pub kept: BTreeSet<AttemptId>,
-    /// How many of these a later run took.
+    /// How many of these a later run received.
     pub kept_and_taken: u64,
-    /// The content of each file that was ever received, likewise.
+    /// The content of every file that was ever received, including those lost by a restore.
     files: BTreeMap<String, Digest>,
-    /// How often times followed the machine's clock.
+    /// How many times the engine's time followed the machine's clock.
     pub clocks_set: u64,
 }
 
 impl Oracle {
-    /// A heartbeat named attempts, and was answered.
+    /// Records that a heartbeat listing these attempts was answered.
     pub fn renewed(&mut self, now: TimeMs, attempts: &[AttemptId]) {
         for attempt in attempts {
             self.leased_at.entry(*attempt).and_modify(|at| *at = now);
         }
     }
 
-    /// Checks a batch of records that the journal has taken, against the state after it.
-    /// It was decided at `now`, by the true time.
+    /// Checks a batch of journaled records against the state after it. It was decided at `now` in true time.
     ///
     /// # Errors
-    /// What is wrong.
+    /// A rule was violated; the error says which.
     pub fn committed(
         &mut self,
         now: TimeMs,
@@ -78,7 +78,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// The journal was restored from a backup with these records.
+    /// Starts again with these records after the journal was restored from a backup.
     pub fn restored(&mut self, journal: &[Record]) {
         self.seq = journal.last().map_or(0, |record| record.seq);
         (self.accepted, self.paused_until) = Default::default();
@@ -86,13 +86,13 @@ impl Oracle {
             if let Event::PackageReceived { package, attempt, .. } = &record.event {
                 self.accepted.insert(*package, *attempt);
             }
-            // What was wrong was an error then.
+            // Violations in these records were reported earlier.
             let _ = self.pauses(record);
         }
     }
 
-    /// No id of an attempt is assigned twice, and no published path gets other content, whatever the journal
-    /// has forgotten.
+    /// Checks that no attempt ID is assigned twice and that no published path gets other content, whatever
+    /// the journal has forgotten.
     fn once(&mut self, record: &Record) -> Result<(), String> {
         match &record.event {
             Event::PackageDelegated { attempt, returned: false, .. }
@@ -104,7 +104,7 @@ impl Oracle {
             }
             Event::PackageReceived { attempt, artifacts, .. } => {
                 self.kept_and_taken += u64::from(self.kept.remove(attempt));
-                // Of a store path, the first content stays.
+                // A store path keeps its first content.
                 for artifact in artifacts.iter().filter(|artifact| artifact.target.portage().is_some()) {
                     let first = *self.files.entry(artifact.path()).or_insert(artifact.digest);
                     if first != artifact.digest {
@@ -117,7 +117,7 @@ impl Oracle {
         }
     }
 
-    /// Nothing is handed out in a pause.
+    /// Checks that nothing is assigned during a pause.
     fn pauses(&mut self, record: &Record) -> Result<(), String> {
         match &record.event {
             Event::PauseBegun { until, .. } => self.paused_until = *until,
@@ -137,7 +137,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// No attempt is lost before its drone has said nothing of it for a lease.
+    /// Checks that no attempt is lost before its drone was silent about it for the length of a lease.
     fn leases(&mut self, now: TimeMs, swarm: &Swarm, record: &Record) -> Result<(), String> {
         match &record.event {
             Event::PackageDelegated { attempt, .. }
@@ -158,8 +158,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// A delegated package must have everything its build needs, and all that needs at
-    /// run time, received. Walks the edges; does not trust the counters.
+    /// Checks that everything a delegated package's build needs, and everything that needs at run time, has
+    /// been received. Follows the edges instead of trusting the counters.
     ///
     /// # Errors
     /// What is missing, or why the drone may not work.
@@ -187,11 +187,11 @@ impl Oracle {
         }
     }
 
-    /// At the end every package is received, or quarantined with a reason, or blocked by
-    /// one that is.
+    /// Checks that at the end every package is received, quarantined with a reason, or blocked by a
+    /// quarantined one.
     ///
     /// # Errors
-    /// What is not at rest.
+    /// Which package is not.
     pub fn at_rest(swarm: &Swarm) -> Result<(), String> {
         dated(swarm)?;
         for (id, run) in &swarm.runs {
@@ -215,7 +215,7 @@ impl Oracle {
     }
 }
 
-/// A channel of Nix has each attribute's path with all that it refers to.
+/// Checks that a Nix channel contains the path of each attribute with everything it refers to.
 fn whole(name: &Name, profile: &Profile) -> Result<(), String> {
     let channel = &profile.channel;
     for ChannelRoot { root, .. } in &channel.roots {
@@ -240,7 +240,7 @@ fn whole(name: &Name, profile: &Profile) -> Result<(), String> {
     Ok(())
 }
 
-/// Nothing has happened in the future, or ended before it began.
+/// Checks that nothing has a time in the future, or ended before it began.
 fn dated(swarm: &Swarm) -> Result<(), String> {
     let in_order = |what: &dyn fmt::Display, from: TimeMs, to: Option<TimeMs>| {
         let to = to.unwrap_or(swarm.at);

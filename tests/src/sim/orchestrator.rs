@@ -1,5 +1,5 @@
-//! The orchestrator of the simulation: the real core, a journal that survives kills, a
-//! store, and the parts of engine and handlers that matter to what is promised.
+//! The orchestrator of the simulation: the real core, a journal that survives kills, a store, and those parts
+//! of engine and handlers that matter for the guarantees.
 
 mod backup;
 
@@ -15,10 +15,9 @@ use swarm_common::{
 use swarm_core::{Command, Policy, Record, Refusal, Reply, Request, Swarm, fence, state::Job};
 use swarm_drone::agent::{Delivery, Input};
 
-/// Whom an answer goes to: a request of a drone's start.
+/// The recipient of an answer: a request of a drone since one of its starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// Which drone.
     pub drone: DroneId,
     /// Which of its starts.
     pub incarnation: u64,
@@ -26,12 +25,12 @@ pub struct Caller {
     pub request: u64,
 }
 
-/// How a command ended.
+/// Why a command has no result.
 enum Ended {
     Answered(Result<Reply, Refusal>),
-    /// The journal cannot be written; the command may still happen.
+    /// The journal cannot be written. The command may still take effect.
     Stalled,
-    /// The orchestrator died over it.
+    /// The orchestrator was killed while executing it.
     Died,
 }
 
@@ -40,50 +39,49 @@ enum Ended {
 pub enum KillPoint {
     /// The events are lost.
     BeforeAppend,
-    /// The events are kept, the answer is lost.
+    /// The events are kept, but the answer is lost.
     AfterAppend,
 }
 
-/// The orchestrator with its disks.
+/// The orchestrator and its disks.
 #[derive(Debug, Default)]
 pub struct Orchestrator {
     /// The running program; `None` while it is down.
     pub swarm: Option<Swarm>,
-    /// What watches it.
     pub oracle: Oracle,
-    /// The next append kills it there.
+    /// Where the next append kills it; `None` if it does not.
     pub kill_at: Option<KillPoint>,
-    /// The journal cannot be written before.
+    /// Until when the journal cannot be written.
     pub stalled_until: TimeMs,
-    /// Its machine's clock, and its own times.
+    /// Its machine's clock, and the engine's time.
     pub clock: Clock,
-    /// Results that a drone was told are accepted.
+    /// Results whose acceptance a drone was told.
     pub acknowledged: BTreeMap<PackageId, AttemptId>,
-    /// How what happens is told.
+    /// How sentences about events are worded.
     pub telling: Telling,
-    /// A package is rejected in so many of a thousand cases.
+    /// Chance that a package is rejected, in thousandths.
     pub reject: u64,
-    /// Which of its profile's runs each run is, also those that a restore lost.
+    /// Index of each run among the runs of its profile, including runs lost by a restore.
     pub versions: BTreeMap<RunId, usize>,
     journal: Vec<Record>,
     backups: Backups,
     snapshot: Option<(usize, String)>,
-    /// Follows the journal from the first event on; every restart is compared with it.
+    /// Applies the journal from the first event on. Every restart is compared with it.
     shadow: Swarm,
-    /// What was decided and not written, and when.
+    /// What was decided but not written, and when.
     pending: Option<(TimeMs, Vec<Record>)>,
     parked: Vec<(Caller, ClaimRequest, TimeMs)>,
-    /// The last event that parked claims were looked at after.
+    /// The last event after which parked claims were examined.
     looked_at: u64,
     uploads: BTreeMap<AttemptId, BTreeSet<Digest>>,
     store: BTreeSet<Digest>,
 }
 
 impl Orchestrator {
-    /// Starts the program from snapshot and journal.
+    /// Starts the program from checkpoint and journal.
     ///
     /// # Errors
-    /// The rebuilt state is not the state that was journaled.
+    /// The rebuilt state differs from the journaled state.
     pub fn start(&mut self, now: TimeMs, rng: &mut Rng) -> Result<(), String> {
         let (from, mut swarm) = match &self.snapshot {
             Some((seq, text)) => {
@@ -116,7 +114,7 @@ impl Orchestrator {
         self.command(now, rng, Command::StartOrchestrator, None).map(|_| ())
     }
 
-    /// The program dies. What was not appended is gone.
+    /// Kills the program. Everything not appended is lost.
     pub fn die(&mut self) {
         self.swarm = None;
         self.pending = None;
@@ -132,7 +130,7 @@ impl Orchestrator {
         command: Command,
         key: Option<String>,
     ) -> Result<Ended, String> {
-        // The batch that failed goes in before anything else is decided.
+        // The batch that failed must be written before anything else is decided.
         if self.is_stuck(now) {
             return Ok(Ended::Stalled);
         }
@@ -186,11 +184,11 @@ impl Orchestrator {
         Ok(())
     }
 
-    /// Time passes: the journal may work again, the machine's clock is looked at, the maintenance
-    /// pass runs, parked claims are looked at.
+    /// Handles the passage of time: the journal may work again, the machine's clock is checked, the
+    /// maintenance pass runs, and parked claims are examined.
     ///
     /// # Errors
-    /// What the oracle says.
+    /// A violation found by the oracle.
     pub fn tick(&mut self, now: TimeMs, rng: &mut Rng) -> Result<Vec<(Caller, Input)>, String> {
         let mut answers = Vec::new();
         if !self.is_stuck(now)
@@ -198,7 +196,7 @@ impl Orchestrator {
         {
             self.command(now, rng, Command::SetClock { by_ms }, None)?;
             self.clock.follow();
-            // They wait until a time of the clock that was.
+            // They wait until a time on the clock before it was moved.
             let parked = self.parked.drain(..);
             answers.extend(parked.map(|(caller, ..)| (caller, Input::ClaimAnswered(None))));
         }
@@ -210,10 +208,10 @@ impl Orchestrator {
         Ok(answers)
     }
 
-    /// Starts a run, if it can.
+    /// Starts a run, if possible.
     ///
     /// # Errors
-    /// What the oracle says.
+    /// A violation found by the oracle.
     pub fn admin(
         &mut self,
         now: TimeMs,
@@ -227,10 +225,10 @@ impl Orchestrator {
         }
     }
 
-    /// Takes a drone's message.
+    /// Receives a drone's message.
     ///
     /// # Errors
-    /// What the oracle says.
+    /// A violation found by the oracle.
     pub fn receive(
         &mut self,
         now: TimeMs,
@@ -380,7 +378,7 @@ impl Orchestrator {
         let attempt = swarm.attempts.get(&id)?;
         let Job::Build(package) = attempt.job else { return None };
         let targets = &swarm.packages.get(&package)?.targets;
-        // Nix's outputs have none.
+        // Outputs of Nix have no build IDs.
         let build_ids = attempt.build_ids.iter().map(|&id| Some(id)).chain(std::iter::repeat(None));
         let made = targets.iter().zip(build_ids).zip(digests).map(|((target, build_id), &digest)| Artifact {
             target: build_id.map_or(target.clone(), |id| target.clone().with_build_id(id)),

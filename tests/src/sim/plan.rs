@@ -1,4 +1,4 @@
-//! Plans of a seed, and how each of their packages behaves when it is built.
+//! Random plans, and how each of their packages behaves when it is built.
 
 use super::rng::Rng;
 use swarm_common::{
@@ -6,28 +6,26 @@ use swarm_common::{
     wire::plan::{PlanCycle, PlanEdge, PlanReport, PlanStage, PortagePackage},
 };
 
-/// How a package behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
-    /// It builds.
+    /// Its build succeeds.
     Good,
-    /// It never builds.
+    /// Its build always fails.
     Broken,
-    /// It fails so many times first.
+    /// Its build fails this many times first.
     Flaky(u32),
 }
 
-/// A plan with what it takes to build it.
+/// A plan, and the behaviour of its packages.
 #[derive(Debug, Clone)]
 pub struct Script {
-    /// The plan.
     pub report: PlanReport,
-    /// For each package how it behaves and its work in milliseconds at speed 1.
+    /// For each package, its behaviour and its work in milliseconds at speed 1.
     pub packages: Vec<(Behaviour, u64)>,
 }
 
-/// A plan of `size` packages. `version` goes into some of the packages' inputs, so that
-/// the next version of the plan shares the rest.
+/// A plan of `size` packages. `version` is part of some packages' inputs, so that the next version of the
+/// plan shares the other packages.
 pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
     let mut report = PlanReport::empty(Digest::of(b"gcc"));
     let mut packages = Vec::new();
@@ -39,7 +37,7 @@ pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
             let to = n - 1 - rng.below(u64::from(n.min(20))) as u32;
             report.edges.push(edge(rng, n, to));
         }
-        // Run-time needs may point forward, and so make cycles.
+        // Run-time dependencies may point forward and so form cycles.
         if rng.chance(50) {
             let to = rng.below(u64::from(size)) as u32;
             if to != n {
@@ -58,7 +56,7 @@ pub fn make(rng: &mut Rng, size: u32, version: u32) -> Script {
     Script { report, packages }
 }
 
-/// How a package behaves, and its work in milliseconds at speed 1.
+/// The behaviour of a package, and its work in milliseconds at speed 1.
 pub(super) fn behaviour(rng: &mut Rng) -> (Behaviour, u64) {
     let behaviour = match rng.below(40) {
         0 => Behaviour::Broken,

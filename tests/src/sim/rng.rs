@@ -1,17 +1,16 @@
-//! SplitMix64 (Steele, Lea, Flood 2014): one number of state, the same on every machine.
+//! SplitMix64 (Steele, Lea, Flood 2014): a random number generator with a single number as state that gives
+//! the same sequence on every machine.
 
-/// A stream of numbers that a seed decides.
+/// A sequence of random numbers that a seed determines.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// The stream of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -20,17 +19,17 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`; 0 if `end` is 0.
+    /// A number less than `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         if end == 0 { 0 } else { self.bits() % end }
     }
 
-    /// A number from `low` up to, not including, `high`.
+    /// A number from `low` up to but excluding `high`.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low))
     }
 
-    /// True in `permille` of a thousand cases.
+    /// True with a chance of `permille` in a thousand.
     pub fn chance(&mut self, permille: u64) -> bool {
         self.below(1000) < permille
     }

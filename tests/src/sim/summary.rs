@@ -1,4 +1,4 @@
-//! What is left of a world when it is over.
+//! The results of a finished world.
 
 use std::collections::BTreeSet;
 use swarm_common::{digest::Digest, state::PackageState};
@@ -7,47 +7,45 @@ use swarm_core::{
     state::{Ending, Package},
 };
 
-/// What a world was like.
+/// The results of a world.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Things that happened.
+    /// Number of events.
     pub events: u64,
-    /// Virtual milliseconds.
     pub virtual_ms: u64,
-    /// Packages received by being built.
+    /// Packages received because they were built.
     pub received: u64,
-    /// Derivations and sources of Nix received, including those taken over.
+    /// Nix derivations and sources received, including reused ones.
     pub derivations: u64,
-    /// Packages taken over from earlier runs.
+    /// Packages reused from earlier runs.
     pub reused: u64,
-    /// Packages quarantined.
     pub quarantined: u64,
-    /// Attempts handed out.
+    /// Attempts that were assigned.
     pub attempts: u64,
-    /// Of those, the ones that came to nothing though no build failed.
+    /// Attempts among them that had no result although no build failed.
     pub wasted: u64,
-    /// Of those, deliberate seconds beside a late one.
+    /// Attempts among them that were deliberate duplicates of a late one.
     pub seconds: u64,
-    /// Packages built though what they are had been received before.
+    /// Packages that were built although the same package had been received before.
     pub again: u64,
     /// Generations of the base that followed a run.
     pub followed: u64,
-    /// Times the orchestrator was killed.
+    /// How many times the orchestrator was killed.
     pub kills: u64,
-    /// Times its journal was restored from a backup.
+    /// How many times its journal was restored from a backup.
     pub restores: u64,
-    /// Attempts begun before a restore and taken back after it.
+    /// Attempts that began before a restore and were taken back after it.
     pub returned: u64,
-    /// Of those, the ones that their drones kept while there was no run, and that a later run received.
+    /// Attempts among them that drones kept while there was no run and that a later run received.
     pub kept: u64,
-    /// Times its engine followed its machine's clock.
+    /// How many times its engine followed the machine's clock.
     pub clocks_set: u64,
-    /// What happened and what was found wrong, without its sentences, if it is compared.
+    /// Digest of the events and violations without sentences, if the world is compared with another one.
     pub facts: Option<Digest>,
 }
 
 impl Summary {
-    /// Counts what a state has.
+    /// Counts the content of a state.
     pub(super) fn count(&mut self, swarm: &Swarm) {
         let count = |state| swarm.packages.values().filter(|p| p.state == state).count() as u64;
         self.reused = swarm.runs.values().map(|r| r.reused).sum();

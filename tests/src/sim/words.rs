@@ -1,45 +1,45 @@
-//! The same facts in other words: nothing that is decided or found wrong may depend on how it is
-//! worded, or on what a newer version adds. A world is run as the core words things, again with every
-//! sentence reworded before anybody reads it, and again with an unknown field in every object. What
-//! happened is compared without sentences.
+//! The same facts in other words: neither decisions nor violations may depend on wording, or on what a newer
+//! version adds. A world is run with the core's own sentences, again with every sentence reworded before
+//! anything reads it, and again with an unknown field in every object. The results are compared without
+//! sentences.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use swarm_common::{digest::Digest, time::TimeMs};
 use swarm_core::{Record, Refusal, Reply, Request, Swarm, view};
 
-/// Fields of events, answers and concerns that hold sentences.
+/// Fields of events, answers and concerns that contain sentences.
 const SENTENCES: [&str; 8] = ["reason", "detail", "skipped", "signed_off", "what", "next", "why", "healing"];
 
-/// In whose words a world is run that is compared with another.
+/// The wording of a world that is compared with another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Words {
-    /// In those of the core.
+    /// That of the core.
     Own,
-    /// In quite other ones.
+    /// Completely different sentences.
     Other,
-    /// In those of the core, with an unknown field in every object, as a newer version may write.
+    /// That of the core, with an unknown field in every object, as a newer version might write.
     Newer,
 }
 
-/// How what happens in a world is told, and what it comes to without its sentences.
+/// How events in a world are worded, and the digest of their content without sentences.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Telling(Option<(Words, Digest)>);
 
 impl Telling {
-    /// In these words; nothing is compared without any.
+    /// With this wording; with `None`, nothing is compared.
     #[must_use]
     pub fn new(words: Option<Words>) -> Self {
         Self(words.map(|words| (words, Digest::of(b""))))
     }
 
-    /// What has happened and what was wrong until now, if it is compared.
+    /// Digest of the events and violations so far, if they are compared.
     #[must_use]
     pub fn facts(&self) -> Option<Digest> {
         self.0.map(|(_, facts)| facts)
     }
 
-    /// [`Swarm::handle`], in these words.
+    /// Like [`Swarm::handle`], with this wording.
     pub(super) fn handle(
         self,
         swarm: &mut Swarm,
@@ -76,8 +76,8 @@ impl Telling {
     }
 }
 
-/// `n` tells what is told together apart: in other words, no two of its sentences are equal, so that
-/// nothing may depend on whether they are.
+/// Rewords all sentences. `n` makes the sentences of different objects differ, and within one object no two
+/// are equal, so that nothing may depend on whether sentences are equal.
 fn retold<T: Serialize + DeserializeOwned>(told: &T, words: Words, n: usize) -> Result<T, String> {
     let mut value = serde_json::to_value(told).map_err(|e| e.to_string())?;
     match words {
@@ -98,7 +98,7 @@ fn retold<T: Serialize + DeserializeOwned>(told: &T, words: Words, n: usize) -> 
     serde_json::from_value(value.clone()).map_err(|e| format!("{e} in {value}"))
 }
 
-/// Adds an unknown field to every object, except to maps by id and to variants of enums.
+/// Adds an unknown field to every object, except to maps by ID and to variants of enums.
 fn extend(value: &mut Value) {
     match value {
         Value::Object(map) => {

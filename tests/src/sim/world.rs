@@ -1,4 +1,4 @@
-//! The event loop: a heap of what happens when.
+//! The event loop, based on a heap of future events.
 
 use super::{
     drone::{self, Context, Doings, Drone, Message},
@@ -19,18 +19,18 @@ use swarm_common::{digest::Digest, id::*, name::Name, time::TimeMs, wire::drone:
 use swarm_core::{Command, Reply, invariants, state::Ending};
 use swarm_drone::agent::Input;
 
-/// How large a world is.
+/// The size of a world.
 #[derive(Debug, Clone)]
 pub struct Size {
-    /// Packages of each run.
+    /// Number of packages of each run.
     pub packages: u32,
     /// Drones.
     pub drones: u64,
-    /// Runs of a profile, one after the other.
+    /// Number of consecutive runs of a profile.
     pub runs: u32,
-    /// Whether the fleet has a Nix profile as well, of the same size.
+    /// Whether the fleet also has a Nix profile of the same size.
     pub both: bool,
-    /// The invariants are checked after every so many events.
+    /// Number of events between two checks of the invariants.
     pub check_every: u64,
 }
 
@@ -55,7 +55,7 @@ pub(super) enum What {
 
 pub(super) const BEGAN_AT: TimeMs = TimeMs(1_800_000_000_000);
 const MAINTAIN_MS: u64 = 5_000;
-/// No world may last longer.
+/// Maximum virtual duration of a world.
 const LIMIT_MS: u64 = 10 * 24 * 3_600_000;
 
 /// A swarm in virtual time.
@@ -75,10 +75,10 @@ pub struct World {
 }
 
 impl World {
-    /// Runs a seed's world to its end.
+    /// Runs the world of a seed to its end.
     ///
     /// # Errors
-    /// What the oracle saw, and when.
+    /// The violation that the oracle found, and when.
     pub fn run(seed: u64, size: Size, faults: Option<Faults>) -> Result<Summary, String> {
         let mut rng = Rng::new(seed);
         let faults = faults.unwrap_or_else(|| Faults::from(&mut rng));
@@ -176,7 +176,7 @@ impl World {
         self.what.insert(self.last_what, what);
     }
 
-    /// At a random time with this mean.
+    /// Schedules an event at a random time with this mean.
     pub(super) fn soon(&mut self, mean_ms: u64, what: What) {
         let in_ms = self.rng.below(2 * mean_ms);
         self.at(in_ms, what);
@@ -217,7 +217,7 @@ impl World {
             && swarm.bases.values().all(|base| base.following.is_none())
     }
 
-    /// Checks what the world has come to.
+    /// Checks the final state of the world.
     fn end(&mut self) -> Result<(), String> {
         let Some(swarm) = &self.orchestrator.swarm else { return Err("the orchestrator is down".into()) };
         invariants::check(swarm)?;
@@ -254,7 +254,7 @@ impl World {
             }
             What::DroneTick(n, incarnation) => {
                 let drone = &mut self.drones[n];
-                // An earlier tick replaced this one unless it is still the one awaited.
+                // An earlier tick replaced this one unless it is still the awaited one.
                 if drone.incarnation == incarnation && drone.tick_at.take_if(|at| *at == self.now).is_some() {
                     self.feed(n, Input::Tick);
                 }
@@ -334,7 +334,7 @@ impl World {
         self.start_due_runs()
     }
 
-    /// Kills the orchestrator now, or at its next append, on either side of it.
+    /// Kills the orchestrator now, or before or after its next append.
     fn kill(&mut self) {
         match self.rng.below(3) {
             0 => self.orchestrator.kill_at = Some(KillPoint::BeforeAppend),

@@ -1,4 +1,4 @@
-//! What must be true of a swarm that has come to rest.
+//! Checks of a swarm that has come to rest.
 
 use super::{farm::Farm, liar};
 use anyhow::Result;
@@ -8,7 +8,7 @@ use swarm_common::{
     wire::view::{AttemptView, AuditView, PackageRow, RunView, WhyView},
 };
 
-/// What is not as it must be.
+/// Violations, one line each.
 pub(super) fn breaches(farm: &Farm, runs: &[RunView]) -> Result<Vec<String>> {
     let ground = farm.ground();
     let audit: AuditView = ground.ask(&["audit", "verify"])?;
@@ -44,7 +44,7 @@ pub(super) fn breaches(farm: &Farm, runs: &[RunView]) -> Result<Vec<String>> {
     Ok(breaches)
 }
 
-/// Figures of the work done.
+/// Figures of the work done, one line each.
 pub(super) fn figures(farm: &Farm, runs: &[RunView]) -> Result<Vec<String>> {
     let mut states: BTreeMap<PackageState, u64> = BTreeMap::new();
     for (&state, &n) in runs.iter().flat_map(|run| &run.counts) {

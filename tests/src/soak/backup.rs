@@ -1,4 +1,4 @@
-//! A backup as the handbook has it made, and the return to it.
+//! A backup as described in the handbook, and the restore from it.
 
 use super::farm::Farm;
 use crate::e2e::{programs::program, swarm::PROFILE};
@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-/// Makes one while the orchestrator runs.
+/// Makes a backup while the orchestrator runs.
 pub(super) fn make(farm: &Farm) -> Result<PathBuf> {
     let to = farm.file("backup");
     match fs::remove_dir_all(&to) {
@@ -24,7 +24,7 @@ pub(super) fn make(farm: &Farm) -> Result<PathBuf> {
     Ok(to)
 }
 
-/// Stops the orchestrator and starts it with what the backup has.
+/// Stops the orchestrator, restores the backup and starts it again.
 pub(super) fn restore(farm: &mut Farm, from: &Path) -> Result<()> {
     farm.stop_orchestrator()?;
     let state = farm.state_dir();
@@ -41,7 +41,7 @@ pub(super) fn restore(farm: &mut Farm, from: &Path) -> Result<()> {
     farm.start_orchestrator()
 }
 
-/// Copies what stays in place meanwhile, and modes and dates with it.
+/// Copies files that do not change meanwhile, with modes and times.
 fn copy(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -51,7 +51,7 @@ fn copy(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
         }
         let done = Command::new("cp").arg("-a").arg(entry.path()).arg(to).output()?;
         let said = String::from_utf8_lossy(&done.stderr);
-        // What was removed while it was copied belongs in no backup.
+        // Files that were removed during the copy do not belong in the backup.
         let gone = said.lines().all(|line| line.contains("No such file"));
         ensure!(done.status.success() || gone, "{said}");
     }

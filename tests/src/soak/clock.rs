@@ -1,5 +1,5 @@
-//! The clock of the orchestrator's machine, which is set while it runs: for its process alone, as
-//! the drones' machines are this one, too.
+//! The clock of the orchestrator's machine, which is set while it runs. It is set only for its process,
+//! because the drones run on the same machine.
 
 use crate::{e2e::programs::part, sim::rng::Rng};
 use anyhow::{Context, Result, ensure};
@@ -10,11 +10,10 @@ use std::{
     process::Command,
 };
 
-/// Further ahead, files that are written now would look older than what is cleaned away.
+/// If the clock were further ahead, files written now would look old enough to be cleaned up.
 const MOST_AHEAD_MS: u64 = 50 * 60 * 1000;
 const MOST_BEHIND_MS: u64 = 400 * 24 * 3_600_000;
 
-/// The clock.
 #[derive(Debug)]
 pub struct Clock {
     library: PathBuf,
@@ -23,10 +22,10 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that is right, with its files in `folder`.
+    /// A correct clock, with its files in `folder`.
     ///
     /// # Errors
-    /// Its library cannot be made.
+    /// Its library cannot be built.
     pub fn new(folder: &Path) -> Result<Self> {
         let (library, path) = (folder.join("clock.so"), folder.join("clock"));
         let mut compiler = Command::new("cc");
@@ -39,12 +38,12 @@ impl Clock {
         Ok(clock)
     }
 
-    /// Has a program go by it.
+    /// Makes a program use this clock.
     pub fn give_to(&self, command: &mut Command) {
         command.env("LD_PRELOAD", &self.library).env("SOAK_CLOCK", &self.path);
     }
 
-    /// Sets it wrong, either way, by seconds or by much. Gives by how many.
+    /// Sets the clock wrong in either direction, by seconds or much more. Returns the difference.
     pub(super) fn set_wrong(&self, rng: &mut Rng) -> Result<i64> {
         let by = match rng.below(4) {
             0 => rng.range(6_000, MOST_AHEAD_MS) as i64,
@@ -56,12 +55,11 @@ impl Clock {
         Ok(by / 1000)
     }
 
-    /// Sets it right.
     pub(super) fn set_right(&self) -> Result<()> {
         self.show(0)
     }
 
-    /// Sets it ahead of the machine's, or behind it.
+    /// Sets the clock ahead of the machine's clock, or behind it if negative.
     ///
     /// # Errors
     /// The disk fails.

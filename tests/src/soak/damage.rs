@@ -1,4 +1,4 @@
-//! One changed byte in what the orchestrator keeps, and what becomes of it.
+//! Changes a byte of a file that the orchestrator keeps, and checks the consequences.
 
 use super::{damaged::Damage, farm::Farm};
 use crate::{
@@ -16,17 +16,17 @@ use std::{
 use swarm_common::{digest::Digest, wire::view::AuditView};
 use swarm_formats::portage::packages_index::PackagesIndex;
 
-/// An audit is answered within this.
+/// Upper limit for an audit.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Enough of an event's text to tell it from others.
+/// Bytes of an event's text that distinguish it from others.
 const EVENT: usize = 80;
 
-/// A client that reads when the damage is gone may have begun before.
+/// A client that reads after the repair may have begun before it.
 const AFTERMATH: Duration = Duration::from_secs(15);
 
-/// Changes a byte of a published package, of what is kept of it, of its index, or of a snapshot.
-/// None if nothing is published yet.
+/// Changes a byte of a published package, its entry or file list, its index, or a snapshot. Returns `None` if
+/// nothing is published yet.
 pub(super) fn begin(rng: &mut Rng, farm: &Farm) -> Result<Option<Damage>> {
     let state = farm.state_dir();
     let stable = state.join("binhost").join(PROFILE).join("stable");
@@ -58,7 +58,7 @@ pub(super) fn begin(rng: &mut Rng, farm: &Farm) -> Result<Option<Damage>> {
     })
 }
 
-/// Has an audit look, and says what it missed.
+/// Runs an audit, and returns what it missed.
 pub(super) fn end(damage: &Damage, farm: &Farm) -> Result<Option<String>> {
     let audit: AuditView =
         wait::until("an audit", PATIENCE, || Ok(farm.ground().ask(&["audit", "verify"]).ok()))?;
@@ -80,7 +80,7 @@ pub(super) fn end(damage: &Damage, farm: &Farm) -> Result<Option<String>> {
     }))
 }
 
-/// Whether anybody may still be given the file. What is not needed any more is not audited.
+/// Whether the file may still be sent to anybody. Files that are no longer needed are not audited.
 fn is_needed(damage: &Damage, farm: &Farm) -> Result<bool> {
     let state = farm.state_dir();
     if damage.path.starts_with(state.join("snapshots")) {
@@ -94,7 +94,8 @@ fn is_needed(damage: &Damage, farm: &Farm) -> Result<bool> {
 
 fn newest(folder: &Path) -> Result<PathBuf> {
     let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-    // A difference is no snapshot: drones prove what it comes to, and fetch the whole if it is not that.
+    // A difference is not a snapshot: drones verify the result, and download the complete snapshot if it is
+    // wrong.
     let is_whole = |path: &PathBuf| {
         let name = path.to_string_lossy();
         name.ends_with(".tar.zst") && !name.contains(".since-")
@@ -104,7 +105,7 @@ fn newest(folder: &Path) -> Result<PathBuf> {
     Ok(dated.max().context("no snapshot")?.1)
 }
 
-/// Changes a byte of the stopped orchestrator's journal, or of its mark. Gives what was missed.
+/// Changes a byte of the stopped orchestrator's journal or its mark. Returns what was not detected.
 pub(super) fn of_the_journal(rng: &mut Rng, farm: &mut Farm) -> Result<Option<String>> {
     farm.stop_orchestrator()?;
     let (which, byte) = (rng.below(4), rng.bits());
@@ -112,8 +113,8 @@ pub(super) fn of_the_journal(rng: &mut Rng, farm: &mut Farm) -> Result<Option<St
     let event = b"{\"event\":\"";
     let made = Damage::make(path, |whole| match which {
         0 => Some((byte % whole.len() as u64) as usize),
-        // Pages that were split have old copies in what is free of them: the text of an event counts only
-        // if there is one of it.
+        // Free space of pages that were split contains old copies, so only an event whose text occurs once
+        // counts.
         _ => {
             let windows = || whole.windows(EVENT).enumerate().filter(|(_, text)| text.starts_with(event));
             let mut times: BTreeMap<&[u8], u64> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! A changed byte, and what clients may find damaged.
+//! Changed bytes, and which files clients may therefore find damaged.
 
 use anyhow::{Context as _, Result};
 use std::{
@@ -10,17 +10,17 @@ use std::{
     time::Instant,
 };
 
-/// What clients may find damaged, as a disk has changed it.
+/// The files that clients may find damaged because the test changed them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known(Arc<Mutex<Damaged>>);
 
 #[derive(Debug, Default)]
 pub(super) struct Damaged {
-    /// MD5s of packages.
+    /// MD5 digests of damaged packages.
     pub(super) packages: BTreeSet<String>,
     /// Until when the index counts as damaged.
     pub(super) index_until: Option<Instant>,
-    /// A backup that is older than the first index was restored, and there has been none since.
+    /// A backup from before the first index was restored, and no index has been published since.
     pub(super) no_index: bool,
 }
 
@@ -29,12 +29,12 @@ impl Known {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether the package with this MD5 was damaged at any time.
+    /// Whether the package with this MD5 digest was damaged at any time.
     pub(super) fn has(&self, md5: &str) -> bool {
         self.with(|damaged| damaged.packages.contains(md5))
     }
 
-    /// Whether the index is damaged, or was a moment ago.
+    /// Whether the index is damaged, or was until a moment ago.
     pub(super) fn has_index(&self) -> bool {
         self.with(|damaged| damaged.index_until.is_some_and(|until| Instant::now() < until))
     }
@@ -49,7 +49,7 @@ pub(super) struct Damage {
 }
 
 impl Damage {
-    /// Changes a byte of a file as a disk does it: its date stays.
+    /// Changes a byte of a file like a failing disk: the modification time stays the same.
     pub(super) fn make(path: PathBuf, at: impl FnOnce(&[u8]) -> Option<usize>) -> Result<Option<Self>> {
         let whole = fs::read(&path).with_context(|| path.display().to_string())?;
         let Some(at) = at(&whole) else { return Ok(None) };
@@ -58,7 +58,7 @@ impl Damage {
         Ok(Some(damage))
     }
 
-    /// Puts the byte back, as from a good copy.
+    /// Restores the byte, as from a good copy.
     pub(super) fn mend(&self) -> Result<()> {
         self.write(self.whole[self.at])
     }
@@ -70,7 +70,7 @@ impl Damage {
         Ok(file.set_modified(date)?)
     }
 
-    /// Whether the file is still there as it was damaged.
+    /// Whether the file still exists in its damaged form.
     pub(super) fn stands(&self) -> bool {
         fs::read(&self.path).is_ok_and(|now| {
             now.len() == self.whole.len()

@@ -1,8 +1,8 @@
-//! The swarm that is soaked: an orchestrator on a small disk of its own, Redis if wanted,
-//! and drones at the ends of their cables.
+//! The swarm for the soak: an orchestrator on its own small disk, Redis if wanted, and drones at the ends of
+//! virtual cables.
 //!
-//! The caller has put this process into network and mount namespaces of its own
-//! (`scripts/soak`), so nothing of the machine is touched.
+//! The caller has put this process into its own network and mount namespaces (`scripts/soak`), so nothing of
+//! the machine is changed.
 
 use super::{
     clock::Clock,
@@ -44,35 +44,31 @@ use tempfile::TempDir;
 
 const PORT: u16 = 8100;
 
-/// A start or an ordered end takes no longer, on a machine that does much else.
+/// Upper limit for a start or a requested end, enough for a busy machine.
 const SOON: Duration = Duration::from_secs(120);
 
-/// The orchestrator's disk.
+/// Size of the orchestrator's disk.
 const DISK_MIB: u64 = 192;
 
-/// Where the journal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalKind {
     /// In the embedded database.
     Sqlite,
-    /// In a Redis that writes through (AOF always).
+    /// In a Redis that syncs every write (`appendfsync always`).
     Redis,
 }
 
-/// The swarm.
 #[derive(Debug)]
 pub struct Farm {
-    /// The drones.
     pub nodes: Vec<Node>,
-    /// Redis, if the journal is there.
+    /// The Redis, if the journal is stored there.
     pub redis: Option<Redis>,
-    /// What is damaged at present.
+    /// The current damage, if any.
     pub(super) damage: Option<Damage>,
-    /// What clients may find damaged.
+    /// The files that clients may find damaged.
     pub(super) damaged: Known,
-    /// The last backup.
     pub(super) backup: Option<PathBuf>,
-    /// What was wrong while faults went on.
+    /// Violations found while faults were injected.
     pub(super) breaches: Vec<String>,
     pub(super) clock: Clock,
     pub(super) proxy: Proxy,
@@ -84,13 +80,13 @@ pub struct Farm {
 }
 
 impl Farm {
-    /// Lays the cables and starts everything.
+    /// Creates the cables and starts everything.
     ///
     /// # Errors
-    /// Some part does not start; the error has its log.
+    /// A part does not start; the error contains its log.
     pub fn start(drones: usize, journal: JournalKind) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        // Portage gives up its rights for parts of its work, and must be able to enter.
+        // Portage drops its privileges for parts of its work, and must still be able to enter.
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let at = |name: &str| folder.path().join(name);
         for command in [
@@ -157,7 +153,7 @@ impl Farm {
                 format!("[journal]\nkind = \"redis\"\nurl = \"{}\"\nswarm = \"soak\"\n", redis.url())
             }
         };
-        // Silence is noticed soon, so that minutes are enough to see what follows.
+        // With short time limits, so that a soak of some minutes shows the consequences of silence.
         let text = format!(
             "state_dir = \"{}\"\nlisten = \"{CENTRE}:{PORT}\"\nplain_api = true\n\
              trusted_proxies = [\"{CENTRE}\"]\nfirst_cleaning = \"5s\"\n{journal}\
@@ -189,7 +185,7 @@ impl Farm {
         Ok(())
     }
 
-    /// Enrols the drone that lies, as a machine like the first.
+    /// Enrols the lying drone, whose machine has the same facts as the first drone's.
     pub(super) fn start_liar(&self, seed: u64, over: Arc<AtomicBool>) -> Result<JoinHandle<liar::Told>> {
         let facts = self.status()?.drones.into_iter().next().context("no drone")?.facts;
         let token = self.ground.ctl(&["drone", "token", "--approved"])?;
@@ -208,13 +204,13 @@ impl Farm {
         self.disk.clone()
     }
 
-    /// Where clients read.
+    /// The address from which clients read.
     #[must_use]
     pub fn address(&self) -> String {
         self.ground.url.clone()
     }
 
-    /// What somebody needs to work with it.
+    /// What the admin needs to work with this swarm.
     #[must_use]
     pub fn ground(&self) -> Ground {
         self.ground.clone()
@@ -228,7 +224,7 @@ impl Farm {
         self.ground.ask(&["status"])
     }
 
-    /// Every process that runs, with its name.
+    /// All running processes with their names.
     #[must_use]
     pub fn processes(&self) -> Vec<(String, u32)> {
         let drones = self.nodes.iter().filter_map(|n| Some((n.name.clone(), n.process.as_ref()?.id())));
@@ -236,15 +232,15 @@ impl Farm {
         centre.chain(drones).collect()
     }
 
-    /// Fails if a process ended that nobody told to.
+    /// Checks that no process has ended unexpectedly.
     ///
     /// # Errors
-    /// One did; the error has its log.
+    /// One has; the error contains its log.
     pub fn check_alive(&mut self) -> Result<()> {
         if let Some(process) = &mut self.orchestrator
             && let Some(status) = process.ended()?
         {
-            // As its supervisor would; a broken journal is not to be forgiven, though.
+            // A supervisor would restart it. A broken journal must not be tolerated, though.
             ensure!(status.code() == Some(75), "the orchestrator ended ({status}):\n{}", process.output());
             self.orchestrator = None;
             self.start_orchestrator()?;
@@ -278,7 +274,7 @@ impl Farm {
         Ok(())
     }
 
-    /// Kills it as a power cut would.
+    /// Kills it as a power failure would.
     pub(super) fn kill_orchestrator(&mut self) -> Result<()> {
         self.orchestrator.take().context("no orchestrator runs")?.kill()
     }
@@ -296,7 +292,7 @@ impl Farm {
         self.orchestrator.as_ref().context("no orchestrator runs")?.signal(signal)
     }
 
-    /// Has all machines sleep at the same time.
+    /// Suspends all machines at the same time.
     pub(super) fn suspend(&self, length: Duration) -> Result<()> {
         let all = self.processes();
         let tell = |signal| {
@@ -319,7 +315,7 @@ impl Farm {
         self.nodes[n].process.as_ref().context("the drone does not run")?.signal(signal)
     }
 
-    /// Starts a drone again that was killed or asked to stop.
+    /// Restarts a drone that was killed or asked to stop.
     pub(super) fn restart_drone(&mut self, n: usize) -> Result<()> {
         if let Some(mut process) = self.nodes[n].process.take() {
             let status = process.end(SOON)?;
@@ -337,7 +333,7 @@ impl Farm {
         Ok(kill_process(pid(id)?, signal)?)
     }
 
-    /// Fills the orchestrator's disk to the last block.
+    /// Fills the orchestrator's disk completely.
     pub(super) fn fill_disk(&self) -> Result<()> {
         let mut filler = File::create(self.disk.join("filler"))?;
         let block = [0_u8; 1 << 16];
@@ -354,13 +350,13 @@ impl Farm {
         Ok(fs::remove_file(self.disk.join("filler"))?)
     }
 
-    /// Waits until every run has ended, and gives those that were not cancelled.
+    /// Waits until every run has ended, and returns those that were not cancelled.
     ///
     /// # Errors
-    /// Some run has not ended after `limit`; the error has the status.
+    /// A run has not ended after `limit`; the error contains the status.
     pub fn rest(&self, limit: Duration) -> Result<Vec<RunView>> {
         wait::until("every run has ended", limit, || {
-            // While it recovers it may refuse for a moment.
+            // While it recovers, it may refuse requests for a moment.
             let Ok(runs) = self.ground.ask::<Vec<RunView>>(&["run", "list"]) else { return Ok(None) };
             Ok(runs.iter().all(|run| run.state.is_over()).then_some(runs))
         })

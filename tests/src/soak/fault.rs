@@ -1,4 +1,4 @@
-//! Things that break, and are whole again later.
+//! Temporary faults.
 
 use super::{backup, damage, farm::Farm, proxy::Way};
 use crate::{faults::redis::Redis, sim::rng::Rng};
@@ -6,51 +6,51 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 use std::{fmt, time::Duration};
 
-/// One fault. Numbers are those of drones.
+/// A fault. Numbers are those of drones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The orchestrator is killed, and started later.
+    /// The orchestrator is killed and restarted later.
     KillOrchestrator,
-    /// It is stopped in order, and started later.
+    /// The orchestrator is stopped and restarted later.
     StopOrchestrator,
-    /// It stands still, as a machine that swaps does.
+    /// The orchestrator is paused, like a machine that swaps.
     PauseOrchestrator,
-    /// A drone and all it builds with are killed.
+    /// A drone and its builds are killed.
     KillDrone(usize),
     /// A drone is asked to stop.
     StopDrone(usize),
-    /// A drone stands still past its lease.
+    /// A drone is paused for longer than its lease.
     PauseDrone(usize),
-    /// Nothing comes through in either direction.
+    /// No packets pass in either direction.
     CutCable(usize),
-    /// A drone hears but is not heard.
+    /// The packets that a drone sends are lost.
     Mute(usize),
-    /// A slow link.
+    /// A drone's link is slow.
     SlowCable(usize),
     /// The orchestrator's disk is full.
     FillDisk,
-    /// Every machine sleeps past all leases.
+    /// All machines are suspended for longer than all leases.
     Suspend,
-    /// The clock of the orchestrator's machine is set wrong, and right again later.
+    /// The clock of the orchestrator's machine is set wrong, and later right again.
     SetClock,
-    /// The proxy before some drones does not do its work.
+    /// The proxy in front of some drones does not work properly.
     HinderProxy(Way),
-    /// A byte flips in a package, an index or a snapshot while they are used.
+    /// A byte flips in a package, an index or a snapshot while they are in use.
     FlipByte,
-    /// A byte flips in the journal of an orchestrator that is stopped.
+    /// A byte flips in the journal of a stopped orchestrator.
     FlipJournal,
     /// A backup is made, and restored later.
     Restore,
-    /// Redis is killed, and started later on what it kept.
+    /// Redis is killed, and later restarted with its data.
     KillRedis,
-    /// Redis stands still.
+    /// Redis is paused.
     PauseRedis,
 }
 
 use Fault::*;
 
 impl Fault {
-    /// One that fits the farm.
+    /// A random fault that is possible in this swarm.
     pub fn choose(rng: &mut Rng, farm: &Farm) -> Self {
         let drone = rng.below(farm.nodes.len() as u64) as usize;
         match rng.below(25) {
@@ -79,7 +79,7 @@ impl Fault {
         }
     }
 
-    /// Its longest length in milliseconds.
+    /// Its maximum duration in milliseconds.
     pub fn longest_ms(self) -> u64 {
         match self {
             KillOrchestrator | StopOrchestrator | KillRedis => 8_000,
@@ -87,9 +87,9 @@ impl Fault {
             PauseRedis => 6_000,
             FlipByte | Restore => 20_000,
             FlipJournal => 2_000,
-            // Longer than a lease, and than what the orchestrator takes for a rest.
+            // Longer than a lease, and long enough for the orchestrator to notice that it was paused.
             Suspend | PauseOrchestrator => 35_000,
-            // A clock has to be wrong for half a minute to be believed.
+            // A wrong clock must last for half a minute to be accepted.
             SetClock => 75_000,
             HinderProxy(_) => 60_000,
             KillDrone(_) | StopDrone(_) => 30_000,
@@ -97,7 +97,7 @@ impl Fault {
         }
     }
 
-    /// Whether both at once would be the same, or would hide each other.
+    /// Whether two faults must not happen together, because they would be the same or hide each other.
     pub fn excludes(self, other: &Self) -> bool {
         let apart = |fault| match fault {
             SetClock => 1,
@@ -107,7 +107,7 @@ impl Fault {
         (self.drone(), apart(self)) == (other.drone(), apart(*other))
     }
 
-    /// The drone that it befalls.
+    /// The affected drone, if any.
     pub fn drone(self) -> Option<usize> {
         match self {
             KillDrone(n) | StopDrone(n) | PauseDrone(n) | CutCable(n) | Mute(n) | SlowCable(n) => Some(n),
@@ -115,7 +115,7 @@ impl Fault {
         }
     }
 
-    /// What it is called in the report.
+    /// Its name in the report.
     pub fn kind(self) -> &'static str {
         match self {
             KillOrchestrator => "orchestrator killed",
@@ -142,7 +142,7 @@ impl Fault {
         }
     }
 
-    /// Makes it, for so long if that is all.
+    /// Begins the fault. If its duration must be known in advance, it lasts for `length`.
     pub fn begin(self, farm: &mut Farm, rng: &mut Rng, length: Duration) -> Result<()> {
         match self {
             KillOrchestrator => farm.kill_orchestrator(),
@@ -179,7 +179,6 @@ impl Fault {
         }
     }
 
-    /// Ends it.
     pub fn end(self, farm: &mut Farm) -> Result<()> {
         match self {
             KillOrchestrator | StopOrchestrator => farm.start_orchestrator(),

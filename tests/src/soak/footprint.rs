@@ -1,6 +1,6 @@
-//! What the processes hold, memory and open files: the least that each held early in its life and
-//! the least that it held late. Work comes and goes and an allocator keeps what a burst needed, but
-//! what leaks is never let go, so that the least rises.
+//! Memory and open files of the processes: compares the minimum early in a process's life with the minimum
+//! late in it. Work comes and goes, and an allocator keeps memory after a burst, but leaked resources are
+//! never released, so the minimum rises.
 
 use super::farm::Farm;
 use std::{
@@ -9,14 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A start may take this long to fill its caches.
+/// Time that a start may take to fill its caches.
 const SETTLED: Duration = Duration::from_secs(20);
 
-/// A life of fewer looks after that says nothing.
+/// Minimum number of samples from which a process's life can be judged.
 const LOOKS: usize = 150;
 
-/// By how much the least may rise from the first third of a life to its last: less than one descriptor
-/// or some tens of kilobytes for each reading of an index, of which there are hundreds, would come to.
+/// Maximum rise of the minimum from the first to the last third of a life. A leak of one descriptor or some
+/// tens of kilobytes per reading of an index, of which there are hundreds, would exceed it.
 const RISE_BYTES: u64 = 10 << 20;
 const RISE_FILES: u64 = 10;
 
@@ -31,18 +31,18 @@ struct Life {
     name: String,
     seen: Instant,
     held: Vec<Held>,
-    /// What it had open at the last look.
+    /// The open files at the last sample.
     open: BTreeMap<String, u64>,
 }
 
-/// What each life of each process held.
+/// The samples of each life of each process.
 #[derive(Debug, Default)]
 pub struct Footprint {
     lives: BTreeMap<u32, Life>,
 }
 
 impl Footprint {
-    /// Looks at every process that runs.
+    /// Takes a sample of every running process.
     pub fn look(&mut self, farm: &Farm) {
         for (name, id) in farm.processes() {
             let Some(held) = held(id) else { continue };
@@ -55,7 +55,7 @@ impl Footprint {
         }
     }
 
-    /// Lives that grew by more than they may, and a kind of process of which none lived long enough to tell.
+    /// Lives that grew too much, and kinds of processes of which none lived long enough to judge.
     #[must_use]
     pub fn breaches(&self) -> Vec<String> {
         let judged = || self.lives.iter().filter_map(|(id, life)| Some((id, life, rise(&life.held)?)));
@@ -73,7 +73,7 @@ impl Footprint {
         grown.chain(unknown).collect()
     }
 
-    /// The most that any life of each kind of process held, and by how much it grew.
+    /// The maximum that any life of each kind of process held, and how much it grew.
     #[must_use]
     pub fn figures(&self) -> Vec<String> {
         let mut most: BTreeMap<&str, [u64; 5]> = BTreeMap::new();
@@ -104,7 +104,7 @@ impl Life {
     }
 }
 
-/// By how much the least rose from the first third to the last, if there is enough to tell.
+/// By how much the minimum rose from the first to the last third; `None` if there are too few samples.
 fn rise(held: &[Held]) -> Option<Held> {
     if held.len() < LOOKS {
         return None;
@@ -118,14 +118,15 @@ fn rise(held: &[Held]) -> Option<Held> {
 
 fn held(id: u32) -> Option<Held> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    // Pages of the program's own file come with what it does for the first time, and go when others need them.
+    // Pages of the program file are loaded on first use and dropped when memory is needed, so they do not
+    // count.
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(Held { bytes: kib << 10, files: open(id).values().sum() })
 }
 
-/// How much a process has open of each kind or folder. Published files do not count, which are kept
-/// open between requests; one that was removed does.
+/// The number of open files of a process, by kind or folder. Published files do not count, because they stay
+/// open between requests, unless they were removed.
 fn open(id: u32) -> BTreeMap<String, u64> {
     let entries = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
@@ -145,7 +146,7 @@ fn open(id: u32) -> BTreeMap<String, u64> {
 mod tests {
     use super::*;
 
-    /// Three minutes of a process that works in waves, and leaks so much at each look.
+    /// Three minutes of a process that works in bursts and leaks this much per sample.
     fn life(leak: Held) -> Footprint {
         let held = (0..360).map(|n: u64| {
             let wave = n % 40;

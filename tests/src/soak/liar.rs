@@ -1,5 +1,4 @@
-//! A drone with a credential of its own that lies about all that it is given, and about the work
-//! of others.
+//! A drone with its own credential that lies about everything it is assigned, and about the work of others.
 
 use crate::{
     api::{FakeDrone, name, package_for},
@@ -24,25 +23,24 @@ use swarm_common::{
     wire::drone::*,
 };
 
-/// What it is called.
 pub(super) const NAME: &str = "liar";
 
-/// Between two lies.
+/// Pause between two lies.
 const REST: Duration = Duration::from_secs(1);
 
-/// Its log may not be longer: half as much again is sent.
+/// Maximum length of its log. It sends half as much again.
 pub(super) const LOG_BYTES: u64 = 1 << 20;
 
-/// What became of its lies.
+/// The results of its lies.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// How many were refused.
+    /// Number of lies that were refused.
     pub refused: u64,
-    /// Those that were not, and answers that nobody should give.
+    /// Lies that were accepted, and impossible answers.
     pub breaches: Vec<String>,
 }
 
-/// Lies until `over`, as a machine like that of `facts`.
+/// Lies until `over`, as a machine with these facts.
 pub(super) fn start(
     address: &str,
     token: &str,
@@ -84,7 +82,7 @@ struct Liar {
     told: Told,
 }
 
-/// What came of a lie: whether it was believed, if anybody answered.
+/// The answer to a lie: whether it was accepted.
 type Answer = Result<bool, ClientError>;
 
 impl Liar {
@@ -116,13 +114,13 @@ impl Liar {
             Work::Plan | Work::Base => {}
         }
         self.lie_of_others(attempt).await;
-        // It gives up for a reason, pretends that the package is at fault, or says nothing more.
+        // It hands the attempt back with a reason, blames the package, or becomes silent.
         let outcome = match self.rng.below(3) {
             0 => Outcome::HandedBack { reason: "no reason".into() },
             1 if self.rng.chance(200) => Outcome::Failed { failure: invented() },
             _ => return Ok(()),
         };
-        // Both are its right, if it is still its attempt.
+        // Both are allowed if it still has the attempt.
         let _ = self.drone.report(attempt, outcome).await;
         Ok(())
     }
@@ -143,7 +141,7 @@ impl Liar {
         self.note("a log without end", answer);
     }
 
-    /// About attempts of which it knows no more than that they are about as old as this one.
+    /// Lies about other attempts, of which it only knows that their IDs are close to its own.
     async fn lie_of_others(&mut self, own: AttemptId) {
         let other = AttemptId((own.0 + self.rng.below(20)).saturating_sub(10).max(1));
         if self.own.contains(&other) {
@@ -156,7 +154,7 @@ impl Liar {
         self.note("a line in another's log", answer.map(|done| done == LogAppend::Stored));
     }
 
-    /// Whether the file was taken.
+    /// Uploads a file. Returns whether it was accepted.
     async fn upload(&self, attempt: AttemptId, target: &str, bytes: Vec<u8>, said: Option<Digest>) -> Answer {
         let digest = said.unwrap_or_else(|| Digest::of(&bytes));
         let request = UploadRequest { digest, size: bytes.len() as u64, target: target.to_owned() };
@@ -166,7 +164,7 @@ impl Liar {
         Ok(done.verified && self.report(attempt, vec![digest]).await?)
     }
 
-    /// Whether all of a log was taken that is longer than it may be.
+    /// Sends a log that is too long. Returns whether all of it was accepted.
     async fn flood(&self, attempt: AttemptId) -> Answer {
         let mut offset = 0;
         while offset < LOG_BYTES + LOG_BYTES / 2 {
@@ -192,7 +190,7 @@ impl Liar {
             Err(error) if error.status() == Some(500) => {
                 self.told.breaches.push(format!("{what} ended in an error of the orchestrator's: {error}"));
             }
-            // Nobody answered, or somebody who cannot now.
+            // There was no answer, or the orchestrator is temporarily unable to answer.
             Err(_) => {}
         }
     }

@@ -1,9 +1,9 @@
-//! A soak: a whole swarm of real processes, each drone in a network of its own, that works
-//! for minutes while things break at random, and an audit of what is left.
+//! A soak: a whole swarm of real processes, each drone in its own network, that works for minutes while
+//! faults are injected at random, followed by an audit.
 //!
-//! Nothing here forgives: whatever was published must be whole whenever it is read, every
-//! package must end received once or quarantined with a reason, and what a process holds
-//! must not grow. What is damaged must be found, and no lie believed.
+//! There are no tolerances: everything published must be intact whenever it is read, every package must end
+//! up received once or quarantined with a reason, and memory and open files of a process must not grow.
+//! Damage must be found, and no lie accepted.
 
 mod audit;
 mod backup;
@@ -37,45 +37,40 @@ use std::{
 };
 use told::Told;
 
-/// Time between two looks at everything.
+/// Interval between two checks of everything.
 const TICK: Duration = Duration::from_millis(500);
 
-/// How long the work goes on without faults: what a process holds must not grow then.
+/// Duration of work without faults, during which the resources of processes must not grow.
 const CALM: Duration = Duration::from_secs(120);
 
-/// What is left to do after that takes no longer.
+/// Upper limit for completing the remaining work.
 const REST: Duration = Duration::from_secs(900);
 
-/// What a soak is to be.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// For how long things break.
+    /// How many minutes faults are injected.
     pub minutes: u64,
-    /// How many drones.
     pub drones: usize,
-    /// Decides what breaks when.
+    /// Seed of the faults.
     pub seed: u64,
-    /// Where the journal is.
     pub journal: JournalKind,
 }
 
-/// What a soak found.
 #[derive(Debug)]
 pub struct Report {
-    /// How often each fault was made.
+    /// How many times each fault was injected.
     pub faults: BTreeMap<String, u64>,
-    /// What was wrong; empty if nothing was.
+    /// Violations; empty if there were none.
     pub breaches: Vec<String>,
-    /// What `swarmctl status` said during each kind of fault.
+    /// What `swarmctl status` reported during each kind of fault.
     pub told: Vec<String>,
-    /// Figures, one line each.
     pub figures: Vec<String>,
 }
 
-/// Runs it.
+/// Runs the soak.
 ///
 /// # Errors
-/// The swarm could not be started, or did not come to rest in the end.
+/// The swarm could not be started, or did not come to rest.
 pub fn run(options: &Options) -> Result<Report> {
     let mut farm = Farm::start(options.drones, options.journal)?;
     let over = Arc::new(AtomicBool::new(false));
@@ -86,7 +81,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let mut rng = Rng::new(options.seed);
     let mut faults: BTreeMap<String, u64> = BTreeMap::new();
     let mut told = Told::default();
-    // Until when, whether it lasts long enough to be told of, and what.
+    // End, whether it lasts long enough to be reported in the status, and the fault.
     let mut open: Vec<(Instant, bool, Fault)> = Vec::new();
     let (began, length) = (Instant::now(), Duration::from_secs(options.minutes * 60));
     let mut next = began + Duration::from_secs(20);
@@ -98,7 +93,7 @@ pub fn run(options: &Options) -> Result<Report> {
         let (ended, still): (Vec<_>, Vec<_>) = open.drain(..).partition(|(until, ..)| *until <= now);
         open = still;
         for (_, long, fault) in ended {
-            // Nobody is told anything by one that stands still.
+            // A paused process reports nothing.
             if long
                 && fault != Fault::PauseOrchestrator
                 && !open.iter().any(|o| o.2 == Fault::PauseOrchestrator)

@@ -1,5 +1,5 @@
-//! A drone of the soak: a process in a network namespace of its own, at the end of a
-//! virtual cable that can be cut, slowed down, or made to carry one way only.
+//! A drone of the soak: a process in its own network namespace, at the end of a virtual cable that can be
+//! cut, slowed down, or limited to one direction.
 
 use crate::e2e::{process::Process, programs::program};
 use anyhow::{Context, Result, ensure};
@@ -9,28 +9,27 @@ use std::{
     process::Command,
 };
 
-/// The bridge that all cables end at.
+/// The bridge to which all cables are connected.
 pub const BRIDGE: &str = "swarm0";
 
-/// Where the orchestrator listens.
+/// The address on which the orchestrator listens.
 pub const CENTRE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
 /// A drone, running or not.
 #[derive(Debug)]
 pub struct Node {
-    /// What it is called.
     pub name: String,
-    /// Its process, if it runs.
+    /// Its process while it runs.
     pub process: Option<Process>,
     cable: String,
     config: PathBuf,
     log: PathBuf,
 }
 
-/// Runs a program that has to succeed.
+/// Runs a program that must succeed.
 ///
 /// # Errors
-/// It does not; the error has what it printed.
+/// It fails; the error contains its output.
 pub fn must(command: &str) -> Result<()> {
     let mut words = command.split_whitespace();
     let mut program = Command::new(words.next().context("no command")?);
@@ -40,7 +39,7 @@ pub fn must(command: &str) -> Result<()> {
 }
 
 impl Node {
-    /// Lays the cable of drone `number`, which is not started yet.
+    /// Creates the cable of drone `number`, which is not started yet.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -62,18 +61,16 @@ impl Node {
         Ok(Self { name, process: None, cable, config, log })
     }
 
-    /// Where its configuration belongs.
+    /// The path of its configuration file.
     #[must_use]
     pub fn config(&self) -> &Path {
         &self.config
     }
 
-    /// Starts its process.
-    ///
     /// # Errors
     /// It cannot be started.
     pub fn start(&mut self) -> Result<()> {
-        // `ip netns exec` would hide the control groups, which builds are held in.
+        // `ip netns exec` would hide the control groups that builds need.
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.name)).arg(program("swarm-drone")?);
         command.arg("--config").arg(&self.config);
@@ -81,7 +78,7 @@ impl Node {
         Ok(())
     }
 
-    /// Cuts the cable, or joins it.
+    /// Cuts the cable or repairs it.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -89,7 +86,7 @@ impl Node {
         must(&format!("ip link set {} {}", self.cable, if whole { "up" } else { "down" }))
     }
 
-    /// Makes the cable slow, or as it was.
+    /// Makes the cable slow or normal.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -100,7 +97,7 @@ impl Node {
         })
     }
 
-    /// Lets nothing of what the drone sends arrive, while it still receives.
+    /// Drops everything that the drone sends, while it still receives.
     ///
     /// # Errors
     /// nft refuses.

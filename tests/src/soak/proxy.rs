@@ -1,5 +1,4 @@
-//! The real nginx between some of the drones and the orchestrator, and what it answers in the
-//! orchestrator's place.
+//! The real nginx between some drones and the orchestrator, and the errors that it returns itself.
 
 use super::node::CENTRE;
 use crate::e2e::{nginx::configuration, process::Process};
@@ -12,26 +11,25 @@ use std::{
     time::Duration,
 };
 
-/// Where it listens.
+/// The port it listens on.
 pub(super) const PORT: u16 = 8180;
 
-/// An end takes no longer, on a machine that does much else.
+/// Upper limit for an end, enough for a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
-/// What is wrong with it.
+/// How the proxy fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// It does not reach the orchestrator: 502.
     Unreachable,
-    /// It takes no body of more than a kilobyte: 413.
+    /// It accepts no body of more than a kilobyte: 413.
     Narrow,
-    /// It is gone.
+    /// It is not running.
     Away,
-    /// It takes connections and does nothing with them.
+    /// It accepts connections but never answers.
     Silent,
 }
 
-/// The proxy.
 #[derive(Debug)]
 pub(super) struct Proxy {
     running: Option<Process>,
@@ -40,7 +38,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts it before the orchestrator's port.
+    /// Starts it in front of the orchestrator's port.
     pub(super) fn start(folder: &Path, upstream: u16) -> Result<Self> {
         fs::create_dir(folder)?;
         let mut proxy = Self { running: None, folder: folder.to_owned(), upstream };
@@ -48,15 +46,14 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Its address, for drones.
+    /// Its URL for drones.
     pub(super) fn url() -> String {
         format!("http://{CENTRE}:{PORT}")
     }
 
-    /// Breaks it.
     pub(super) fn hinder(&mut self, way: Way) -> Result<()> {
         match way {
-            // Nobody listens on the port for discarding.
+            // Nothing listens on the discard port.
             Way::Unreachable => self.run(9, "0"),
             Way::Narrow => self.run(self.upstream, "1k"),
             Way::Away => self.stop(),
@@ -64,7 +61,7 @@ impl Proxy {
         }
     }
 
-    /// Makes it whole again, by a restart.
+    /// Repairs it with a restart.
     pub(super) fn mend(&mut self) -> Result<()> {
         self.run(self.upstream, "0")
     }

@@ -1,5 +1,5 @@
-//! A client that reads the published index over and over, and fetches what it names:
-//! whatever is read at whatever instant must be whole.
+//! A client that repeatedly reads the published index and downloads files that it names. Everything must be
+//! intact whenever it is read.
 
 use super::damaged::Known;
 use crate::e2e::swarm::PROFILE;
@@ -17,30 +17,29 @@ use std::{
 use swarm_client::{Client, parse_address};
 use swarm_formats::portage::packages_index::{Entry, PackagesIndex};
 
-/// A request that takes longer met a fault.
+/// A request that takes longer was affected by a fault.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Files fetched for each reading of the index.
+/// Files to download for each reading of the index.
 const FILES: usize = 3;
 
-/// What was read.
+/// The results of reading.
 #[derive(Debug, Default)]
 pub(super) struct Read {
-    /// How often the index.
+    /// Number of times the index was read.
     pub indexes: u64,
-    /// How many package files.
+    /// Number of package files that were read.
     pub packages: u64,
-    /// What was not whole.
+    /// Violations, one line each.
     pub breaches: Vec<String>,
-    /// The MD5 of every path that an index ever named.
+    /// The MD5 digest of every path that an index ever named.
     named: BTreeMap<String, String>,
 }
 
-/// Reads until `over`.
 pub(super) fn start(address: String, damaged: Known, over: Arc<AtomicBool>) -> JoinHandle<Read> {
     thread::spawn(move || {
         let mut read = Read::default();
-        // The swarm's own client chooses the cryptography for all of this process.
+        // Selects the same cryptography for this process as the swarm's own client.
         let chosen =
             parse_address(&address).and_then(|url| Client::new(&[url], None).map_err(|e| e.to_string()));
         if let Err(error) = chosen {
@@ -74,8 +73,8 @@ impl Read {
     }
 
     async fn read(&mut self, client: &reqwest::Client, base: &str, damaged: &Known) {
-        // Connections that fail are the faults themselves; answers are what counts. A fresh
-        // swarm has no index yet.
+        // Failed connections are expected during faults; only answers are judged. A new swarm has no index
+        // yet.
         let Some((status, bytes)) = get(client, &format!("{base}/Packages")).await else { return };
         let none_yet = self.indexes == 0 || damaged.with(|damaged| damaged.no_index);
         if status == StatusCode::NOT_FOUND && none_yet {
@@ -110,7 +109,7 @@ impl Read {
         if status != StatusCode::OK {
             self.breaches.push(format!("the index named {path}, which was answered with {status}"));
         } else if damaged.has(entry.get("MD5")) {
-            // Whatever its bytes are now.
+            // Whether or not its bytes are damaged now.
         } else if size != bytes.len().to_string() || entry.get("MD5") != md5 {
             self.breaches.push(format!("{path} was not what the index says"));
         } else {
@@ -119,7 +118,7 @@ impl Read {
     }
 }
 
-/// The whole answer, or `None` if the connection failed on the way.
+/// The complete response; `None` if the connection failed.
 async fn get(client: &reqwest::Client, url: &str) -> Option<(StatusCode, Vec<u8>)> {
     let answer = client.get(url).send().await.ok()?;
     let status = answer.status();

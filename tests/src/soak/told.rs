@@ -1,15 +1,14 @@
-//! What `swarmctl status` says while something is broken: once for each kind of fault, shortly
-//! before it is mended.
+//! What `swarmctl status` reports during a fault: once for each kind, shortly before the fault ends.
 
 use super::{farm::Farm, fault::Fault};
 use std::collections::BTreeMap;
 
-/// What was said, by kind of fault.
+/// The reports, by kind of fault.
 #[derive(Debug, Default)]
 pub(super) struct Told(BTreeMap<&'static str, Vec<String>>);
 
 impl Told {
-    /// Looks at a fault that has gone on for most of the time that it can.
+    /// Records the status during a fault that has lasted for most of its duration.
     pub(super) fn look(&mut self, farm: &Farm, fault: Fault) {
         if self.0.contains_key(fault.kind()) {
             return;
@@ -23,7 +22,7 @@ impl Told {
             .enumerate()
             .filter(|&(n, line)| match name {
                 Some(name) => is_named(line, name),
-                // What is wrong, and what to do about it.
+                // A problem, and what to do about it.
                 None => [n, n.wrapping_sub(1)].iter().any(|&n| all.get(n).is_some_and(|l| is_concern(l))),
             })
             .map(|(_, line)| (*line).to_owned())
@@ -33,7 +32,6 @@ impl Told {
         }
     }
 
-    /// Everything that was said.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.0.iter().flat_map(|(kind, said)| said.iter().map(move |line| format!("{kind}: {line}")))
     }

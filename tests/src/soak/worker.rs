@@ -1,5 +1,5 @@
-//! The admin of the soak: as soon as a run has ended, the repository is changed so that
-//! everything is to be built anew, and the next run begins.
+//! The admin of the soak: whenever a run has ended, changes the repository so that everything must be built
+//! again, and starts the next run.
 
 use crate::e2e::{programs::program, swarm::PROFILE};
 use anyhow::{Context, Result, ensure};
@@ -21,13 +21,10 @@ use swarm_common::wire::view::RunView;
 /// What an admin works with.
 #[derive(Debug, Clone)]
 pub struct Ground {
-    /// Where swarmctl is logged in.
+    /// The login file of swarmctl.
     pub login: PathBuf,
-    /// The profile's configuration.
     pub bundle: PathBuf,
-    /// The package repository.
     pub repository: PathBuf,
-    /// The orchestrator's address.
     pub url: String,
 }
 
@@ -38,7 +35,7 @@ impl Ground {
         Ok(command)
     }
 
-    /// What `swarmctl` printed.
+    /// Runs `swarmctl` and returns its output.
     pub(super) fn ctl(&self, arguments: &[&str]) -> Result<String> {
         let done = self.swarmctl()?.args(arguments).output()?;
         let said = String::from_utf8_lossy(&done.stderr);
@@ -46,7 +43,7 @@ impl Ground {
         Ok(String::from_utf8(done.stdout)?)
     }
 
-    /// The same, whatever its exit code and for people only.
+    /// Like `ctl`, whatever its exit code, for text output.
     pub(super) fn ctl_whatever(&self, arguments: &[&str]) -> String {
         let done = self.swarmctl().and_then(|mut command| Ok(command.args(arguments).output()?));
         match done {
@@ -55,14 +52,14 @@ impl Ground {
         }
     }
 
-    /// What `swarmctl --json` printed, whatever its exit code.
+    /// The output of `swarmctl --json`, whatever its exit code.
     pub(super) fn ask<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
         let done = self.swarmctl()?.arg("--json").args(arguments).output()?;
         let said = || String::from_utf8_lossy(&[done.stdout.clone(), done.stderr].concat()).into_owned();
         serde_json::from_slice(&done.stdout).with_context(said)
     }
 
-    /// Pins the profile to the repository as it is: `verb` is `add` or `update`.
+    /// Pins the profile to the current state of the repository. `verb` is `add` or `update`.
     pub(super) fn pin(&self, verb: &str) -> Result<()> {
         let at = |path: &Path| path.display().to_string();
         let (bundle, repository) = (at(&self.bundle), at(&self.repository));
@@ -70,7 +67,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Changes every ebuild a little, and nothing that it does.
+    /// Changes every ebuild slightly, without changing what it does.
     fn touch(&self, folder: &Path, round: u64) -> Result<()> {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
@@ -83,7 +80,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Whether a new round was begun.
+    /// Starts a new round unless a run is active. Returns whether it did.
     fn begin_round(&self, round: u64) -> Result<bool> {
         let runs: Vec<RunView> = self.ask(&["run", "list"])?;
         if runs.iter().any(|run| !run.state.is_over()) {
@@ -96,12 +93,12 @@ impl Ground {
     }
 }
 
-/// Goes on until `over`. Gives the number of runs that it started.
+/// Works until `over`. Returns the number of runs that it started.
 pub(super) fn start(ground: Ground, over: Arc<AtomicBool>) -> JoinHandle<Result<u64>> {
     thread::spawn(move || {
         let mut rounds = 0;
         while !over.load(Ordering::Relaxed) {
-            // The orchestrator may be away; then the same is tried again.
+            // The orchestrator may be unreachable. Then the same round is tried again.
             if let Ok(true) = ground.begin_round(rounds) {
                 rounds += 1;
             }

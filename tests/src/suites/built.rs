@@ -1,22 +1,20 @@
-//! Which test executables there are, by the messages of
-//! `cargo test --no-run --message-format=json-render-diagnostics`.
+//! Lists the test executables, from the messages of `cargo test --no-run
+//! --message-format=json-render-diagnostics`.
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use std::{io::BufRead, path::PathBuf};
 
-/// A test executable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suite {
     /// `PACKAGE/lib`, `PACKAGE/bin/NAME` or, for the file or folder NAME in `tests`, `PACKAGE/NAME`.
     pub name: String,
-    /// The executable.
     pub program: PathBuf,
-    /// The package's folder, in which it runs.
+    /// The package's folder, which is the working directory.
     pub folder: PathBuf,
 }
 
-/// What is read of a message.
+/// The used part of a message.
 #[derive(Debug, Deserialize)]
 struct Message {
     reason: String,
@@ -40,16 +38,16 @@ struct Profile {
     test: bool,
 }
 
-/// The suites that Cargo's messages name.
+/// The suites in Cargo's messages.
 ///
 /// # Errors
-/// The messages cannot be read, name no suite, or do not end with a build that succeeded.
+/// The messages cannot be read, name no suite, or do not end with a successful build.
 pub fn suites(messages: impl BufRead) -> Result<Vec<Suite>> {
     let mut suites = Vec::new();
     let mut succeeded = false;
     for line in messages.lines() {
         let line = line.context("Cargo's messages cannot be read")?;
-        // What a procedural macro prints stands between the messages.
+        // Output of procedural macros may be mixed with the messages.
         if !line.starts_with('{') {
             continue;
         }
@@ -77,8 +75,8 @@ fn suite(message: Message) -> Option<Suite> {
     Some(Suite { name, program, folder: message.manifest_path?.parent()?.to_owned() })
 }
 
-/// The name in a package id: `path+file:///a/core#swarm-core@0.1.0`, or `path+file:///a/swarmctl#0.1.0`
-/// where the folder is called like the package.
+/// The name in a package ID: `path+file:///a/core#swarm-core@0.1.0`, or `path+file:///a/swarmctl#0.1.0` if
+/// the folder has the package's name.
 fn package(id: &str) -> &str {
     let (place, name) = id.rsplit_once('#').unwrap_or(("", id));
     match name.split_once('@') {

@@ -1,20 +1,16 @@
-//! How many tests passed and failed, from what libtest prints.
+//! Counts passed and failed tests in the output of libtest.
 
 use std::iter::Sum;
 
-/// Results of tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Tests that passed.
     pub passed: usize,
-    /// Tests that failed.
     pub failed: usize,
     /// Tests that were not run.
     pub ignored: usize,
 }
 
 impl Counts {
-    /// All tests.
     #[must_use]
     pub fn all(self) -> usize {
         self.passed + self.failed + self.ignored
@@ -31,8 +27,8 @@ impl Sum for Counts {
     }
 }
 
-/// What libtest's result lines say:
-/// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s`.
+/// Parses libtest's result lines: `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered
+/// out; finished in 0.10s`.
 #[must_use]
 pub fn counts(output: &str) -> Vec<Counts> {
     let results = output.lines().filter_map(|line| line.strip_prefix("test result: "));

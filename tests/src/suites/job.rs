@@ -1,4 +1,4 @@
-//! One job: a suite or a command, its output kept in one piece, its time and its end.
+//! A job: a suite or a command. Collects its output and measures its time.
 
 use super::{
     built::Suite,
@@ -15,28 +15,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// No job takes longer; one that does hangs, and is killed.
+/// A job that takes longer hangs and is killed.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// How long output is waited for after the end of a job whose children still hold it.
+/// How long to wait for output after the end of a job whose children still hold it open.
 const REST: Duration = Duration::from_secs(5);
 
-/// How often a job that prints nothing is looked at.
+/// How often to check a job that prints nothing.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How much less of the processors a job gets that computes, as `nice` counts.
+/// Niceness of jobs that compute.
 const NICE: &str = "5";
 
-/// What is run.
 #[derive(Debug)]
 pub enum Job {
-    /// A test executable.
     Suite(Suite),
-    /// A line for the shell, in the folder of the caller.
+    /// A shell command line, run in the caller's folder.
     Command {
-        /// What it is called in the report.
+        /// Its name in the report.
         name: String,
-        /// The line.
         line: String,
     },
 }
@@ -44,19 +41,17 @@ pub enum Job {
 /// A job that has ended.
 #[derive(Debug, Default)]
 pub struct Ended {
-    /// The job's name.
     pub name: String,
-    /// What it printed, on both of its outputs.
+    /// Its output, stdout and stderr combined.
     pub output: String,
-    /// How many tests passed and failed.
+    /// Number of passed and failed tests.
     pub counts: Counts,
-    /// Why it did not pass.
+    /// Why it failed; `None` if it passed.
     pub failure: Option<String>,
-    /// How long it took.
     pub took: Duration,
-    /// What it took of the processors, with all that it waited for.
+    /// CPU time, including that of children it waited for.
     pub processor: Duration,
-    /// How long each of its tests took.
+    /// Duration of each of its tests.
     pub tests: Vec<(String, Duration)>,
 }
 
@@ -70,7 +65,7 @@ impl Job {
         }
     }
 
-    /// Runs it to its end, at a lower priority if `nice`.
+    /// Runs it to its end, with lower priority if `nice`.
     #[must_use]
     pub fn run(&self, nice: bool) -> Ended {
         let mut ended = Ended { name: self.name().to_owned(), ..Ended::default() };
@@ -102,7 +97,8 @@ impl Job {
         ended.processor = processor;
         ended.tests = times.ended().to_vec();
         let all = counts(&ended.output);
-        // What fails may print the results of tests that it started itself; its own come last.
+        // A failing test may print results of tests that it started itself. The suite's own results come
+        // last.
         ended.counts = match self {
             Self::Suite(_) => all.last().copied().unwrap_or_default(),
             Self::Command { .. } => all.iter().copied().sum(),
@@ -121,7 +117,7 @@ impl Job {
         Ok(())
     }
 
-    /// Starts it. The lines of both outputs come one by one.
+    /// Starts it. The lines of both outputs are received one by one.
     fn start(&self, nice: bool) -> Result<(Child, Receiver<String>)> {
         let (reader, writer) = std::io::pipe()?;
         let mut command = match nice {
@@ -139,7 +135,7 @@ impl Job {
         };
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
-        // The command holds the writing end: without it the job's end is that of the output.
+        // The command holds the write end of the pipe. Without it, the output ends with the job.
         drop(command);
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || send_lines(reader, &sender));
@@ -147,10 +143,10 @@ impl Job {
     }
 }
 
-/// What Cargo tells a test, as far as ours ask for it, and where the programs are.
+/// The environment that Cargo gives to a test, as far as our tests use it, and the folder of the programs.
 fn environment(suite: &Suite) -> Vec<(&'static str, std::path::PathBuf)> {
     let mut environment = vec![("CARGO_MANIFEST_DIR", suite.folder.clone())];
-    // A test executable is target/debug/deps/NAME-HASH, a program target/debug/NAME.
+    // A test executable is target/debug/deps/NAME-HASH; a program is target/debug/NAME.
     if let Some(programs) = suite.program.parent().and_then(|deps| deps.parent()) {
         environment.push(("SWARM_PROGRAMS", programs.to_owned()));
     }
@@ -179,7 +175,8 @@ fn send_lines(reader: PipeReader, sender: &mpsc::Sender<String>) {
     }
 }
 
-/// Hands on what the job prints, with the time since its start, until it has ended; `false` if it did not in time.
+/// Passes on the job's output, with the time since its start, until it has ended. Returns `false` if it did
+/// not end in time.
 fn read(
     child: &Child,
     lines: &Receiver<String>,
@@ -205,18 +202,18 @@ fn read(
     }
 }
 
-/// Whether the process has ended; it is not reaped.
+/// Whether the process has ended. Does not reap it.
 fn is_over(child: &Child) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(Pid::from_child(child)), options).is_ok_and(|status| status.is_some())
 }
 
-/// Waits for the process; gives its status and the time that it took of the processors.
+/// Waits for the process. Returns its status and CPU time.
 fn end(child: &mut Child) -> Result<(ExitStatus, Duration)> {
     waitid(WaitId::Pid(Pid::from_child(child)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
-    // It is still there, as nobody has asked for its status yet.
+    // The process still exists, because nobody has read its status.
     let stat = fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
-    // utime, stime, cutime and cstime of proc_pid_stat(5); the name, in parentheses, may hold anything.
+    // utime, stime, cutime and cstime of proc_pid_stat(5). The name, in parentheses, may contain anything.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
     let ticks: u64 = fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
     let processor = Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1));
@@ -228,14 +225,14 @@ mod tests {
     use super::*;
     use std::{io::Write as _, path::Path};
 
-    /// A suite that lists two tests and then does what `script` says.
+    /// A suite that lists two tests and then runs `script`.
     fn suite(folder: &Path, script: &str) -> Job {
         let program = folder.join("suite");
         let text = format!(
             "#!/bin/sh\nif [ \"$1\" = --list ]; then printf 'one: test\\ntwo: test\\n'; exit; fi\n{script}\n"
         );
-        // What is open for writing cannot be executed, and a process that another test is starting would
-        // have a copy of our descriptor.
+        // A file that is open for writing cannot be executed, and a process that another test is starting
+        // would have a copy of our descriptor.
         let mut install = Command::new("install");
         install.args(["-m", "755", "/dev/stdin"]).arg(&program).stdin(Stdio::piped());
         let mut install = install.spawn().unwrap();

@@ -1,8 +1,8 @@
-//! Which jobs run at the same time.
+//! Decides which jobs run at the same time.
 //!
-//! Two workers prefer suites that wait. Others prefer those that compute, one for each two processors, and run
-//! them at a lower priority, so that a suite that waits goes on at once when what it waits for has come. A
-//! worker whose kind has run out takes the other, so the processors are busy to the end.
+//! Two workers prefer suites that wait. The others, one for every two processors, prefer suites that compute
+//! and run them at a lower priority, so that a waiting suite continues immediately after its event. A worker
+//! with no jobs of its kind left takes the other kind, so the processors stay busy until the end.
 
 use super::job::{Ended, Job};
 use std::{
@@ -10,10 +10,10 @@ use std::{
     sync::{Mutex, PoisonError, mpsc},
 };
 
-/// Workers that prefer suites that wait.
+/// Number of workers that prefer suites that wait.
 const WAITERS: usize = 2;
 
-/// Suites that wait for most of their time, the longest first. One that is not here computes.
+/// Suites that wait most of the time, the longest first. All others compute.
 const WAITING: &[&str] = &[
     "swarm-tests/e2e",
     "swarm-drone/portage",
@@ -29,7 +29,7 @@ const WAITING: &[&str] = &[
     "swarmctl/exit_codes",
 ];
 
-/// What takes long of the suites that compute, so that it does not come last.
+/// Suites that compute for a long time. They are started early.
 const LONG: &[&str] = &["swarm-tests/simulation", "swarm-tests/attack", "swarm-formats/verdicts"];
 
 /// Whether this job mostly waits.
@@ -38,7 +38,7 @@ pub fn waits(name: &str) -> bool {
     WAITING.contains(&name)
 }
 
-/// The jobs, in the order in which they are to be started: those that wait and those that compute.
+/// The jobs that wait and those that compute, in the order in which to start them.
 struct Queues {
     waiting: VecDeque<Job>,
     computing: VecDeque<Job>,
@@ -52,7 +52,7 @@ impl Queues {
         let (mut waiting, mut computing): (Vec<_>, Vec<_>) =
             jobs.into_iter().partition(|job| waits(job.name()));
         waiting.sort_by_key(|job| place(WAITING, job));
-        // Commands first: what the compiler says of a change is wanted soon.
+        // Commands first, because the compiler's messages are wanted early.
         computing.sort_by_key(|job| (matches!(job, Job::Suite(_)), place(LONG, job)));
         Self { waiting: waiting.into(), computing: computing.into() }
     }
@@ -66,12 +66,12 @@ impl Queues {
     }
 }
 
-/// The next job for a worker; the lock is free again while the job runs.
+/// The next job for a worker. The lock is released while the job runs.
 fn take(queues: &Mutex<Queues>, waits: bool) -> Option<Job> {
     queues.lock().unwrap_or_else(PoisonError::into_inner).next(waits)
 }
 
-/// Runs all jobs and hands each one's end to `tell`, in the order in which they end.
+/// Runs all jobs. Calls `tell` for each one when it has ended.
 pub fn run(jobs: Vec<Job>, mut tell: impl FnMut(&Ended)) -> Vec<Ended> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let computing = (processors / 2).max(1);
@@ -82,7 +82,7 @@ pub fn run(jobs: Vec<Job>, mut tell: impl FnMut(&Ended)) -> Vec<Ended> {
             let sender = sender.clone();
             scope.spawn(move || {
                 while let Some(job) = take(queues, n < WAITERS) {
-                    // The receiver lives until all have ended.
+                    // The receiver lives until all jobs have ended.
                     let _sent = sender.send(job.run(!waits(job.name())));
                 }
             });

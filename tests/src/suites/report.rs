@@ -1,12 +1,12 @@
-//! What is printed of the jobs: each one's output in one piece, the slowest tests, what failed, and the sum.
+//! The printed report: the output of each job in one piece, the slowest tests, the failures, and the sum.
 
 use super::{counts::Counts, job::Ended};
 use std::{fmt::Write as _, time::Duration};
 
-/// How many of the slowest tests are named.
+/// Number of slowest tests to list.
 const SLOWEST: usize = 10;
 
-/// What is printed when a job has ended.
+/// The text printed when a job has ended.
 #[must_use]
 pub fn of_one(ended: &Ended) -> String {
     let mut text = format!("== {}\n{}", ended.name, ended.output);
@@ -22,7 +22,7 @@ pub fn of_one(ended: &Ended) -> String {
     text
 }
 
-/// What is printed last, but for the sum: the slowest tests, and what failed.
+/// The text printed at the end, before the sum: the slowest tests and the failures.
 #[must_use]
 pub fn of_all(ended: &[Ended]) -> String {
     let mut tests: Vec<(Duration, String)> = ended
@@ -46,7 +46,7 @@ pub fn of_all(ended: &[Ended]) -> String {
     text
 }
 
-/// The sum, as one result line.
+/// The sum in the form of a result line.
 #[must_use]
 pub fn sum(ended: &[Ended]) -> String {
     let counts: Counts = ended.iter().map(|job| job.counts).sum();

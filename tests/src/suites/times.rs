@@ -1,10 +1,10 @@
-//! How long each test took. libtest does not say so on a stable toolchain, but it starts tests in the order
-//! of its list, one more each time that one ends, and prints a line for each that ends: from the times of
-//! those lines follows when each was started.
+//! Measures how long each test took. libtest does not report this on a stable toolchain, but it starts tests
+//! in the order of its list, one whenever another ends, and prints a line for each that ends. The start of
+//! each test follows from the times of these lines.
 
 use std::{collections::BTreeMap, time::Duration};
 
-/// The tests of one suite while it runs.
+/// The tests of a running suite.
 #[derive(Debug)]
 pub struct Times {
     waiting: std::vec::IntoIter<String>,
@@ -13,7 +13,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// A suite that has just been started, with the tests that it lists and as many at once.
+    /// A suite that has just been started, with the tests it lists, of which `at_once` run in parallel.
     #[must_use]
     pub fn new(list: Vec<String>, at_once: usize) -> Self {
         let mut waiting = list.into_iter();
@@ -21,7 +21,7 @@ impl Times {
         Self { waiting, running, ended: Vec::new() }
     }
 
-    /// The suite printed this line, so long after its start.
+    /// Records a line that the suite printed at this time after its start.
     pub fn line(&mut self, line: &str, at: Duration) {
         let Some((name, _)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) else {
             return;
@@ -45,7 +45,7 @@ impl Times {
     }
 }
 
-/// How many tests a suite runs at once.
+/// How many tests a suite runs in parallel.
 #[must_use]
 pub fn at_once() -> usize {
     let given = std::env::var("RUST_TEST_THREADS").ok().and_then(|threads| threads.parse().ok());
@@ -63,7 +63,7 @@ mod tests {
         let seconds = Duration::from_secs;
         times.line("running 4 tests", seconds(0));
         times.line("test b ... ok", seconds(3));
-        times.line("test d ... ok", seconds(4)); // It has not started: something else printed this.
+        times.line("test d ... ok", seconds(4)); // It has not started, so something else printed this.
         times.line("test c - should panic ... ok", seconds(5));
         assert_eq!(times.running(), ["a", "d"]);
         times.line("test a ... FAILED", seconds(10));

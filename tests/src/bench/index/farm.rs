@@ -1,5 +1,4 @@
-//! The two that are compared: a Portage with the packages in its PKGDIR, and a store of ours
-//! with the same files.
+//! The two sides of the comparison: a Portage with packages in its PKGDIR, and our store with the same files.
 
 use crate::{
     api::mold::Mold,
@@ -37,7 +36,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// One without packages.
+    /// A Portage without packages.
     ///
     /// # Errors
     /// Portage cannot be installed.
@@ -48,7 +47,7 @@ impl Peer {
         Ok(Self { portage, script })
     }
 
-    /// Where it has its packages.
+    /// The PKGDIR.
     #[must_use]
     pub fn packages(&self) -> PathBuf {
         self.portage.folder().join("packages")
@@ -61,7 +60,7 @@ impl Peer {
         Ok(String::from_utf8(done.stdout)?)
     }
 
-    /// `emaint binhost --fix`, after which the index must have `expected` packages.
+    /// Runs `emaint binhost --fix`, after which the index must have `expected` packages.
     ///
     /// # Errors
     /// It does not accept all of them.
@@ -73,41 +72,40 @@ impl Peer {
         Ok(())
     }
 
-    /// Milliseconds that `bintree.inject` takes for a package, three times.
+    /// Milliseconds that three calls of `bintree.inject` take for a package.
     ///
     /// # Errors
-    /// It does not accept it.
+    /// It does not accept the package.
     pub fn inject(&self, cpv: &str) -> Result<Vec<f64>> {
         let said = self.run(&["inject", cpv])?;
         said.lines().map(|line| line.parse().with_context(|| said.clone())).collect()
     }
 }
 
-/// Our side.
 pub struct Ours {
-    /// The store with every package.
+    /// The store with all packages.
     pub store: Arc<LocalStore>,
-    /// The packages, as the engine knows them.
+    /// The packages as the engine knows them.
     pub artifacts: Vec<Artifact>,
     mold: Mold,
     folder: PathBuf,
 }
 
 impl Ours {
-    /// An empty one in `folder`.
+    /// An empty store in `folder`.
     ///
     /// # Errors
-    /// The disk.
+    /// The disk fails.
     pub fn new(folder: &Path) -> Result<Self> {
         let store = Arc::new(LocalStore::open(folder.join("store"))?);
         Ok(Self { store, artifacts: Vec::new(), mold: Mold::new()?, folder: folder.to_owned() })
     }
 
-    /// Makes another package, and gives its path below a PKGDIR. Where it is stored is its
-    /// artifact's digest.
+    /// Makes another package. Returns its path in a PKGDIR. In the store it is found by its artifact's
+    /// digest.
     ///
     /// # Errors
-    /// The disk.
+    /// The disk fails.
     pub fn make(&mut self) -> Result<String> {
         let n = self.artifacts.len();
         let category = ["app-misc", "dev-libs", "media-libs", "dev-util", "net-misc"][n % 5];
@@ -158,15 +156,15 @@ impl Ours {
         Ok(path)
     }
 
-    /// A book of index entries that has none yet.
+    /// A book of index entries that is still empty.
     ///
     /// # Errors
-    /// The disk.
+    /// The disk fails.
     pub fn no_entries(&self, name: &str) -> Result<EntryBook> {
         Ok(EntryBook::open(self.folder.join(name), self.store.clone(), Limits::default())?)
     }
 
-    /// What the publisher publishes for `artifact`.
+    /// The package in the form that the publisher needs.
     ///
     /// # Errors
     /// The package cannot be read.

@@ -35,10 +35,9 @@ use swarm_formats::{
 /// Size of the content in MB.
 const SIZE: u64 = 200;
 
-/// The level of compression of a drone, and of `nix copy`.
+/// Compression level of drones and of `nix copy`.
 const LEVEL: i32 = 3;
 
-/// The rows.
 pub(super) fn rows(settings: &Settings) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let content = folder.path().join("boulder");
@@ -65,7 +64,7 @@ pub(super) fn rows(settings: &Settings) -> Result<Vec<Row>> {
     ])
 }
 
-/// MB/s of an upload to a new orchestrator, and its highest memory.
+/// MB/s of an upload to a new orchestrator, and its peak memory in MB.
 async fn upload(folder: &Path, archive: &Path) -> Result<(f64, f64)> {
     let orchestrator = Orchestrator::start(folder, "[policy]\nlease = \"1h\"\n")?;
     let drone = enrolled(&orchestrator).await?;
@@ -100,7 +99,7 @@ async fn upload(folder: &Path, archive: &Path) -> Result<(f64, f64)> {
     Ok((SIZE as f64 / seconds, peak))
 }
 
-/// A drone that has Nix.
+/// An enrolled drone that has Nix.
 async fn enrolled(orchestrator: &Orchestrator) -> Result<FakeDrone> {
     let request = EnrolTokenRequest { valid_ms: 600_000, approved: true };
     let token = orchestrator.admin.make_enrol_token(&request, &IdempotencyKey::random()?).await?.token;
@@ -108,7 +107,7 @@ async fn enrolled(orchestrator: &Orchestrator) -> Result<FakeDrone> {
     FakeDrone::enrol_with(&orchestrator.admin.without_credential(), &token, "ada", facts).await
 }
 
-/// Uploads a source in which nothing is.
+/// Uploads a snapshot with an empty source.
 async fn snapshot(orchestrator: &Orchestrator, folder: &Path) -> Result<Digest> {
     let nix = NixSource {
         file: "default.nix".to_owned(),
@@ -130,7 +129,7 @@ async fn snapshot(orchestrator: &Orchestrator, folder: &Path) -> Result<Digest> 
     Ok(digest)
 }
 
-/// A plan of one derivation.
+/// A plan with a single derivation.
 fn plan() -> PlanReport {
     let hash = "vsqpp200i7hamsm5v9sg4hp79s5765n9";
     let package = NixPackage {
@@ -148,7 +147,7 @@ fn plan() -> PlanReport {
     plan
 }
 
-/// MB/s of `nix copy` of the same content to a cache of files.
+/// MB/s of `nix copy` of the same content to a file cache.
 fn copy(content: &Path) -> Result<f64> {
     let machine = NixMachine::new("")?;
     let added = machine.command("nix-store").arg("--add").arg(content).output()?;

@@ -1,5 +1,5 @@
-//! What Nix costs in a swarm: serving a cache beside nginx, building beside `nix-build`, and taking in an
-//! archive beside `nix copy`.
+//! Nix in a swarm: serving a cache beside nginx, building beside `nix-build`, and accepting an archive beside
+//! `nix copy`.
 
 mod intake;
 mod serving;
@@ -12,13 +12,13 @@ use super::{
 };
 use anyhow::Result;
 
-/// A derivation in a set whose builds take any time takes so long.
+/// Duration in milliseconds of a derivation, in sets whose builds take time at all.
 const BUSY_MS: u32 = 500;
 
-/// Packages of the forest: the first of BLFS in an order of building.
+/// Packages of the forest: the first of BLFS in build order.
 const FEW: usize = 120;
 
-/// Measures.
+/// Runs the benchmark.
 ///
 /// # Errors
 /// Something does not start, Nix, nginx or wrk is missing, or a run does not end well.

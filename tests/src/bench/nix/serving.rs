@@ -1,4 +1,4 @@
-//! A signed cache that the orchestrator serves, beside nginx.
+//! A signed cache served by the orchestrator, beside nginx.
 
 use super::super::{
     Settings,
@@ -32,12 +32,11 @@ use swarm_orchestrator::{
     store::{self, LocalStore, StoreError, disk::DiskError},
 };
 
-/// Bytes of the archive that is timed.
+/// Size in bytes of the timed archive.
 const LARGE: usize = 50_000_000;
-/// Other paths of the cache, whose narinfos are asked for in turn.
+/// Other paths of the cache, whose narinfos are requested in turn.
 const OTHERS: usize = 2000;
 
-/// The rows.
 pub(super) fn rows(settings: &Settings) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let orchestrator = Orchestrator::start(folder.path(), "")?;
@@ -84,20 +83,20 @@ pub(super) fn rows(settings: &Settings) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// What a server did in one round.
+/// Results of a server in one round.
 struct Round {
     one: Measured,
     all: Measured,
     nar: Measured,
 }
 
-/// Paths of what is asked for.
+/// Paths of the files to request.
 struct Published {
     narinfos: Vec<String>,
     nar: String,
 }
 
-/// Publishes a cache into `tree`.
+/// Publishes a cache in `tree`.
 fn publish(tree: &Path, folder: &Path) -> Result<Published> {
     let files = tempfile::tempdir_in(folder)?;
     let store = LocalStore::open(files.path().join("store"))?;
@@ -130,7 +129,7 @@ impl Beside for Nothing {
     }
 }
 
-/// A store path that is one file of noise.
+/// A store path consisting of one file of random bytes.
 fn path(store: &LocalStore, n: usize, bytes: usize) -> Result<CachedPath> {
     let mut nar = NarWriter::new(zstd::Encoder::new(Vec::new(), 1)?);
     nar.file(b"", false, bytes as u64, noise(n as u64).take(bytes as u64))?;

@@ -1,4 +1,4 @@
-//! Worlds of derivations that do next to nothing, built by a swarm with one drone and by Nix alone.
+//! Sets of derivations that do next to nothing, built by a swarm with one drone and by Nix alone.
 
 use crate::{
     bench::shape::Shape,
@@ -11,7 +11,6 @@ use crate::{
 use anyhow::{Result, ensure};
 use std::{fmt::Write as _, fs, path::Path, time::Instant};
 
-/// The name of the profile.
 const PROFILE: &str = "parts";
 
 /// Seconds from `run start` until everything is received.
@@ -27,7 +26,7 @@ pub(super) fn farm(shape: &Shape, busy_ms: u32) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// Seconds that Nix takes for the same, one build after the other, in a sandbox as well.
+/// Seconds that Nix alone takes, building one derivation at a time, also in a sandbox.
 pub(super) fn plain(shape: &Shape, busy_ms: u32) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     write(shape, busy_ms, folder.path())?;
@@ -41,7 +40,7 @@ pub(super) fn plain(shape: &Shape, busy_ms: u32) -> Result<f64> {
     Ok(seconds)
 }
 
-/// Writes the expression: each derivation reads what it needs, sleeps for a while and writes one file.
+/// Writes the expression: each derivation reads its inputs, sleeps for a while and writes one file.
 fn write(shape: &Shape, busy_ms: u32, folder: &Path) -> Result<()> {
     seed(folder)?;
     let mut nix = format!(

@@ -1,5 +1,5 @@
-//! Packages that are really brought: uploaded, checked, signed, stored, received, and then
-//! built upon.
+//! Packages that are really delivered: uploaded, checked, signed, stored, received, and then used by other
+//! builds.
 
 use super::super::server::{Orchestrator, independent};
 use crate::api::{FakeDrone, package_for, pebble_at, plan_of};
@@ -12,13 +12,13 @@ use swarm_common::{
     wire::drone::{Assignment, Outcome, UploadRequest, Work},
 };
 
-/// Packages that are brought by all at once.
+/// Packages that all drones deliver at the same time.
 const MANY: usize = 500;
 
-/// Packages of which each needs the one before it.
+/// Packages of which each needs the previous one.
 const CHAIN: usize = 24;
 
-/// Packages claimed, brought and received in a second, by all drones at once.
+/// Packages per second that all drones together claim, deliver and have received.
 pub(super) async fn received_rate(server: &Orchestrator, drones: &[FakeDrone]) -> Result<f64> {
     server.planned(&drones[0], independent(900, MANY)).await?;
     let left = Cell::new(MANY);
@@ -37,8 +37,8 @@ pub(super) async fn received_rate(server: &Orchestrator, drones: &[FakeDrone]) -
     Ok(MANY as f64 / began.elapsed().as_secs_f64())
 }
 
-/// How long after a drone has sent its report another, which waits, has the package that
-/// needs the reported one; in milliseconds.
+/// The time in milliseconds from sending a report until another waiting drone has the package that needs the
+/// reported one.
 pub(super) async fn handed_on_ms(server: &Orchestrator, drones: &[FakeDrone]) -> Result<Vec<f64>> {
     let packages: Vec<_> = (0..CHAIN).map(|n| pebble_at(&format!("901.{n}"), "0")).collect();
     server.planned(&drones[0], plan_of(&packages)).await?;
@@ -52,8 +52,8 @@ pub(super) async fn handed_on_ms(server: &Orchestrator, drones: &[FakeDrone]) ->
             anyhow::Ok((next, Instant::now()))
         };
         let reporting = async {
-            // Until the other's claim is parked, which nobody tells; were it not, the wait
-            // would only look longer.
+            // Wait until the other drone's claim is probably parked, which cannot be observed. If it is not,
+            // the measured time only gets longer.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             let sent = Instant::now();
             report(builder, &assignment, artifacts).await?;
@@ -73,7 +73,7 @@ fn key() -> Result<String> {
     Ok(swarm_client::IdempotencyKey::random()?.to_string())
 }
 
-/// Brings what an assignment asks for.
+/// Uploads the files for an assignment.
 async fn upload(drone: &FakeDrone, assignment: &Assignment) -> Result<Vec<Digest>> {
     let Work::Build(order) = &assignment.work else { anyhow::bail!("{assignment:?} is no build") };
     let mut digests = Vec::new();

@@ -1,4 +1,4 @@
-//! What the rounds gave, and the rows it makes.
+//! The results of the rounds, and the rows made from them.
 
 use super::{
     super::report::{Goal, Row, Section, median},
@@ -7,13 +7,13 @@ use super::{
 };
 use anyhow::Result;
 
-/// Claims a second of build-swarm-v3 with 475 packages and 8 drones, and with 5,000 and 64;
-/// medians of three runs on 2 processors, 2026-11-21, unmodified at its commit aa42368.
+/// Claims per second of build-swarm-v3 with 475 packages and 8 drones, and with 5,000 and 64; medians of
+/// three runs on 2 processors, 2026-11-21, unmodified at its commit aa42368.
 const PEER_FEW: f64 = 309.0;
 const PEER_MANY: f64 = 190.0;
 const PEER: &str = "build-swarm-v3, its figure of 2026-11-21 on 2 cores";
 
-/// All claims that were made, for whatever figure.
+/// All claims, whatever they were measured for.
 #[derive(Default)]
 pub(super) struct Claims {
     made: usize,
@@ -27,7 +27,7 @@ impl Claims {
     }
 }
 
-/// One figure for each round.
+/// One figure per round.
 #[derive(Default)]
 pub(super) struct Figures {
     pub(super) few: Vec<f64>,
@@ -110,7 +110,7 @@ impl Figures {
     }
 }
 
-/// What the peer was measured to reach now, or at its time.
+/// The figure measured for the peer now, or the recorded one.
 fn peer(measured: Vec<f64>, then: f64) -> Result<(&'static str, f64)> {
     Ok(if measured.is_empty() { (PEER, then) } else { ("build-swarm-v3, 475 packages", median(measured)?) })
 }

@@ -1,6 +1,6 @@
-//! Drones that claim and complete as fast as a server lets them, each over a connection of its
-//! own that it keeps. All run on one thread, so that at most one processor is taken from the
-//! server, and all servers are measured by the same code.
+//! Drones that claim and complete as fast as a server allows, each over its own persistent connection. All
+//! run on one thread, so that they take at most one processor from the server, and the same code measures all
+//! servers.
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::try_join_all;
@@ -15,32 +15,31 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A drone that got nothing asks again after this time.
+/// How long a drone waits before it asks again after getting nothing.
 const BACK_OFF: Duration = Duration::from_millis(5);
 
-/// A load that makes no headway for so long is given up.
+/// A load without progress for this long is aborted.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// What a claim gave.
+/// The result of a claim.
 pub struct Given {
-    /// The package.
     pub package: String,
-    /// What the completion has to name.
+    /// The value that the completion has to name.
     pub ticket: String,
 }
 
-/// How a server is spoken to.
+/// The protocol of a server.
 pub trait Protocol {
-    /// The `turn`-th claim of a drone, as a whole request.
+    /// The complete request for a drone's claim number `turn`.
     fn claim(&self, drone: usize, turn: usize) -> String;
-    /// What the answer gives.
+    /// Parses the answer; `None` if there was no work.
     ///
     /// # Errors
-    /// It cannot be understood.
+    /// The answer cannot be parsed.
     fn given(&self, answer: &[u8]) -> Result<Option<Given>>;
-    /// The completion of what a drone was given.
+    /// The complete request that completes a claimed package.
     fn complete(&self, drone: usize, given: &Given) -> String;
-    /// Whether the completion counts.
+    /// Whether the server accepted the completion.
     fn is_accepted(&self, answer: &[u8]) -> bool;
     /// Whether the server closes the connection after each answer.
     fn closes(&self) -> bool {
@@ -48,24 +47,24 @@ pub trait Protocol {
     }
 }
 
-/// What came of a load.
+/// The result of a load.
 pub struct Outcome {
-    /// From the first claim to the last completion.
+    /// Seconds from the first claim to the last completion.
     pub seconds: f64,
-    /// How long each claim that gave something took, in milliseconds, the shortest first.
+    /// Durations of the claims that returned a package, in milliseconds, sorted.
     pub claims_ms: Vec<f64>,
-    /// How many packages were given to more than one drone, or twice to one.
+    /// Number of packages assigned to more than one drone, or twice to one.
     pub doubled: usize,
 }
 
 impl Outcome {
-    /// Claims, each with its completion, in a second.
+    /// Claims per second, including their completions.
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.claims_ms.len() as f64 / self.seconds
     }
 
-    /// The time within which so many of a hundred claims were answered.
+    /// The time in milliseconds within which this percentage of the claims was answered.
     #[must_use]
     pub fn percentile_ms(&self, percent: usize) -> f64 {
         let at = (self.claims_ms.len() * percent / 100).min(self.claims_ms.len().saturating_sub(1));
@@ -73,7 +72,7 @@ impl Outcome {
     }
 }
 
-/// A request with a JSON body.
+/// A POST request with a JSON body.
 #[must_use]
 pub fn post(path: &str, credential: &str, body: &str) -> String {
     format!(
@@ -86,7 +85,7 @@ pub fn post(path: &str, credential: &str, body: &str) -> String {
 /// Lets `drones` claim and complete `packages`.
 ///
 /// # Errors
-/// The server refuses something, or makes no headway.
+/// The server refuses a request, or makes no progress.
 pub fn run(address: SocketAddr, drones: usize, packages: usize, protocol: &impl Protocol) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tally = Tally::default();
@@ -145,13 +144,13 @@ async fn work(
     Ok(())
 }
 
-/// A connection that knows just enough HTTP.
+/// A connection with a minimal HTTP client.
 struct Connection {
     address: SocketAddr,
     stream: Option<TcpStream>,
     closes: bool,
     read: Vec<u8>,
-    /// Where the last answer's body ends.
+    /// End of the last answer's body in the buffer.
     used: usize,
 }
 
@@ -161,7 +160,7 @@ impl Connection {
         Ok(Self { address, stream, closes, read: Vec::with_capacity(4096), used: 0 })
     }
 
-    /// Sends a request and gives the body of its answer.
+    /// Sends a request and returns the body of the answer.
     async fn ask(&mut self, request: &str) -> Result<&[u8]> {
         self.read.drain(..self.used);
         let mut stream = match self.stream.take() {
@@ -194,7 +193,7 @@ async fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Where an answer's body begins and ends, once its head is whole.
+/// Start and end of an answer's body, once its head is complete.
 fn body(read: &[u8]) -> Result<Option<(usize, usize)>> {
     let Some(end) = read.windows(4).position(|w| w == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(&read[..end])?;

@@ -1,5 +1,5 @@
-//! The queue: how fast packages are claimed and completed through the API, durably, and what
-//! that costs, beside a bare server and beside the queue of build-swarm-v3.
+//! The queue: how fast packages are claimed and completed through the API, durably, and at what cost, beside
+//! a bare server and beside the queue of build-swarm-v3.
 
 mod chain;
 mod figures;
@@ -20,24 +20,23 @@ use load::Outcome;
 use ours::Failing;
 use std::{env, process::Command};
 
-/// Packages of a run.
 const PACKAGES: usize = 5000;
 
-/// The peer takes its time, and loses more of it the more packages there are.
+/// Fewer for the peer, which is slow and becomes slower with more packages.
 const PEER_PACKAGES: usize = 475;
 
-/// Drones that claim at once.
+/// Number of drones that claim at the same time.
 const FEW: usize = 8;
 const MANY: usize = 64;
 
 /// Runs the benchmark.
 ///
 /// # Errors
-/// A server does not start, or refuses what it should take.
+/// A server does not start, or refuses a valid request.
 pub fn run(settings: &Settings) -> Result<Section> {
     let mut figures = Figures::default();
     for _ in 0..settings.rounds {
-        // On both sides of ours, as the machine may be busy with other things at one time.
+        // Measured before and after ours, because the machine may be busy with other things at times.
         for _ in 0..2 {
             figures.reference_many.push(reference(MANY)?.rate());
             sqlite(&mut figures)?;
@@ -56,8 +55,7 @@ pub fn run(settings: &Settings) -> Result<Section> {
     figures.section(settings.rounds)
 }
 
-/// Ours with the embedded journal: the most drones first, so that what is in memory then is
-/// one run's.
+/// Ours with the embedded journal. Starts with the most drones, so that memory then contains a single run.
 fn sqlite(figures: &mut Figures) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let server = Orchestrator::start(folder.path(), FINAL_FAILURES)?;
@@ -84,7 +82,6 @@ fn sqlite(figures: &mut Figures) -> Result<()> {
     server.stop()
 }
 
-/// The bare server.
 fn reference(drones: usize) -> Result<Outcome> {
     let folder = tempfile::tempdir()?;
     let mut command = Command::new(env::current_exe()?);
@@ -95,7 +92,7 @@ fn reference(drones: usize) -> Result<Outcome> {
     load::run(address, drones, PACKAGES, &reference::Spoken)
 }
 
-/// Ours on a real Redis that syncs its file so often; claims a second of 64 drones.
+/// Ours on a real Redis with this `appendfsync` setting. Returns claims per second of 64 drones.
 fn redis(claims: &mut figures::Claims, fsync: &str) -> Result<f64> {
     let redis = Redis::start_with(&["--appendonly", "yes", "--appendfsync", fsync])?;
     let folder = tempfile::tempdir()?;
@@ -110,7 +107,7 @@ fn redis(claims: &mut figures::Claims, fsync: &str) -> Result<f64> {
     Ok(outcome.rate())
 }
 
-/// As many claims as said, run after run.
+/// Makes this many claims, run after run.
 fn many(figures: &mut Figures, claims: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let server = Orchestrator::start(folder.path(), FINAL_FAILURES)?;

@@ -1,5 +1,5 @@
-//! How played drones speak to the orchestrator: through the API that real drones use, each
-//! with its own credential.
+//! The protocol between fake drones and the orchestrator: the API that real drones use, with a credential for
+//! each drone.
 
 use super::load::{Given, Protocol, post};
 use crate::api::FakeDrone;
@@ -7,18 +7,17 @@ use anyhow::Result;
 use serde::Deserialize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Makes every claim's key another, over all loads of this process.
+/// Makes claim keys unique across all loads of this process.
 static LOADS: AtomicUsize = AtomicUsize::new(0);
 
-/// Drones that report a failure of the package for whatever they are given. With
-/// [`FINAL_FAILURES`](crate::bench::server::FINAL_FAILURES) that ends it.
+/// Drones that report every package as failed. With [`FINAL_FAILURES`](crate::bench::server::FINAL_FAILURES),
+/// this completes it.
 pub struct Failing<'a> {
     drones: &'a [FakeDrone],
     load: usize,
 }
 
 impl<'a> Failing<'a> {
-    /// These drones.
     #[must_use]
     pub fn new(drones: &'a [FakeDrone]) -> Self {
         Self { drones, load: LOADS.fetch_add(1, Ordering::Relaxed) }

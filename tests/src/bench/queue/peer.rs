@@ -1,6 +1,6 @@
-//! build-swarm-v3 out of a checkout of its repository, if one is at hand: its own server, with
-//! its own database and protocol. Only what would reach out of this benchmark is held back: it
-//! listens on loopback, starts no dashboard, and logs in to no machine.
+//! build-swarm-v3 from a checkout of its repository, if available: its own server with its own database and
+//! protocol. Only effects outside this benchmark are prevented: it listens on loopback, starts no dashboard,
+//! and logs in to no machine.
 
 use super::load::{self, Given, Outcome, Protocol};
 use crate::{bench::server::announced, e2e::process::Process};
@@ -13,7 +13,7 @@ use std::{
     process::Command,
 };
 
-/// Starts the server of the checkout that is its first argument.
+/// Starts the server of the checkout given as the first argument.
 const LAUNCH: &str = "
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -31,14 +31,14 @@ plane.start()
 
 const ADMIN: &str = "admin-of-the-benchmark";
 
-/// It resets connections when many come at once, and what was said over them is lost; so often
-/// it is measured anew.
+/// It resets connections when many arrive at once, and loses their requests. The measurement is repeated up
+/// to this many times.
 const TRIES: usize = 3;
 
-/// Has so many drones claim and complete so many packages of the peer in `checkout`.
+/// Lets drones claim and complete packages of the peer in `checkout`.
 ///
 /// # Errors
-/// It does not start, refuses something, or never lasts.
+/// It does not start, refuses a request, or fails in every try.
 pub(super) fn run(checkout: &Path, drones: usize, packages: usize) -> Result<Outcome> {
     for _ in 1..TRIES {
         match once(checkout, drones, packages) {
@@ -113,7 +113,7 @@ struct Completed {
     accepted: bool,
 }
 
-/// How it is spoken to.
+/// The peer's protocol.
 struct Spoken;
 
 impl Protocol for Spoken {

@@ -1,6 +1,6 @@
-//! What the queue is held against: the least that hands out packages over HTTP durably. Axum,
-//! SQLite with `synchronous=FULL`, one writer with group commit; no events, no rules, no
-//! credentials, no drones. It is measured as a process of its own, as the orchestrator is.
+//! The reference for the queue: the minimal server that assigns packages durably over HTTP. Axum, SQLite with
+//! `synchronous=FULL`, and one writer with group commit; no events, rules, credentials or drones. Like the
+//! orchestrator, it runs as a separate process.
 
 use super::load::{Given, Protocol};
 use anyhow::{Context, Result};
@@ -18,7 +18,7 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::oneshot};
 
-/// Requests that are committed together at most.
+/// Maximum number of requests committed together.
 const BATCH: usize = 1024;
 
 const SCHEMA: &str = "
@@ -53,10 +53,10 @@ enum Ask {
     Complete(Complete, oneshot::Sender<Completed>),
 }
 
-/// Serves so many packages out of a new database, until it is killed.
+/// Serves packages from a new database until it is killed.
 ///
 /// # Errors
-/// It cannot.
+/// It cannot be started.
 pub fn serve(database: &Path, packages: usize) -> Result<()> {
     let connection = Connection::open(database)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -76,7 +76,7 @@ pub fn serve(database: &Path, packages: usize) -> Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let router = Router::new().route("/claim", post(claim)).route("/complete", post(complete));
         let listener = TcpListener::bind("127.0.0.1:0").await?.tap_io(|stream| {
-            // Without it answers may be late, and nothing worse.
+            // Without this option, answers may only be late.
             let _late = stream.set_nodelay(true);
         });
         println!("ready address={}", listener.local_addr()?);
@@ -86,7 +86,7 @@ pub fn serve(database: &Path, packages: usize) -> Result<()> {
 
 async fn claim(State(asks): State<Sender<Ask>>, Json(claim): Json<Claim>) -> Json<Claimed> {
     let (answer, wait) = oneshot::channel();
-    // A writer that is gone gives nothing any more.
+    // Without the writer there are no more answers.
     let _gone = asks.send(Ask::Claim(claim, answer));
     Json(wait.await.unwrap_or(Claimed { package: None }))
 }
@@ -97,7 +97,7 @@ async fn complete(State(asks): State<Sender<Ask>>, Json(complete): Json<Complete
     Json(wait.await.unwrap_or(Completed { accepted: false }))
 }
 
-/// Takes what waits, commits it, and only then answers.
+/// Collects waiting requests, commits them, and only then answers.
 fn write(mut connection: Connection, waiting: &Receiver<Ask>) -> rusqlite::Result<()> {
     while let Ok(first) = waiting.recv() {
         let (mut claimed, mut completed) = (Vec::new(), Vec::new());
@@ -138,7 +138,7 @@ fn write(mut connection: Connection, waiting: &Receiver<Ask>) -> rusqlite::Resul
     Ok(())
 }
 
-/// How it is spoken to.
+/// The protocol of the reference.
 pub struct Spoken;
 
 impl Protocol for Spoken {

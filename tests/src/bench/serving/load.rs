@@ -1,4 +1,4 @@
-//! Asking with wrk, and what it and the kernel say about it.
+//! Load from wrk, and the figures that wrk and the kernel report.
 
 use super::servers::Served;
 use anyhow::{Context, Result, ensure};
@@ -8,13 +8,13 @@ use std::{
     process::Command,
 };
 
-/// Seconds of one measurement.
+/// Duration of a measurement in seconds.
 const SECONDS: &str = "3";
 
-/// Ticks of a second in `/proc/ID/stat`: the same on every Linux, whatever its timer.
+/// Clock ticks per second in `/proc/ID/stat`, the same on every Linux.
 const TICKS: f64 = 100.0;
 
-/// Has wrk ask for what is named behind `--`, one after the other, and print what it counted, for a program.
+/// Makes wrk request the paths given after `--` in turn, and print its counters in a machine-readable form.
 const SCRIPT: &str = r#"
 init = function(args)
 	local asks = {}
@@ -34,48 +34,47 @@ done = function(summary, latency)
 end
 "#;
 
-/// wrk.
 pub(in crate::bench) struct Load {
     script: PathBuf,
 }
 
-/// What a server did.
+/// Results of a server.
 pub(in crate::bench) struct Measured {
-    /// Requests in a second.
+    /// Requests per second.
     pub(in crate::bench) requests: f64,
-    /// MB (10^6 bytes) in a second.
+    /// MB (10^6 bytes) per second.
     pub(in crate::bench) megabytes: f64,
-    /// 99 of 100 answers came within this.
+    /// 99th percentile of the response time in milliseconds.
     pub(in crate::bench) p99_ms: f64,
-    /// CPU microseconds of the server for a request.
+    /// The server's CPU microseconds per request.
     pub(in crate::bench) cpu_per_request: f64,
-    /// CPU seconds of the server for 10^9 bytes.
+    /// The server's CPU seconds per 10^9 bytes.
     pub(in crate::bench) cpu_per_gb: f64,
 }
 
 impl Load {
-    /// Keeps its script in a folder.
+    /// Writes the script for wrk to a folder.
     ///
     /// # Errors
-    /// The disk.
+    /// The disk fails.
     pub(in crate::bench) fn new(folder: &Path) -> Result<Self> {
         let script = folder.join("count.lua");
         fs::write(&script, SCRIPT)?;
         Ok(Self { script })
     }
 
-    /// Asks a server again and again for one file.
+    /// Requests one file from a server repeatedly.
     ///
     /// # Errors
-    /// wrk is missing, or an answer was wrong.
+    /// wrk is missing, or a response was wrong.
     pub(in crate::bench) fn on(&self, server: &Served, url: &str, connections: u16) -> Result<Measured> {
         self.on_each(server, url, &[], connections)
     }
 
-    /// Asks a server for these files in turn, by their paths in its URLs; without any, for `url`.
+    /// Requests files from a server in turn, given by their paths in its URLs; without any, `url`.
     ///
     /// # Errors
-    /// wrk is missing, or an answer was wrong.
+    /// wrk is missing, or a response was wrong.
     pub(in crate::bench) fn on_each(
         &self,
         server: &Served,
@@ -85,7 +84,7 @@ impl Load {
     ) -> Result<Measured> {
         let cores = std::thread::available_parallelism()?.get();
         let mut command = Command::new("taskset");
-        // Away from the server, which has the first.
+        // Runs on other cores than the server, which has the first one.
         command.args([
             "-c",
             &(cores - 1).to_string(),
@@ -120,10 +119,10 @@ impl Load {
     }
 }
 
-/// User and system time of a process so far.
+/// User and system time of a process so far, in seconds.
 fn cpu_seconds(id: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).context("the server is gone")?;
-    // The name may hold spaces; what follows it does not. utime and stime are fields 14 and 15.
+    // The process name may contain spaces; the fields after it do not. utime and stime are fields 14 and 15.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| -> Result<f64> { Ok(fields.get(at).context("a short stat")?.parse()?) };
     Ok((ticks(11)? + ticks(12)?) / TICKS)

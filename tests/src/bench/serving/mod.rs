@@ -1,5 +1,5 @@
-//! Published files over plain HTTP, beside nginx and beside the directory service of the
-//! library that the orchestrator is made with.
+//! Published files over plain HTTP, beside nginx and beside the directory service of the library on which the
+//! orchestrator is based.
 
 pub(super) mod load;
 pub(super) mod servers;
@@ -20,19 +20,19 @@ use std::net::SocketAddr;
 
 const SLOW_CLIENTS: usize = 200;
 
-/// What is asked for: the file, in how many connections.
+/// The requested file, and the number of connections.
 const SMALL: (&str, u16) = (tree::SMALL, 32);
 const INDEX: (&str, u16) = ("Packages", 32);
 const LARGE: (&str, u16) = (tree::LARGE, 4);
 
-/// One server's figures of a round.
+/// Results of a server in one round.
 struct Round {
     small: Measured,
     index: Measured,
     large: Measured,
 }
 
-/// Measures.
+/// Runs the benchmark.
 ///
 /// # Errors
 /// A server does not start or answers wrongly, or nginx or wrk is missing.

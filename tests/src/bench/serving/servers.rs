@@ -1,4 +1,4 @@
-//! The servers beside ours, and the core that each is given.
+//! The servers of the comparison, and the core on which each one runs.
 
 use crate::{
     bench::server::Orchestrator,
@@ -13,22 +13,22 @@ use std::{
     time::Duration,
 };
 
-/// A server that runs.
+/// A running server.
 pub(in crate::bench) struct Served {
     pub(in crate::bench) address: SocketAddr,
     pub(in crate::bench) id: u32,
-    /// Unless somebody else sees to it.
+    /// `None` if somebody else owns the process.
     _process: Option<Process>,
 }
 
 impl Served {
-    /// The orchestrator, as long as it runs.
+    /// The orchestrator, which the caller keeps running.
     pub(in crate::bench) fn ours(orchestrator: &Orchestrator) -> Self {
         Self { address: orchestrator.address, id: orchestrator.id(), _process: None }
     }
 }
 
-/// nginx as somebody sets it up who wants speed: sendfile, no log, a single process.
+/// nginx, configured for speed: sendfile, no log, a single process.
 ///
 /// # Errors
 /// It is missing or does not start.
@@ -48,7 +48,7 @@ pub(in crate::bench) fn nginx(folder: &Path, tree: &Path) -> Result<Served> {
     start(command.arg("-c").arg(&config).arg("-p").arg(folder), address, &folder.join("nginx.log"))
 }
 
-/// tower-http's ServeDir, as its documentation shows it.
+/// tower-http's ServeDir, used as in its documentation.
 ///
 /// # Errors
 /// It does not start.
@@ -72,7 +72,7 @@ fn start(command: &mut Command, address: SocketAddr, log: &Path) -> Result<Serve
     Ok(Served { address, id: process.id(), _process: Some(process) })
 }
 
-/// Gives a server the first core and no other, if there are two.
+/// Restricts a server to the first core, if there are at least two.
 ///
 /// # Errors
 /// `taskset` fails.

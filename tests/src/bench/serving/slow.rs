@@ -1,4 +1,4 @@
-//! Clients that take a large file a KB a second.
+//! Clients that download a large file at one KB per second.
 
 use anyhow::{Context, Result, anyhow};
 use std::{
@@ -9,17 +9,17 @@ use std::{
     time::Duration,
 };
 
-/// What each takes in a second.
+/// Bytes that each client reads per second.
 const BYTES: usize = 1000;
 
-/// They, in a thread.
+/// The clients, which run in a thread.
 pub(super) struct SlowClients {
     over: Sender<()>,
     thread: JoinHandle<Result<()>>,
 }
 
 impl SlowClients {
-    /// Connects `count` of them and lets them begin.
+    /// Connects `count` clients and starts them.
     ///
     /// # Errors
     /// A connection is refused or not answered.
@@ -43,7 +43,7 @@ impl SlowClients {
         Ok(Self { over, thread })
     }
 
-    /// Disconnects them.
+    /// Disconnects the clients.
     ///
     /// # Errors
     /// One of them was not served.

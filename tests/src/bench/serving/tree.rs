@@ -1,4 +1,4 @@
-//! The tree that is served: as the publisher writes it, of packages that are noise.
+//! The served tree, written by the publisher from packages of random bytes.
 
 use anyhow::{Context, Result};
 use std::{collections::BTreeMap, fs, io::Cursor, path::Path};
@@ -12,16 +12,16 @@ use swarm_orchestrator::{
 pub(super) const SMALL: &str = "app-misc/grain/grain-1-1.gpkg.tar";
 pub(super) const LARGE: &str = "dev-lang/boulder/boulder-1-1.gpkg.tar";
 
-/// Packages that make the index about 1 MB.
+/// Number of packages that make the index about 1 MB large.
 const OTHERS: usize = 1100;
 
-/// A usual entry has about this many bytes in its lists of dependencies and USE flags.
+/// Typical size in bytes of an entry's dependencies and USE flags.
 const WORDS: usize = 600;
 
-/// Publishes into `dir`. Gives the size of the index.
+/// Publishes into `dir`. Returns the size of the index.
 ///
 /// # Errors
-/// The disk.
+/// The disk fails.
 pub(super) fn publish(dir: &Path) -> Result<u64> {
     let folder = tempfile::tempdir_in(dir.ancestors().nth(3).context("no folder above")?)?;
     let store = LocalStore::open(folder.path())?;

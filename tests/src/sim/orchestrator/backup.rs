@@ -1,18 +1,18 @@
-//! A journal that is replaced by an older copy of itself. Files that arrived since stay on the disk.
+//! Replaces a journal by an older copy of itself. Files received since then stay on disk.
 
 use super::Orchestrator;
 use crate::sim::rng::Rng;
 use swarm_core::{Swarm, state::Ending};
 
-/// A restore loses at most so many commits.
+/// Maximum number of commits that a restore loses.
 const MOST_LOST: u64 = 60;
 
-/// What of the journal there may be a backup of.
+/// The states of the journal of which there may be a backup.
 #[derive(Debug, Default)]
 pub(super) struct Backups {
     /// The length of the journal after each commit.
     lengths: Vec<usize>,
-    /// The journal was restored, and no orchestrator has started with it yet.
+    /// Whether the journal was restored and no orchestrator has started with it yet.
     pub(super) restored: bool,
 }
 
@@ -23,12 +23,12 @@ impl Backups {
 }
 
 impl Orchestrator {
-    /// No backup is older than this moment.
+    /// Forgets the history, so that no backup is older than this moment.
     pub fn first_backup(&mut self) {
         self.backups.lengths = vec![self.journal.len()];
     }
 
-    /// The program dies, and its journal is restored from a backup.
+    /// Kills the program and restores its journal from a backup.
     pub fn restore(&mut self, rng: &mut Rng) {
         self.die();
         let backups = &mut self.backups;

@@ -1,9 +1,9 @@
-//! Which states of a small world are the same.
+//! Determines which states of a small world are equivalent.
 //!
-//! A key has nothing that no rule reads, such as numbers and texts, and of a deadline only whether it has passed: the
-//! clock of the search has no finer steps. It also lacks learned durations and which drone waits for work. They decide
-//! which of two drones gets a package, not what may happen to it, so each state is explored only with those that the
-//! shortest path to it led to.
+//! A key omits everything that no rule reads, such as numbers and texts, and contains only whether a deadline
+//! has passed, because the clock of the search has no finer steps. It also omits learned durations and which
+//! drone waits for work. They decide which of two drones gets a package, not what may happen to it, so each
+//! state is explored only with the values from the shortest path to it.
 
 use super::world::{DRONES, World, drone};
 use swarm_common::{id::*, state::*, wire::concern::Offline};
@@ -12,18 +12,19 @@ use swarm_core::{
     state::{Attempt, Ending, Job, Package},
 };
 
-/// A state, without what makes no difference.
+/// A state without the details that make no difference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     troubles: u8,
-    /// The run: its state, attempts at its plan, whether the next must wait, and what was published.
+    /// The run: its state, the attempts at its plan, whether the next attempt must wait, and what was
+    /// published.
     run: Option<(RunState, usize, bool, Option<u64>)>,
     packages: Vec<PackageKey>,
     attempts: Vec<AttemptKey>,
     drones: Vec<DroneKey>,
 }
 
-/// State, unmet needs, whether it must wait, whether later runs will not try it.
+/// State, number of unmet dependencies, whether it must wait, and whether later runs skip it.
 type PackageKey = (PackageState, u32, bool, bool);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,15 +33,15 @@ struct AttemptKey {
     package: Option<PackageId>,
     drone: DroneId,
     held: bool,
-    /// How it ended and with which signature.
+    /// How the attempt ended, and its signature.
     ending: Option<(u8, Option<String>)>,
-    /// It counts against its package.
+    /// Whether it counts against its package.
     counts: bool,
-    /// It counts against its drone.
+    /// Whether it counts against its drone.
     strikes: bool,
-    /// It failed after the last success of its drone.
+    /// Whether it failed after its drone's last success.
     recent: bool,
-    /// It was begun before the clock's last long step.
+    /// Whether it began before the clock's last long step.
     old: bool,
     duplicate: bool,
 }
@@ -48,17 +49,17 @@ struct AttemptKey {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct DroneKey {
     draining: bool,
-    /// Whether it is grounded, and whether that is over.
+    /// Whether the drone is grounded, and whether the grounding has ended.
     grounded: Option<bool>,
-    /// Whether it is offline, and whether on purpose.
+    /// Whether the drone is offline, and whether on purpose.
     offline: Option<bool>,
     strikes: usize,
     groundings: u32,
-    /// It has come back since the clock's last long step.
+    /// Whether the drone has returned since the clock's last long step.
     returned: bool,
 }
 
-/// Longer than all short steps together, and shorter than a long one.
+/// Longer than all short steps together, but shorter than a long step.
 const LONG_AGO_MS: u64 = 5_000;
 
 impl Key {
@@ -87,7 +88,7 @@ impl Key {
 }
 
 impl AttemptKey {
-    /// Nothing for an attempt that no rule looks at any more.
+    /// The key of an attempt; `None` if no rule reads the attempt any more.
     fn of(world: &World, id: AttemptId, attempt: &Attempt) -> Option<Self> {
         let swarm = &world.swarm;
         let held = world.held.iter().any(|held| held.contains(&id));

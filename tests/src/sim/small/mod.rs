@@ -1,8 +1,9 @@
-//! Small worlds, searched to the end: all orders in which two drones, an admin and time can act on three packages.
+//! Exhaustive search of small worlds: all orders in which two drones, an admin and time can act on three
+//! packages.
 //!
-//! [`world`] says what can happen, [`key`] which states are the same. The search is breadth-first, so the steps
-//! that it prints for a violation are the fewest that lead to it. It ends when no step leads to a new state:
-//! there is no limit of depth, only one of how many things go wrong.
+//! [`world`] defines what can happen, and [`key`] which states are equivalent. The search is breadth-first,
+//! so the steps printed for a violation are the fewest that lead to it. It ends when no step leads to a new
+//! state: the depth is not limited, only the number of things that go wrong.
 
 pub mod key;
 pub mod world;
@@ -16,18 +17,18 @@ use std::collections::{HashMap, VecDeque};
 use swarm_common::{state::PackageState, wire::plan::PlanReport};
 use swarm_core::{invariants, state::Package};
 
-/// What a search went through.
+/// The extent of a search.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Different states.
+    /// Number of different states.
     pub states: usize,
-    /// Steps between them, those that change nothing included.
+    /// Number of steps between them, including steps that change nothing.
     pub steps: usize,
-    /// States at rest.
+    /// Number of states at rest.
     pub rests: usize,
-    /// Of those, the ones with every package received.
+    /// How many of those have every package received.
     pub whole: usize,
-    /// Of those, the ones with a package that is blocked for good.
+    /// How many of those have a package that is blocked permanently.
     pub blocked: usize,
 }
 
@@ -37,7 +38,7 @@ struct Graph {
     numbers: HashMap<Key, usize>,
     /// How each state was first reached.
     origins: Vec<Option<(usize, Step)>>,
-    /// From which other states each one is reached with nothing going wrong.
+    /// For each state, the states from which it is reached without anything going wrong.
     before: Vec<Vec<usize>>,
 }
 
@@ -60,7 +61,7 @@ impl Graph {
         steps
     }
 
-    /// A state from which none of `rests` can be reached unless something goes wrong.
+    /// A state from which none of `rests` can be reached without anything going wrong.
     fn restless(&self, rests: Vec<usize>) -> Option<usize> {
         let mut comes_to_rest = vec![false; self.origins.len()];
         let mut open = rests;
@@ -75,11 +76,11 @@ impl Graph {
 
 /// Searches the world of a plan in which at most `troubles` things go wrong.
 ///
-/// In every state the invariants hold. Where nothing can happen any more, the run is over and every package is
-/// received, or quarantined or blocked with a reason; and from every state such a rest can be reached.
+/// Checks the invariants in every state. Where nothing more can happen, the run must have ended with every
+/// package received, quarantined or blocked with a reason. From every state, such a rest must be reachable.
 ///
 /// # Errors
-/// What is violated, and the steps that lead to it.
+/// The violation, and the steps that lead to it.
 pub fn search(plan: &PlanReport, troubles: u8) -> Result<Found, String> {
     let (mut graph, mut found) = (Graph::default(), Found::default());
     let (mut open, mut rests) = (VecDeque::new(), Vec::new());

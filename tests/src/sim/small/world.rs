@@ -1,8 +1,8 @@
 //! What can happen in a small world.
 //!
-//! Time is a logical clock. A step takes a millisecond, except that [`Step::Wait`] and [`Step::Silence`] take an hour,
-//! in which every lease, delay and grounding runs out. So each of them has either begun since the last such hour or is
-//! over; how long it lasts makes no difference.
+//! Time is a logical clock. A step takes a millisecond, except that [`Step::Wait`] and [`Step::Silence`] take
+//! an hour, in which every lease, delay and grounding ends. So each of these either began after the last such
+//! hour or has ended; its exact duration makes no difference.
 
 use crate::{
     api,
@@ -23,40 +23,38 @@ use swarm_common::{
 };
 use swarm_core::{Command, Event, Policy, Refusal, Reply, Request, Swarm, state::Job};
 
-/// How many drones there are. The second builds two packages at a time.
+/// The number of drones. The second one builds two packages at a time.
 pub const DRONES: usize = 2;
 
-/// The clock's long step.
 const HOUR_MS: u64 = 3_600_000;
 
-/// How a build fails.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
     /// The package does not build.
     Package,
     /// The drone's machine is at fault.
     Drone,
-    /// The network is.
+    /// The network is at fault.
     Infra,
 }
 
 /// Something that can happen. Drones are counted from 0.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
-    /// A drone asks for work, and asks again as if the answer were lost.
+    /// A drone claims work, and repeats the claim as if the answer were lost.
     Claim(usize),
-    /// A drone delivers what it has made, twice.
+    /// A drone delivers a result, twice.
     Deliver(usize, AttemptId),
-    /// A drone reports what it has, and drops what is not wanted.
+    /// A drone sends a heartbeat, and drops attempts that are not wanted.
     Beat(usize),
-    /// An hour passes in which all drones are heard.
+    /// An hour passes in which all drones send heartbeats.
     Wait,
     /// An admin lets a drone work again.
     Resume(usize),
 
     /// A drone reports a failure, twice.
     Fail(usize, AttemptId, Fault),
-    /// An hour passes in which a drone is not heard.
+    /// An hour passes in which a drone is silent.
     Silence(usize),
     /// A drone restarts and has lost its work.
     Crash(usize),
@@ -73,19 +71,17 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether something goes wrong, or an admin intervenes.
+    /// Whether this is a fault or an admin's intervention.
     #[must_use]
     pub fn is_trouble(self) -> bool {
         !matches!(self, Self::Claim(_) | Self::Deliver(..) | Self::Beat(_) | Self::Wait | Self::Resume(_))
     }
 }
 
-/// A swarm with what its drones have.
+/// A swarm, and the attempts that its drones have.
 #[derive(Debug, Clone)]
 pub struct World {
-    /// The orchestrator's state.
     pub swarm: Swarm,
-    /// The time.
     pub now: TimeMs,
     /// The attempts that each drone works on, wanted or not.
     pub held: [BTreeSet<AttemptId>; DRONES],
@@ -93,7 +89,8 @@ pub struct World {
     pub troubles: u8,
 }
 
-/// A plan of three packages, with edges of those that a build needs and those that the result needs.
+/// A plan of three packages. The edges are those that a build needs and those that the result needs at run
+/// time.
 #[must_use]
 pub fn plan(build: &[(u32, u32)], runtime: &[(u32, u32)]) -> PlanReport {
     let edge = |build: bool| {
@@ -113,19 +110,19 @@ pub fn plan(build: &[(u32, u32)], runtime: &[(u32, u32)]) -> PlanReport {
     }
 }
 
-/// The drone of a place.
+/// The ID of a drone, by its index.
 #[must_use]
 pub fn drone(place: usize) -> DroneId {
     DroneId(place as u64 + 1)
 }
 
 impl World {
-    /// Two drones, and a run that needs its plan.
+    /// A world with two drones and a run that needs its plan.
     ///
     /// # Errors
     /// A command was refused.
     pub fn new() -> Result<Self, String> {
-        // So few that a world has room for what follows from them.
+        // Small numbers, so that a search reaches their consequences.
         let policy = Policy {
             package_failures: 2,
             failures_in_all: 3,
@@ -165,7 +162,8 @@ impl World {
         Ok(world)
     }
 
-    /// What can happen next, with at most so many things going wrong in all. What would change nothing is left out.
+    /// What can happen next if at most `most_troubles` things may go wrong in total. Omits steps that would
+    /// change nothing.
     #[must_use]
     pub fn steps(&self, most_troubles: u8) -> Vec<Step> {
         let mut steps = vec![Step::Wait];
@@ -202,7 +200,7 @@ impl World {
     /// Takes a step.
     ///
     /// # Errors
-    /// The orchestrator does what it never may.
+    /// The orchestrator broke a rule.
     pub fn take(&mut self, step: Step, plan: &PlanReport) -> Result<(), String> {
         self.troubles += u8::from(step.is_trouble());
         match step {
@@ -293,7 +291,8 @@ impl World {
         self.report(place, attempt, command)
     }
 
-    /// Sends a report twice: the second changes nothing. The drone is done with its attempt, whatever is answered.
+    /// Sends a report twice; the second one must change nothing. Afterwards the drone has no more to do with
+    /// the attempt, whatever the answer.
     fn report(&mut self, place: usize, attempt: AttemptId, command: Command) -> Result<(), String> {
         self.send(command.clone())?.ok();
         if let Ok((_, true)) = self.send(command)? {
@@ -327,7 +326,7 @@ impl World {
         }
     }
 
-    /// An hour passes in which all drones but one are heard.
+    /// Lets an hour pass in which all drones but one send heartbeats.
     fn pass(&mut self, silent: Option<usize>) -> Result<(), String> {
         self.now = self.now + HOUR_MS;
         for place in (0..DRONES).filter(|place| Some(*place) != silent) {
@@ -336,7 +335,7 @@ impl World {
         self.must(Command::Maintain).map(|_| ())
     }
 
-    /// An admin's command, which may be refused.
+    /// Sends an admin's command, which may be refused.
     fn ask(&mut self, command: Command) -> Result<(), String> {
         self.send(command).map(|_| ())
     }
@@ -345,7 +344,7 @@ impl World {
         self.send(command)?.map_err(|refusal| format!("refused: {refusal}"))
     }
 
-    /// Handles a command. Says also whether it changed what is journaled.
+    /// Handles a command. Also returns whether it changed the journaled state.
     fn send(&mut self, command: Command) -> Result<Result<(Reply, bool), Refusal>, String> {
         self.now = self.now + 1;
         let request = Request { now: self.now, entropy: 0, key: None, command };
