@@ -1,7 +1,7 @@
-//! `swarm-fuzz`: libFuzzer over the readers of what comes from outside. `scripts/fuzz` builds and starts it.
+//! `swarm-fuzz`: libFuzzer for the readers of untrusted input. `scripts/fuzz` builds and starts it.
 //!
-//! All targets are one executable. The environment says which one runs (`SWARM_FUZZ_TARGET`) and where its
-//! seeds are written before libFuzzer reads its inputs (`SWARM_FUZZ_SEEDS`).
+//! All targets are in one executable. Environment variables select the target (`SWARM_FUZZ_TARGET`) and the
+//! directory to which its seeds are written before libFuzzer reads its inputs (`SWARM_FUZZ_SEEDS`).
 #![no_main]
 
 mod pieces;

@@ -1,4 +1,4 @@
-//! Input in pieces of uneven sizes, as a socket delivers it.
+//! Input in pieces of uneven sizes, as from a socket.
 
 use std::io::{self, Read};
 
@@ -9,7 +9,6 @@ pub struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// These bytes in pieces.
     pub fn of(rest: &'a [u8]) -> Self {
         Self { rest, last: 0 }
     }

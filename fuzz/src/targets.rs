@@ -1,4 +1,5 @@
-//! The fuzz targets. Each asserts what must hold for every input, and not only that nothing panics.
+//! The fuzz targets. Each one asserts properties that must hold for every input, not only that nothing
+//! panics.
 
 mod derivation;
 mod gpkg;
@@ -10,17 +11,15 @@ mod snapshot;
 mod tar;
 mod xpak;
 
-/// A target.
 pub struct Target {
-    /// Its name, that of its file.
+    /// Its name, which is that of its file.
     pub name: &'static str,
     /// Reads one input and panics if a property does not hold.
     pub run: fn(&[u8]),
-    /// Inputs to begin with.
+    /// Initial inputs.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "derivation", run: derivation::run, seeds: derivation::seeds },
     Target { name: "gpkg", run: gpkg::run, seeds: gpkg::seeds },

@@ -1,5 +1,4 @@
-//! Tars for and against our readers: headers with the right checksums, and what the `tar` crate, an independent
-//! reader, finds in an archive.
+//! Helpers for tar archives: correct header checksums, and reading with the independent `tar` crate.
 
 #[allow(dead_code, reason = "shared with the tests of common")]
 #[path = "../../formats/tests/forge/mod.rs"]
@@ -9,7 +8,7 @@ use std::io::{self, Read};
 
 const BLOCK: usize = 512;
 
-/// Where headers are, and last where the archive ends: at an empty block or at the end of the data.
+/// Positions of the headers, and last the end of the archive: an empty block or the end of the data.
 fn places(archive: &[u8]) -> Vec<usize> {
     let mut places = vec![0];
     while let Some(header) = places.last().and_then(|&at| archive.get(at..at + BLOCK)) {
@@ -23,7 +22,7 @@ fn places(archive: &[u8]) -> Vec<usize> {
     places
 }
 
-/// Corrects the checksum of every header, so that a mutated one gets further than that check.
+/// Corrects the checksum of every header, so that mutated headers pass this check.
 pub fn seal(archive: &mut [u8]) {
     let places = places(archive);
     for at in &places[..places.len() - 1] {
@@ -31,13 +30,13 @@ pub fn seal(archive: &mut [u8]) {
     }
 }
 
-/// Whether the archive ends with its marker and nothing more.
+/// Whether the archive ends directly after its end marker.
 pub fn ends_at_once(archive: &[u8]) -> bool {
     let end = places(archive).last().and_then(|&at| archive.get(at..));
     end.is_some_and(|end| end.len() == 2 * BLOCK && end.iter().all(|&b| b == 0))
 }
 
-/// The archive in an input, whose first byte says whether it is sealed and whether it gets an end.
+/// The archive in an input. The first byte decides whether it is sealed and gets an end marker.
 pub fn archive(input: &[u8]) -> Option<Vec<u8>> {
     let (&mode, archive) = input.split_first()?;
     let mut archive = archive.to_vec();
@@ -55,7 +54,6 @@ pub fn end(archive: &mut Vec<u8>) {
     archive.resize(archive.len().next_multiple_of(BLOCK) + 2 * BLOCK, 0);
 }
 
-/// An entry of an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found {
     pub path: Vec<u8>,
@@ -81,7 +79,7 @@ pub fn others(archive: impl Read) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Without the NULs that end it; the `tar` crate leaves all but one.
+/// Without trailing NULs, of which the `tar` crate removes only one.
 fn text(name: &[u8]) -> Vec<u8> {
     let end = name.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
     name[..end].to_vec()

@@ -1,4 +1,4 @@
-//! What one decision about a claim costs in a run of 5,000 packages on 64 drones.
+//! The cost of deciding a claim in a run of 5,000 packages on 64 drones.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
@@ -15,7 +15,7 @@ use swarm_core::{Command, Request, decide::decide};
 const PACKAGES: u32 = 5_000;
 const DRONES: u64 = 64;
 
-/// A run whose packages were all built before, and every drone but the last at work.
+/// A run whose packages were all built before, with all drones but the last one working.
 fn busy() -> Kit {
     let names: Vec<String> = (1..=DRONES).map(|n| format!("d{n}")).collect();
     let mut kit = Kit::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -27,7 +27,7 @@ fn busy() -> Kit {
         let work_ms = 1_000 + u64::from(n) * 7_919 % 600_000;
         kit.swarm.history.note(&format!("app/p{n}"), "1", work_ms, (0, 1));
     }
-    // Each needs eight of those before it; the first hundred nothing.
+    // Each package needs eight earlier ones; the first hundred need nothing.
     let needs = |n: u32| (1..=8).map(move |k| (n, n * k * 31 % (n - 50)));
     let edges: Vec<(u32, u32)> = (100..PACKAGES).flat_map(needs).collect();
     kit.run(&packages.iter().map(String::as_str).collect::<Vec<_>>(), &edges);

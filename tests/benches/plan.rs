@@ -1,5 +1,5 @@
-//! What assembling and applying a plan costs: one like a large desktop's, and hostile ones as
-//! large as `check` lets pass.
+//! The cost of assembling and applying a plan: one like a large desktop's, and hostile ones as large as
+//! `check` allows.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
@@ -31,7 +31,7 @@ fn report(packages: u32, edges: impl IntoIterator<Item = PlanEdge>) -> PlanRepor
     plan(packages, edges.into_iter().take(MOST_EDGES))
 }
 
-/// Derivations with two outputs and as many inputs as there may be.
+/// Derivations with two outputs and the maximum number of inputs.
 fn derivations() -> PlanReport {
     let most = MOST_PACKAGES as u32;
     let path = |n: u32, output: u32, name: &str| format!("/nix/store/{n:031}{output}-{name}");
@@ -64,7 +64,7 @@ fn derivations() -> PlanReport {
 }
 
 fn shapes() -> Vec<(&'static str, PlanReport)> {
-    // Six needs each, two of three satisfied by the base, a few against the order.
+    // Six dependencies each, two thirds satisfied by the base, a few against the order.
     let desktop = (0..3_000_u32)
         .flat_map(|n| (1..=6).map(move |k| edge(n, n * k * 31 % 3_000, if k % 3 > 0 { "brs" } else { "b" })));
     let desktop = report(3_000, desktop.filter(|e| e.satisfied || e.from > e.to));
@@ -123,7 +123,7 @@ fn shapes() -> Vec<(&'static str, PlanReport)> {
 
 const OAK: DroneId = DroneId(1);
 
-/// A swarm that waits for three plans: for two profiles of Portage and one of Nix.
+/// A swarm that waits for three plans: for two Portage profiles and one Nix profile.
 fn waiting() -> (Kit, [Command; 3]) {
     let mut kit = Kit::new(&["oak"]);
     kit.swarm.drones.get_mut(&OAK).unwrap().facts.slots = 3;
@@ -147,7 +147,7 @@ fn waiting() -> (Kit, [Command; 3]) {
     (kit, plans)
 }
 
-/// The command with another plan.
+/// The same command with another plan.
 fn with(command: &Command, report: &PlanReport) -> Command {
     let mut command = command.clone();
     if let Command::ReceivePlan { plan, .. } = &mut command {
@@ -176,7 +176,7 @@ fn assemble(criterion: &mut Criterion) {
             );
         });
     }
-    // A second one as large as the first, of packages with the same keys and of others.
+    // A second plan as large as the first, of packages with the same keys and with others.
     let most = MOST_PACKAGES as u32;
     let needs =
         || (0..MOST_EDGES as u32).map(|n| edge(spread(n, 7_919, most), spread(n, 104_729, most), "br"));

@@ -1,4 +1,4 @@
-//! The hostile set in short; `scripts/attack` brings it for minutes.
+//! A short run of the attacks; `scripts/attack` runs them for minutes.
 
 use std::time::Duration;
 use swarm_tests::attack::{self, Options};
@@ -12,7 +12,7 @@ fn nothing_of_the_hostile_set_is_taken_crashes_anything_or_takes_much_memory() {
         only: Vec::new(),
         crowd: 200,
         scale: 40,
-        // Only `scripts/attack` measures that.
+        // Only `scripts/attack` measures this.
         p99: Duration::MAX,
     };
     let report = attack::run(&options).unwrap();

@@ -1,5 +1,5 @@
-//! Sixty-four drones ask at once, again and again, on either journal: no package is ever
-//! given to two of them, and what the journal holds says the same.
+//! Sixty-four drones claim at once, repeatedly, with either journal: no package is ever assigned to two of
+//! them, and the journal confirms it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
@@ -30,11 +30,11 @@ use tokio::sync::Barrier;
 
 const DRONES: u64 = 64;
 
-/// Packages of a run; each is claimed once.
+/// Packages of a run. Each is claimed once.
 const PACKAGES: usize = 2000;
 
-/// Runs, one after the other: 10,000 claims in all, or as many runs as `SWARM_CLAIM_RUNS`
-/// says; 50 make 100,000 and take four minutes.
+/// Number of consecutive runs: 5, which make 10,000 claims, or `SWARM_CLAIM_RUNS`; 50 make 100,000 claims and
+/// take four minutes.
 fn runs() -> usize {
     std::env::var("SWARM_CLAIM_RUNS").map_or(5, |runs| runs.parse().unwrap())
 }
@@ -73,7 +73,7 @@ async fn enrol(engine: &Engine) -> Vec<DroneId> {
     drones
 }
 
-/// A run whose packages wait for nothing.
+/// A run whose packages have no dependencies.
 async fn planned(engine: &Engine, drone: DroneId, number: usize) {
     submit(engine, Command::StartRun { profile: name("desk"), class: RunClass::Nightly }).await;
     let assignment = claim(engine, drone, format!("plan-{number}")).await.unwrap();
@@ -85,7 +85,7 @@ async fn planned(engine: &Engine, drone: DroneId, number: usize) {
     submit(engine, plan).await;
 }
 
-/// One drone's part of a run: it claims when all do, and brings what it was given.
+/// A drone's part of a run: it claims together with all others, and delivers what it was assigned.
 async fn work(
     engine: Engine,
     drone: DroneId,

@@ -1,6 +1,6 @@
-//! The orchestrator is killed with SIGKILL again and again while drones and admins use
-//! it. Whatever it acknowledged is in its journal afterwards; whatever is repeated
-//! because its answer was lost happens once.
+//! The orchestrator is repeatedly killed with SIGKILL while drones and admins use it. Everything it
+//! acknowledged must be in its journal afterwards, and a request that is repeated because its answer was lost
+//! must take effect once.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
@@ -25,22 +25,22 @@ use swarm_tests::{
 };
 use tokio::sync::watch;
 
-/// How often it is killed.
+/// How many times it is killed.
 const KILLS: u32 = 24;
 
-/// Drones that claim and give back, each for a profile of its own.
+/// Drones that claim and hand back, each for its own profile.
 const DRONES: usize = 3;
 
 /// Drones that fail, build and upload, run after run.
 const BUILDERS: usize = 4;
 
-/// Machines that enrol, one after the other, in parallel so often.
+/// Number of parallel tasks that enrol one machine after another.
 const ENROLERS: usize = 2;
 
-/// No round takes longer.
+/// Upper limit for a round.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What was acknowledged, as what must be in the journal.
+/// An acknowledged fact, which the journal must contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fact {
     Token(Digest),
@@ -88,7 +88,7 @@ impl Acknowledged {
     }
 }
 
-/// Who uses the orchestrator. What is not answered is kept and asked again.
+/// A user of the orchestrator. Requests without an answer are kept and repeated.
 enum User {
     Drone { credential: String, key: String, held: Option<AttemptId>, claims: u32 },
     Builder(Builder),
@@ -97,12 +97,12 @@ enum User {
 }
 
 impl User {
-    /// Goes on until there is no answer.
+    /// Continues until there is no answer.
     async fn work(mut self, client: Client, acknowledged: Acknowledged) -> Self {
         loop {
             match self.step(&client, &acknowledged).await {
                 Ok(()) => {}
-                // An answer may also break off in the middle.
+                // A response may also be cut off in the middle.
                 Err(ClientError::Unreachable { .. } | ClientError::Protocol { .. }) => return self,
                 Err(error) => panic!("{error}"),
             }
@@ -166,7 +166,7 @@ fn run_of(number: usize) -> StartRunRequest {
     StartRunRequest { profile: profile(number), class: RunClass::Nightly }
 }
 
-/// Profiles with runs that wait for their plans, and drones for them.
+/// Creates profiles with runs that wait for their plans, and drones for them.
 async fn set_up(admin: &Client, victim: &Victim) -> Vec<User> {
     let key = || IdempotencyKey::random().unwrap();
     let (snapshot, archive) = snapshot(&victim.scratch("snapshot.tar.zst")).unwrap();
@@ -203,7 +203,7 @@ async fn set_up(admin: &Client, victim: &Victim) -> Vec<User> {
     users
 }
 
-/// What a journal says was received: package, attempt and files.
+/// What was received according to a journal: package, attempt and files.
 fn received_in(records: &[Record]) -> impl Iterator<Item = (PackageId, AttemptId, &[Artifact])> {
     records.iter().filter_map(|record| match &record.event {
         Event::PackageReceived { package, attempt, artifacts, .. } => {
@@ -213,7 +213,7 @@ fn received_in(records: &[Record]) -> impl Iterator<Item = (PackageId, AttemptId
     })
 }
 
-/// What a journal says, each thing once.
+/// The facts in a journal, each once.
 fn facts_of(records: &[Record]) -> BTreeSet<Fact> {
     let mut facts = BTreeSet::new();
     for record in records {
@@ -237,7 +237,7 @@ async fn what_was_acknowledged_survives_every_kill() {
             .drain(..)
             .map(|user| tokio::spawn(user.work(admin.clone(), acknowledged.clone())))
             .collect();
-        // After a number of answers that is another each time, while others are under way.
+        // Kill after a different number of answers each time, while other requests are in progress.
         let mut count = acknowledged.count.subscribe();
         let enough = *count.borrow() + 10 + (kill * 7 % 41) as usize;
         let worked = tokio::time::timeout(LIMIT, count.wait_for(|&count| count >= enough)).await;
@@ -252,12 +252,12 @@ async fn what_was_acknowledged_survives_every_kill() {
         for fact in acknowledged.facts.lock().unwrap().iter() {
             assert!(journal.contains(fact), "kill {kill}: {fact:?} was acknowledged and is gone");
         }
-        // Of runs that were started, at most the one whose answer was lost is not known.
+        // Of the started runs, at most the one whose answer was lost is unknown.
         let known = acknowledged.facts.lock().unwrap().iter().filter(|f| is_start(f)).count();
         let started = journal.iter().filter(|f| is_start(f)).count() - DRONES;
         assert!(started == known || started == known + 1, "{started} runs for {known} answers");
         admin = victim.start().unwrap();
-        // What was received is still so for who asks, and as it lies in the store.
+        // What was received is still received, according to the API and the store.
         let received = acknowledged.received();
         for (package, attempt, artifacts) in received_in(&records) {
             if !received.contains(&attempt) {

@@ -1,4 +1,4 @@
-//! Thousands of swarms in virtual time, each treated badly in its own way.
+//! Thousands of swarms in virtual time, each with its own faults.
 //!
 //! A failing seed prints the command that repeats it.
 
@@ -14,7 +14,7 @@ use swarm_tests::sim::{
 
 const SEEDS: u64 = 2_000;
 
-/// The size is the seed's own, too.
+/// The size also depends on the seed.
 fn size(seed: u64) -> Size {
     let mut rng = Rng::new(!seed);
     Size {
@@ -26,7 +26,7 @@ fn size(seed: u64) -> Size {
     }
 }
 
-/// How many seeds to try: fewer in scripts/check.
+/// Number of seeds; fewer in scripts/check.
 fn seeds() -> u64 {
     std::env::var("SWARM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS)
 }
@@ -63,7 +63,7 @@ fn all(seeds: u64, world: impl Fn(u64) -> Result<Summary, String> + Sync) -> Vec
 fn every_seed_ends_with_every_package_received_or_quarantined_with_a_reason() {
     let seeds = seeds();
     let outcomes = all(seeds, try_seed);
-    // A simulation in which nothing goes wrong proves nothing.
+    // A simulation without faults proves nothing.
     let total = |f: fn(&Summary) -> u64| outcomes.iter().map(f).sum::<u64>();
     let (received, kills, clocks) = (total(|s| s.received), total(|s| s.kills), total(|s| s.clocks_set));
     println!(
@@ -110,7 +110,7 @@ fn without_faults_nothing_is_built_twice() {
         assert_eq!((summary.wasted, summary.again), (0, 0), "seed {seed}: {summary:?}");
         (seconds, attempts) = (seconds + summary.seconds, attempts + summary.attempts);
     }
-    // Deliberate seconds beside late builds are few.
+    // There are few deliberate duplicates of late builds.
     assert!(seconds > 0 && seconds * 8 < attempts, "{seconds} of {attempts} attempts");
 }
 
@@ -167,12 +167,12 @@ fn a_journal_restored_from_a_backup_loses_no_package_and_changes_no_published_fi
     assert!(restores > seeds && returned > seeds && kept > seeds / 10);
 }
 
-/// Build needs, then run-time needs, as `(from, to)`.
+/// Build dependencies, then run-time dependencies, as `(from, to)`.
 type Edges = &'static [(u32, u32)];
 
 #[test]
 fn whatever_happens_in_a_small_world_it_comes_to_rest_with_a_reason_for_every_package() {
-    // How many things may go wrong, and the least number of states that the search must find.
+    // How many things may go wrong, and the minimum number of states that the search must find.
     let worlds: [(&str, Edges, Edges, u8, usize); 4] = [
         ("chain", &[(1, 0), (2, 1)], &[], 1, 2_000),
         ("fork", &[(1, 0), (2, 0)], &[], 1, 4_000),
@@ -184,7 +184,7 @@ fn whatever_happens_in_a_small_world_it_comes_to_rest_with_a_reason_for_every_pa
         let found = small::search(&small::world::plan(build, runtime), troubles);
         let found = found.unwrap_or_else(|violation| panic!("{name}: {violation}"));
         println!("{name}, {troubles} going wrong: {found:?}");
-        // A search that goes nowhere proves nothing.
+        // A search that finds nothing proves nothing.
         assert!(found.states > least && found.whole > 0 && found.whole < found.rests, "{name}: {found:?}");
         assert!(found.blocked > 0 || troubles < 2, "{name}: nothing is left blocked");
     }

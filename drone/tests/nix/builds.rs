@@ -1,4 +1,4 @@
-//! What is built, and from what.
+//! Builds with Nix: what is built, and from which inputs.
 
 use crate::lab::{Built, Lab, nix, package, play_until};
 use std::fs;
@@ -36,7 +36,7 @@ async fn two_drones_build_a_world_from_each_others_outputs_and_compile_nothing_t
         assert_eq!(fs::read_dir(attempt).unwrap().count(), 1, "only the archives are left");
         drones.iter().for_each(|drone| built.receive(&plan, package, &files, drone));
     }
-    // The program refers to its library and to the seed that runs it.
+    // The program refers to its library and to the shell from the seed.
     let program = &built.0[&package(&plan, "prog-2.0").outputs[0].path];
     let mut referred: Vec<_> = program.nar.references.iter().map(|name| &name[33..]).collect();
     referred.sort_unstable();
@@ -114,7 +114,7 @@ async fn what_a_drone_knows_of_its_store_ends_with_the_store() {
 #[tokio::test]
 async fn a_store_over_its_budget_loses_what_no_attempt_uses() {
     let mut lab = Lab::new(&["lib", "fixed"]);
-    // Nix keeps every path that a process of the machine names, such as the builder of another test's `lib`.
+    // Nix keeps every path that a process of this machine names, such as the builder of another test's `lib`.
     lab.file("source/default.nix", &include_str!("world.nix").replace("salt ? \"0\"", "salt ? \"old\""));
     let plan = lab.plan().await;
     let (lib, fixed) = (package(&plan, "lib-1.0"), package(&plan, "fixed-1.0"));

@@ -1,11 +1,12 @@
-//! What an expression may not do.
+//! What expressions must not be able to do.
 
 use crate::lab::{Lab, left_processes, order, package, play};
 use swarm_common::wire::{drone::Work, plan::PlanReport};
 use swarm_daemon::config::{Size, Span};
 use swarm_drone::builder::BuildEnd;
 
-/// Checks that the plan has `lib`, and refuses each attribute with words that contain a text.
+/// Checks that the plan contains `lib` and refuses each of these attributes with a message that contains the
+/// text.
 fn refuses(plan: &PlanReport, refused: &[(&str, &str)]) {
     for (attribute, text) in refused {
         let found = plan.problems.iter().find(|problem| problem.atoms == [*attribute]);

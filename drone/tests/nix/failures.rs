@@ -1,4 +1,4 @@
-//! Whose fault a failed build is, and what is said of it.
+//! The cause of failed builds, and the messages about them.
 
 use crate::lab::{Lab, order, package, play};
 use swarm_common::state::{FailureCause, FailureClass, Phase};

@@ -1,4 +1,4 @@
-//! Flakes, without network.
+//! Flakes without network access.
 
 use crate::lab::{Lab, package};
 use std::process::Command;
@@ -47,7 +47,6 @@ async fn a_flake_and_its_hosts_are_planned_with_an_input_from_the_snapshot() {
     assert!(matches!(end, BuildEnd::Built { .. }), "{end:?}\n{log}");
 }
 
-/// Locks the input.
 fn lock(lab: &Lab, original: &str, locked: &str) {
     let (_, sum) = dump(&lab.path("snapshot/inputs/names"), std::io::sink()).unwrap();
     let hash = Command::new("nix")
@@ -98,7 +97,7 @@ async fn a_locked_input_of_each_kind_keeps_its_commit_and_its_date() {
             "",
         ),
         (
-            // As an address, Nix 2.8 does not take it.
+            // Nix 2.8 does not accept this as a URL.
             r#"{ type = "path"; path = "/nowhere/names"; dir = "sub"; }"#,
             r#""type": "path", "path": "/nowhere/names", "dir": "sub""#,
             format!(r#""type": "path", "path": "/nowhere/names", "dir": "sub", "rev": "{rev}""#),
@@ -108,7 +107,7 @@ async fn a_locked_input_of_each_kind_keeps_its_commit_and_its_date() {
         let lab = Lab::with_manifest(MANIFEST);
         lab.file("source/flake.nix", &FLAKE.replace(r#"{ url = "github:nobody/names"; }"#, input));
         lab.file(&format!("inputs/names/{dir}flake.nix"), NAMES);
-        // Nix 2.8 knows no date of a tarball.
+        // Nix 2.8 does not know the date of a tarball.
         let is_dated = !input.contains(".tar.gz");
         let date = if is_dated { r#""lastModified": 1700000000, "# } else { "" };
         lock(&lab, original, &format!("{date}{locked}"));
@@ -126,7 +125,7 @@ async fn a_flake_knows_its_commit_and_date_unless_the_lock_is_newer() {
         (dated.clone(), format!("of {rev} at 20231114221320")),
         (dated + r#""relocked": true, "#, "of none at 20231114221320".to_owned()),
         (r#"{"modified": 1700000000, "#.to_owned(), "of none at 20231114221320".to_owned()),
-        // Of an old snapshot, it is not known.
+        // For an old snapshot, the date is unknown.
         (format!(r#"{{"commit": "{rev}", "#), "of none at 19700101000000".to_owned()),
     ] {
         let lab = Lab::with_manifest(&MANIFEST.replacen('{', &more, 1));

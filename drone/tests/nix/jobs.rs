@@ -1,4 +1,4 @@
-//! Evaluation by a program that prints a line for each attribute (`builder.nix.eval_command`).
+//! Evaluation with a program that prints a line for each attribute (`builder.nix.eval_command`).
 
 use crate::lab::{Lab, left_processes, package};
 use swarm_daemon::config::{Size, Span};
@@ -78,7 +78,7 @@ async fn a_command_that_hangs_or_says_nothing_of_an_attribute_is_stopped_and_tol
         ("echo 'no such option' >&2; exit 1", "no such option"),
         ("kill -9 $$", "more memory than"),
     ] {
-        // Else the evaluation is known.
+        // A new lab, because the evaluation would otherwise be kept.
         let mut lab = Lab::new(&["lib"]);
         lab.config.nix.eval_command = command(script);
         let plan = lab.plan().await;
@@ -91,7 +91,7 @@ async fn a_command_that_hangs_or_says_nothing_of_an_attribute_is_stopped_and_tol
 async fn what_a_command_leaves_out_is_evaluated_alone() {
     let mut lab = Lab::new(&["large", "lib", "prog"]);
     lab.config.nix.evaluation_memory = Size::from_gib(1);
-    // Of several, only the last is answered.
+    // Of several attributes, only the last one is answered.
     let script = format!("{{\n{JOBS}\n}} | tail -n 1");
     lab.config.nix.eval_command = command(&script);
     let plan = lab.plan().await;

@@ -1,4 +1,4 @@
-//! Test fixtures: drones with stores of their own, and what they built.
+//! Test fixtures: drones with their own stores, and the files they built.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 const TOOLS: [&str; 12] =
     ["sh", "cat", "mkdir", "chmod", "sleep", "echo", "printf", "ln", "seq", "setsid", "touch", "ls"];
 
-/// A drone with a snapshot.
+/// A drone and a snapshot.
 pub struct Lab {
     pub dir: tempfile::TempDir,
     pub config: BuilderConfig,
@@ -42,7 +42,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A drone with the snapshot of `world.nix`, of which it builds these attributes.
+    /// A drone with the snapshot of `world.nix`, for which it builds these attributes.
     pub fn new(attributes: &[&str]) -> Self {
         let lab = Self::with_manifest(&format!(
             r#"{{"flake": false, "file": "default.nix", "attributes": {attributes:?}}}"#
@@ -51,7 +51,7 @@ impl Lab {
         lab
     }
 
-    /// A drone with a snapshot that has only the tools, and this `NixSource`.
+    /// A drone with a snapshot that contains only the tools and this `NixSource`.
     pub fn with_manifest(nix: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
@@ -130,7 +130,7 @@ impl Lab {
         plan
     }
 
-    /// Builds a package of a plan with these inputs.
+    /// Builds a package of a plan with these inputs. Returns the result, the log and the phases.
     pub async fn build(&self, package: &NixPackage, inputs: Vec<NixInput>) -> (BuildEnd, String, Vec<Phase>) {
         play(self.context(order(package, inputs))).await
     }
@@ -142,18 +142,18 @@ impl Lab {
         (failure, log)
     }
 
-    /// Whether the store that is built in has a file at this store path.
+    /// Whether the build store contains a file at this store path.
     pub fn has_built(&self, path: &str) -> bool {
         self.path("cache/nix/build").join(path.trim_start_matches('/')).exists()
     }
 }
 
-/// What was built, like the store of an orchestrator.
+/// Built files, as in the store of an orchestrator.
 #[derive(Default)]
 pub struct Built(pub BTreeMap<String, NixInput>);
 
 impl Built {
-    /// Receives the archives of a package, and gives them to a drone's cache.
+    /// Stores the archives of a package, and copies them to a drone's cache.
     pub fn receive(&mut self, plan: &PlanReport, package: &NixPackage, files: &[PathBuf], to: &Lab) {
         assert_eq!(package.outputs.len(), files.len());
         for (output, file) in package.outputs.iter().zip(files) {
@@ -169,7 +169,7 @@ impl Built {
         }
     }
 
-    /// What a package needs to be built, with all that it refers to.
+    /// The inputs for building a package, with everything that they refer to.
     pub fn inputs(&self, plan: &PlanReport, at: u32) -> Vec<NixInput> {
         let direct = plan.edges.iter().filter(|edge| edge.from == at && edge.build);
         let direct = direct.flat_map(|edge| nix(plan, edge.to).outputs.iter().map(|o| o.path.clone()));
@@ -185,7 +185,7 @@ impl Built {
     }
 }
 
-/// Reads an archive as an orchestrator would.
+/// Examines an archive as an orchestrator would.
 fn examine(plan: &PlanReport, packed: &[u8]) -> Nar {
     let dir = StoreDir::default();
     let outputs = plan.packages.iter().flat_map(|package| &package.nix().unwrap().outputs);
@@ -202,7 +202,7 @@ pub fn nix(plan: &PlanReport, at: u32) -> &NixPackage {
     plan.packages[at as usize].nix().unwrap()
 }
 
-/// The position of a package by its name.
+/// The position of the package with this name.
 pub fn position(plan: &PlanReport, name: &str) -> u32 {
     let found = plan.packages.iter().position(|package| package.title() == name);
     u32::try_from(found.unwrap_or_else(|| panic!("{name} is not in the plan"))).unwrap()
@@ -237,7 +237,7 @@ pub fn order(package: &NixPackage, inputs: Vec<NixInput>) -> Work {
     Work::Build(BuildOrder { package: PackageId(1), targets, stages, dependencies, inputs, key: None })
 }
 
-/// Runs an attempt to its end and returns the result, the log and the phases.
+/// Runs an attempt to its end. Returns the result, the log and the phases.
 pub async fn play(context: BuildContext) -> (BuildEnd, String, Vec<Phase>) {
     play_until(context, None).await
 }
@@ -264,8 +264,8 @@ pub async fn play_until(context: BuildContext, words: Option<&str>) -> (BuildEnd
     (end, log, phases)
 }
 
-/// Command lines of the processes that a drone with this directory left, and of those that contain a
-/// text.
+/// Command lines of processes left by a drone with this directory, and of processes whose command line
+/// contains a text.
 pub fn left_processes(work_dir: &Path, text: &str) -> Vec<String> {
     let mark = format!("SWARM_DRONE_DIR={}", work_dir.display());
     let mut left = Vec::new();

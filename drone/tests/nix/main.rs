@@ -1,6 +1,6 @@
-//! Tests the builder with the real Nix, in stores of its own below a temporary directory.
+//! The builder with the real Nix, in its own stores below a temporary directory.
 //!
-//! The expressions need no nixpkgs: a directory with a static busybox is the only tool that they use.
+//! The expressions do not need nixpkgs: their only tool is a directory with a static busybox.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by a panic")]
 

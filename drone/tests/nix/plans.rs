@@ -1,4 +1,4 @@
-//! What a plan has.
+//! The content of plans.
 
 use crate::lab::{Lab, dependencies, package};
 use axum::http::{StatusCode, Uri};
@@ -78,7 +78,7 @@ async fn a_drone_tells_the_systems_and_features_that_its_nix_builds_with() {
     config.nix.system_features = vec!["imaginary".into()];
     let more = told(&config);
     assert!(more.systems.len() == own.systems.len() + 1 && more.features.len() == own.features.len() + 1);
-    // What it tells is what Nix builds.
+    // The systems and features that it reports are those for which Nix builds.
     for name in ["foreign-1.0", "feature-1.0"] {
         let package = package(&plan, name);
         let builds = |machine: &NixMachine| {
@@ -87,7 +87,7 @@ async fn a_drone_tells_the_systems_and_features_that_its_nix_builds_with() {
         };
         assert!(!builds(&own) && builds(&more), "{own:?} {more:?} {package:?}");
         let (failure, log) = lab.failure(&plan, name).await;
-        // Nix 2.8 and 2.34.
+        // The messages of Nix 2.8 and 2.34.
         let says = ["is required to build", "Required "].iter().any(|words| failure.message.contains(words));
         assert!(says, "{failure:?} {log}");
     }
@@ -135,7 +135,7 @@ async fn what_an_upstream_cache_has_is_not_planned_and_one_that_is_away_has_noth
         .status();
     assert!(copied.unwrap().success());
 
-    // Its Nix takes the cache at its word, whose signatures the orchestrator checks.
+    // The drone's Nix trusts the cache. The orchestrator checks the signatures.
     for (url, planned, available) in [
         (serve(cache).await, 1, vec![lib.outputs[0].path.clone()]),
         ("http://127.0.0.1:1".into(), 2, Vec::new()),
@@ -152,7 +152,7 @@ async fn what_an_upstream_cache_has_is_not_planned_and_one_that_is_away_has_noth
     }
 }
 
-/// Serves the files of a folder until the test ends, and returns the address.
+/// Serves the files of a folder until the test ends. Returns the URL.
 async fn serve(folder: PathBuf) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,13 +1,13 @@
-//! A drone that an ordinary user runs, as root of a user namespace.
+//! A drone run by an ordinary user, as root of a user namespace.
 
 use crate::lab::{Lab, package};
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 use swarm_drone::builder::BuildEnd;
 
-/// Set inside of the namespace.
+/// Set inside the namespace.
 const INSIDE: &str = "SWARM_TEST_INSIDE";
 
-/// Runs a program as `nobody` with subordinate ids, in a user namespace like that of a drone.
+/// Runs a program as `nobody` with subordinate IDs, in a user namespace like that of a drone.
 const AS_USER: &str = r#"set -e
 at=$1; shift
 for file in subuid subgid; do
@@ -23,7 +23,7 @@ async fn an_ordinary_user_plans_and_builds() {
         assert!(rustix::process::geteuid().is_root(), "only root can become another user");
         let place = tempfile::tempdir().unwrap();
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        // The build directory may be closed to others.
+        // Other users may not have access to the build directory.
         let test = place.path().join("test");
         fs::copy(std::env::current_exe().unwrap(), &test).unwrap();
         let ran = Command::new("unshare")

@@ -1,5 +1,5 @@
-//! Tests realistic bundles and repositories with a real Portage: settings that belong to the drone,
-//! repository priorities, and profiles from various places.
+//! Realistic bundles and repositories with a real Portage: settings that belong to the drone, repository
+//! priorities, and profiles from various places.
 
 use crate::lab::{Lab, flags, metadata, order, package_dir, play, target, with_use};
 use std::{
@@ -70,7 +70,7 @@ async fn settings_of_a_bundle_about_the_machine_have_no_effect() {
     let (end, log, _) = play(context).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
     assert!(log.contains("makes with -j3 in ") && !log.contains("theirs"), "{log}");
-    // `metadata` only reads a member compressed with zstd.
+    // `metadata` reads only members compressed with zstd.
     assert_eq!(metadata(&files[0], "PF"), "asker-1");
     assert!(package_dir(&files[0]).join("app-misc/asker/asker-1-1.gpkg.tar").is_file());
     assert!(!theirs.exists(), "something was written where the bundle said");
@@ -222,7 +222,7 @@ async fn metadata_that_a_tree_lacks_is_made_by_the_first_plan_alone() {
     assert_eq!(lab.plan().await, first);
     assert_eq!(cached(), made, "an entry was written again");
 
-    // With another snapshot only the changed entry is regenerated.
+    // With another snapshot, only the changed entry is regenerated.
     let changed = first.packages[0].portage().unwrap().cpv.clone();
     let (name, file) = (changed.cp().to_string(), format!("{}.ebuild", changed.pf()));
     let ebuild = lab.snapshot().join("repos/swarm-example").join(name).join(file);

@@ -1,4 +1,4 @@
-//! Tests what a build can reach and take: no network, and only so many processes.
+//! What a build can access and use: no network, and a limited number of processes.
 
 use crate::lab::{Lab, order, play, target};
 use std::{
@@ -12,7 +12,7 @@ use swarm_drone::builder::{BuildContext, BuildEnd, BuildNote, run};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// What the source is served as.
+/// The content of the served source file.
 const SOURCE: &str = "a source\n";
 
 /// Serves [`SOURCE`] on all addresses of this machine. Returns the port and the first lines of what clients sent.
@@ -26,7 +26,7 @@ fn serve() -> (u16, Arc<Mutex<Vec<String>>>) {
             let mut client = client.unwrap();
             client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
             let mut line = String::new();
-            // A client that sends nothing has reached this machine as well.
+            // A client that sends nothing has reached this machine too.
             let _ = BufReader::new(&client).read_line(&mut line);
             seen.lock().unwrap().push(line.trim().to_owned());
             let _ = write!(client, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{SOURCE}", SOURCE.len());
@@ -35,15 +35,15 @@ fn serve() -> (u16, Arc<Mutex<Vec<String>>>) {
     (port, asked)
 }
 
-/// The address by which others reach this machine, if it has one.
+/// The address through which others reach this machine; `None` without a network.
 fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // Sends nothing. The address is reserved for documentation.
+    // Connecting a UDP socket sends nothing. The address is reserved for documentation.
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// The line of a Manifest for [`SOURCE`].
+/// The Manifest line for [`SOURCE`].
 fn dist_line(lab: &Lab, name: &str) -> String {
     let file = lab.dir.path().join(name);
     std::fs::write(&file, SOURCE).unwrap();
@@ -81,7 +81,7 @@ async fn a_build_has_no_network_though_its_sources_are_fetched() {
     assert!(!asked.is_empty() && asked.iter().all(|line| line.starts_with("GET /source.txt ")), "{asked:?}");
 }
 
-/// Forks until it cannot, says how often, and keeps what it has.
+/// Forks until that fails, reports how often it succeeded, and keeps the processes.
 const BOMB: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
     src_compile() {\n\
     printf '%s\\n' '#include <errno.h>' '#include <stdio.h>' '#include <string.h>' '#include <unistd.h>' \\\n\
@@ -93,7 +93,8 @@ const BOMB: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WOR
 const OTHER: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
     src_compile() { for n in {1..200}; do ( : ) & done; wait || die; echo done-beside-it; }\n";
 
-/// Runs a build until its log has `words`, then `meanwhile`, then cancels the build. Returns its log.
+/// Runs a build until its log contains `words`, then runs `meanwhile`, then cancels the build. Returns the
+/// result and the log.
 async fn held(context: BuildContext, words: &str, meanwhile: impl Future<Output = ()>) -> (BuildEnd, String) {
     let (cancel, (reached, at)) = (CancellationToken::new(), oneshot::channel());
     let (tx, mut rx) = mpsc::channel(16);
@@ -122,7 +123,7 @@ async fn held(context: BuildContext, words: &str, meanwhile: impl Future<Output 
 // fault: 32
 #[tokio::test]
 async fn a_build_that_forks_without_end_stops_at_its_limit_and_others_go_on() {
-    // Only root can always create control groups.
+    // Only root can create control groups everywhere.
     assert!(rustix::process::geteuid().is_root(), "only root can limit processes: run the tests as root");
     let lab = Lab::new();
     lab.file("app-misc/bomb/bomb-1.ebuild", BOMB);

@@ -1,5 +1,5 @@
-//! Tests that the plan of a world in a base with a package database is Portage's own: what
-//! `emerge --pretend --emptytree` would merge there, with what the base already serves.
+//! The plan for a world in a base with a package database must be Portage's own: what `emerge --pretend
+//! --emptytree` would merge there, and which dependencies the base already satisfies.
 
 use crate::{
     lab::{Lab, packages, play},
@@ -13,9 +13,9 @@ use swarm_common::wire::{
 };
 use swarm_drone::builder::BuildEnd;
 
-/// Ebuilds: a compiler that is built with itself and with a tool, a C library that is built with the
-/// compiler, `@system`, a library with and one without a newer sub-slot, and a tool that requires a newer
-/// build tool than the base has.
+/// Ebuilds: a compiler built with itself and with a tool, a C library built with the compiler, `@system`, a
+/// library with a newer sub-slot and one without, and a tool that requires a newer build tool than the base
+/// has.
 const EBUILDS: [(&str, &str); 10] = [
     ("dev-build/cc-1", "BDEPEND=\"dev-build/cc dev-build/tool\"\nRDEPEND=app-misc/libc"),
     ("app-misc/libc-1", "BDEPEND=dev-build/cc"),
@@ -72,7 +72,7 @@ fn install(base: &Path) {
     }
 }
 
-/// What plain `emerge` would merge in the base with the lab's configuration, as if it were a machine.
+/// What plain `emerge` would merge in the base with the lab's configuration, as on a real machine.
 fn by_emerge(base: &Path, lab: &Lab) -> BTreeSet<String> {
     let put = |path: &str, text: &str| {
         fs::create_dir_all(base.join(path).parent().unwrap()).unwrap();
@@ -103,7 +103,7 @@ fn by_emerge(base: &Path, lab: &Lab) -> BTreeSet<String> {
     merged.map(|(_, rest)| rest.split(' ').next().unwrap().to_owned()).collect()
 }
 
-/// Whether the base serves this dependency; none if the plan has no such edge.
+/// Whether the base satisfies this dependency; `None` if the plan has no such edge.
 fn served(plan: &PlanReport, from: &str, to: &str) -> Option<bool> {
     let at = |cpv| packages(plan).position(|p| p.cpv.as_str() == cpv).and_then(|at| u32::try_from(at).ok());
     let (from, to) = (at(from)?, at(to)?);
@@ -133,7 +133,7 @@ async fn a_plan_in_a_base_is_portages_own_merge_list_and_what_the_base_has_serve
         let all: BTreeSet<String> = EBUILDS.iter().map(|(cpv, _)| (*cpv).to_owned()).collect();
         assert_eq!(planned, all, "the newer tool is planned, and what only the base has is not");
 
-        // The compiler, its tool and the C library need each other: the base's own serve.
+        // The compiler, its tool and the C library need each other. Those in the base satisfy this.
         for (from, to) in [
             ("dev-build/cc-1", "dev-build/tool-2"),
             ("dev-build/tool-2", "dev-build/cc-1"),
@@ -144,7 +144,7 @@ async fn a_plan_in_a_base_is_portages_own_merge_list_and_what_the_base_has_serve
         ] {
             assert_eq!(served(&plan, from, to), Some(true), "{from} -> {to}");
         }
-        // Too old in the base, bound to another sub-slot, or not in it.
+        // Too old in the base, bound to another sub-slot, or not installed.
         for (from, to) in [
             ("dev-build/newer-1", "dev-build/tool-2"),
             ("app-misc/user-1", "dev-libs/moved-2"),

@@ -1,12 +1,12 @@
-//! Tests what is reported about a source file that is missing or not the one of the Manifest, with the
-//! messages of the real Portage and fetcher.
+//! Reports about a source file that is missing or does not match the Manifest, from the messages of the real
+//! Portage and fetcher.
 
 use crate::lab::{Lab, order, play, serve, target};
 use std::{fs, path::Path, process::Command};
 use swarm_common::state::{FailureCause, FailureClass};
 use swarm_drone::builder::BuildEnd;
 
-/// The digest that a program of the coreutils prints for a file.
+/// The digest of a file, computed by a program of the coreutils.
 fn digest(program: &str, file: &Path) -> String {
     let done = Command::new(program).arg(file).output().unwrap();
     String::from_utf8(done.stdout).unwrap().split(' ').next().unwrap().to_owned()

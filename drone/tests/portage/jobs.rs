@@ -1,4 +1,4 @@
-//! Tests how many jobs `make` runs at once in a build root, with the `make` of this machine.
+//! The number of jobs that `make` runs at once in a build root, with this machine's `make`.
 
 use crate::lab::{Lab, order, play, target};
 use swarm_drone::{builder::BuildEnd, jobserver::Jobserver};
@@ -19,8 +19,7 @@ src_compile() {
 src_install() { dodoc Makefile; }
 "#;
 
-/// The output of the package in a build with a jobserver for four processors, and two jobs without
-/// it.
+/// The output of the package in a build with a jobserver for four processors; two jobs without it.
 async fn said() -> String {
     let lab = Lab::new();
     lab.file("app-misc/maker/maker-1.ebuild", MAKER);

@@ -1,4 +1,4 @@
-//! Tests which changes alter the planner's key fields of a package, with a real Portage.
+//! Which changes alter the planner's key fields of a package, with a real Portage.
 
 use super::lab::{Lab, packages};
 use std::{collections::BTreeMap, fs, path::Path};

@@ -201,12 +201,12 @@ pub fn serve(page: impl Fn(&str, &str) -> Option<(&'static str, Vec<u8>)> + Send
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    // A client that hangs up is of no interest.
+    // It does not matter if a client disconnects.
     std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| _ = answer(stream)));
     address
 }
 
-/// Runs a build to its end and returns the result, the log and the phases.
+/// Runs a build to its end. Returns the result, the log and the phases.
 pub async fn play(context: BuildContext) -> (BuildEnd, String, Vec<Phase>) {
     let (tx, mut rx) = mpsc::channel(16);
     let listen = async move {
@@ -302,7 +302,7 @@ pub fn metadata(file: &Path, key: &str) -> String {
     value.unwrap_or_default()
 }
 
-/// The user and the group of a file in a package (`image/PATH`).
+/// User and group of a file in a package (`image/PATH`).
 pub fn owner(file: &Path, path: &str) -> Option<(String, String)> {
     member(file, "image", path, |value| {
         let header = value.header();
@@ -310,7 +310,7 @@ pub fn owner(file: &Path, path: &str) -> Option<(String, String)> {
     })
 }
 
-/// Reads `path` in one of the two archives of a package.
+/// Applies `read` to `path` in one of the two archives of a package.
 fn member<T>(file: &Path, archive: &str, path: &str, read: impl Fn(&mut Member<'_, '_>) -> T) -> Option<T> {
     let mut outer = tar::Archive::new(fs::File::open(file).unwrap());
     let mut members = outer.entries().unwrap().map(Result::unwrap);

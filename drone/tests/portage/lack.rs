@@ -1,4 +1,4 @@
-//! Tests that a build which fails for lack of a resource reports the cause.
+//! A build that fails because a resource is missing reports the cause.
 
 use crate::{
     lab::{Lab, order, order_with, play, target},
@@ -30,7 +30,7 @@ fn ebuild(compile: &str) -> String {
 // fault: 32
 #[tokio::test]
 async fn a_build_that_the_kernel_kills_for_memory_says_so_with_its_peak() {
-    // Only root can always create control groups.
+    // Only root can create control groups everywhere.
     assert!(rustix::process::geteuid().is_root(), "only root can limit memory: run the tests as root");
     let lab = Lab::new();
     lab.file("app-misc/eater/eater-1.ebuild", &ebuild(EATER));
@@ -77,20 +77,20 @@ async fn a_full_disk_under_the_build_root_says_so() {
             context.attempt_dir = place.join("small").join(room);
             std::fs::create_dir(&context.attempt_dir).unwrap();
             if room == "none" {
-                // Fill the disk, so that not even the build root can be made.
+                // Fill the disk, so that not even the build root can be created.
                 let full = std::fs::write(place.join("small/ballast"), vec![0; 25 << 20]);
                 assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
             }
             let (failure, _, log) = failed(context).await;
             assert_eq!(failure.cause, Some(FailureCause::DiskFull), "{room}: {failure:?}\n{log}");
-            // Whether the build's error or the drone's measurement came first.
+            // The same whether the build's error or the drone's measurement comes first.
             assert_eq!(failure.signature, "disk full: too little space is left where the drone builds");
         }
     })
     .await;
 }
 
-/// Installs 64 MiB of zeros, which take little room in the package.
+/// Installs 64 MiB of zeros, which take little space in the package.
 const BIG: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
     src_install() { head -c 64M /dev/zero >big || die; insinto /usr/share; doins big; }\n";
 
@@ -98,7 +98,7 @@ const BIG: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORK
 async fn a_full_disk_while_a_layer_is_made_says_so_and_nothing_of_the_layer_is_used() {
     let name = "lack::a_full_disk_while_a_layer_is_made_says_so_and_nothing_of_the_layer_is_used";
     within(name, "", async |_| {
-        // Unpacked, and installed by Portage elsewhere and moved.
+        // Once unpacked as a layer, and once installed by Portage elsewhere and moved.
         for acts in ["", "pkg_postinst() { chmod 640 \"${EROOT}\"/usr/share/big; }\n"] {
             let lab = Lab::new();
             lab.file("app-misc/big/big-1.ebuild", &[BIG, acts].concat());

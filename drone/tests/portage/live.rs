@@ -1,4 +1,4 @@
-//! Tests builds in a live root, on a throw-away machine in a mount namespace.
+//! Builds in a live root, on a throw-away machine in a mount namespace.
 
 use crate::{
     lab::{Lab, metadata, order, order_with, packages, play, target, with_use},
@@ -19,7 +19,7 @@ fn live(mut context: BuildContext) -> BuildContext {
     context
 }
 
-/// Builds a package and returns its file and the log.
+/// Builds a package. Returns its file and the log.
 async fn built(context: BuildContext) -> (std::path::PathBuf, String) {
     let (end, log, _) = play(context).await;
     let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
@@ -52,7 +52,7 @@ async fn a_live_root_gets_the_plans_dependencies_and_keeps_its_own_configuration
         );
         assert!(!Path::new("/var/db/pkg/dev-libs/libtally-1.0").exists(), "the target is only packed");
 
-        // The machine has the library already, but the next plan has a newer one.
+        // The machine already has the library, but the next plan contains a newer version.
         let ebuild = lab.snapshot().join("repos/swarm-example/dev-libs/libbuf/libbuf-1.2.ebuild");
         let newer = fs::read_to_string(ebuild).unwrap().replace("0/1", "0/2");
         lab.file("dev-libs/libbuf/libbuf-1.3.ebuild", &newer);

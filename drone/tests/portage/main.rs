@@ -1,8 +1,7 @@
-//! Tests the builder with a real Portage and the example repository.
+//! The builder with a real Portage and the example repository.
 //!
-//! Portage is taken from `SWARM_PORTAGE`, the directory with `bin/emerge`, or else installed by
-//! `scripts/portage`. A missing Portage is a failure, not a skip, because the builder would be
-//! untested.
+//! Portage is the one in `SWARM_PORTAGE` (the directory with `bin/emerge`), or is installed by
+//! `scripts/portage`. A missing Portage is a failure, not a skip, because the builder would be untested.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by a panic")]
 

@@ -1,4 +1,4 @@
-//! Tests that a drone started by an ordinary user reports missing privileges at start.
+//! A drone started by an ordinary user reports missing privileges at startup.
 
 use crate::{lab::Lab, private::rerun};
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};

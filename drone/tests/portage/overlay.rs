@@ -1,15 +1,15 @@
-//! Tests what build roots leave behind, and how artifacts with install scripts are installed.
+//! What build roots leave behind, and how artifacts with install scripts are installed.
 
 use crate::lab::{Lab, cancel_when, metadata, order, order_with, owner, play, target, with_use};
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 use swarm_common::state::FailureClass;
 use swarm_drone::builder::BuildEnd;
 
-/// A package whose `pkg_postinst` is filled in by the test.
+/// A package whose `pkg_postinst` the test fills in.
 const ACTS: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
     src_install() { exeinto /usr/bin; printf '#!/bin/sh\\necho acted\\n' >acts.real; doexe acts.real; }\n\
     pkg_postinst() { WHAT_IT_DOES; }\n";
-/// A package that is built with `app-misc/acts`.
+/// A package built with `app-misc/acts`.
 const USES: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\nBDEPEND=\"app-misc/acts\"\n\
     src_compile() { acts.real >said || die; [ -e /var/db/pkg/app-misc/acts-1/CONTENTS ] || die; [ ! -e /var/lib/acts ] || cat /var/lib/acts; }\n\
     src_install() { dodoc said; }\n";
@@ -36,7 +36,7 @@ async fn what_acts_when_it_is_installed_is_merged_once_and_stacked_if_nothing_el
             let expected = match (stacked, time) {
                 (true, 0) => 1,
                 (true, _) => 0,
-                // First in a trial and in the root, later only in the root.
+                // Once to try it and once in the build root; afterwards only in the root.
                 (false, 0) => 2,
                 (false, _) => 1,
             };
@@ -47,7 +47,7 @@ async fn what_acts_when_it_is_installed_is_merged_once_and_stacked_if_nothing_el
     }
 }
 
-/// A user and a group as `acct-user.eclass` makes them; `NAME` and `ID` are filled in.
+/// A user and a group as `acct-user.eclass` makes them. The test fills in `NAME` and `ID`.
 const ACCOUNT: &str = "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\n\
     src_install() { insinto /usr/lib/sysusers.d; echo 'u NAME ID' >NAME.conf; doins NAME.conf; }\n\
     pkg_preinst() { groupadd -r -g ID NAME && useradd -r -M -u ID -g ID -d /dev/null -s /bin/false NAME || die; }\n";

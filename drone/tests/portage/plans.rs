@@ -1,5 +1,5 @@
-//! Tests plans of worlds that the resolver partly refuses: the reported problems, the remaining plan,
-//! and the number of resolver runs.
+//! Plans of worlds that the resolver partly refuses: the reported problems, the remaining plan, and the
+//! number of resolver runs.
 
 use crate::lab::{Lab, packages, play};
 use std::{collections::BTreeSet, fs};
@@ -9,7 +9,7 @@ use swarm_common::wire::{
 };
 use swarm_drone::builder::BuildEnd;
 
-/// Adds ebuilds, each as its `cpv` and lines such as `IUSE="x"`; `BOTH` sets DEPEND and RDEPEND.
+/// Adds ebuilds, each given by its `cpv` and lines such as `IUSE="x"`; `BOTH` sets DEPEND and RDEPEND.
 fn ebuilds(lab: &Lab, all: &[(&str, &str)]) {
     for (cpv, lines) in all {
         let (category, pf) = cpv.split_once('/').unwrap();
@@ -25,14 +25,15 @@ fn ebuilds(lab: &Lab, all: &[(&str, &str)]) {
     }
 }
 
-/// A cycle that a first stage without `shape` or `font` breaks. `app-misc/desk` requires both flags.
+/// A cycle that can be broken by a first stage without `shape` or `font`. `app-misc/desk` requires both
+/// flags.
 const BREAKABLE: [(&str, &str); 3] = [
     ("media-libs/font-1", "IUSE=+shape\nDEPEND=\"shape? ( media-libs/shape )\"\nRDEPEND=\"${DEPEND}\""),
     ("media-libs/shape-1", "IUSE=+font\nDEPEND=\"font? ( media-libs/font )\"\nRDEPEND=\"${DEPEND}\""),
     ("app-misc/desk-1", "BOTH media-libs/font[shape] media-libs/shape[font]"),
 ];
 
-/// The other kinds of refusal: ebuilds, atoms, and the atom that is blamed.
+/// The other kinds of refusal: ebuilds, atoms, and the atom that is reported.
 type Kind = (ProblemKind, &'static [(&'static str, &'static str)], &'static [&'static str], &'static str);
 const KINDS: [Kind; 9] = [
     (
@@ -185,7 +186,7 @@ async fn eight_refusals_of_forty_atoms_take_few_resolutions_and_each_is_told() {
 #[tokio::test]
 async fn a_slot_conflict_names_both_sides_and_offers_no_beta() {
     let lab = lab();
-    // The beta would satisfy both, but it is not keyworded.
+    // The beta version would satisfy both, but it is not keyworded.
     ebuilds(
         &lab,
         &[

@@ -1,5 +1,5 @@
-//! Tests that mount: each re-executes itself in a new mount namespace, so that nothing is left on
-//! this machine however the test ends.
+//! Support for tests that mount: each one re-executes itself in a new mount namespace, so that nothing is
+//! left on this machine however the test ends.
 
 use crate::lab::{portage, workspace};
 use std::{
@@ -38,7 +38,7 @@ chmod 755 "$base/usr/bin/sandbox"
 echo '#define ONLY_IN_BASE 1' >"$base/usr/include/only-in-base.h"
 "#;
 
-/// Enters `$place/base` as if it were a machine, so that its `/` disappears with the test.
+/// Enters `$place/base` as if it were a machine, whose `/` disappears with the test.
 pub const ENTER: &str = r#"
 for dir in /proc /sys /dev; do mount --rbind "$dir" "$place/base$dir"; done
 # Before what may lie below it.
@@ -49,8 +49,8 @@ done
 set -- chroot "$place/base" "$@"
 "#;
 
-/// Runs `body` in a mount namespace of its own after the shell commands `prepare`. `name` is the
-/// test's name with its module. Outside the namespace this only re-executes the test.
+/// Runs `body` in its own mount namespace after the shell commands `prepare`. `name` is the test's name with
+/// its module. Outside the namespace, this only re-executes the test.
 pub async fn within(name: &str, prepare: &str, body: impl AsyncFnOnce(PathBuf)) {
     if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
         return body(std::env::var_os(PLACE).unwrap().into()).await;
@@ -64,7 +64,7 @@ pub async fn within(name: &str, prepare: &str, body: impl AsyncFnOnce(PathBuf)) 
     rerun(command, name, place.path());
 }
 
-/// Runs the test again as the argument of `command`.
+/// Runs the test again through `command`.
 pub fn rerun(mut command: Command, name: &str, place: &Path) {
     command.arg(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);

@@ -1,4 +1,4 @@
-//! Tests dependencies that replace a package of the base: unpacked, and merged by Portage.
+//! Dependencies that replace a package of the base: unpacked, and merged by Portage.
 
 use crate::{
     lab::{Lab, order, order_with, play, target},
@@ -16,7 +16,7 @@ fn ebuild(rest: &str) -> String {
     format!("EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${{WORKDIR}}\"\n{rest}\n")
 }
 
-/// An ebuild that installs these files below `/usr/share`, each with the same content.
+/// An ebuild that installs these files below `/usr/share`, all with the same content.
 fn installs(content: &str, files: &[&str], rest: &str) -> String {
     let each = files.iter().map(|file| {
         let (dir, name) = file.rsplit_once('/').unwrap();
@@ -25,7 +25,8 @@ fn installs(content: &str, files: &[&str], rest: &str) -> String {
     ebuild(&format!("src_install() {{ {} }}\n{rest}", each.collect::<String>()))
 }
 
-/// Prints what there is, without what Portage writes to an entry beyond the package's metadata.
+/// Prints the installed files and entries, without the parts of an entry that Portage adds to the package's
+/// metadata.
 const USER: &str = "src_compile() { \
     find /usr/share/parts /usr/share/old -type f -printf 'SEEN %p %m %U %G ' -exec cat {} ';'; \
     find /usr/share/parts /usr/share/old -type d -printf 'SEEN %p %m %U %G\\n'; \
@@ -38,7 +39,7 @@ async fn build(lab: &Lab, base: &Path, of: &PortageTarget) -> Dependency {
     lab.keep(&files[0], of)
 }
 
-/// Builds a package with these dependencies and returns what it saw, and how many Portage merged.
+/// Builds a package with these dependencies. Returns its output and how many dependencies Portage merged.
 async fn seen(lab: &Lab, base: &Path, dependencies: &[&Dependency]) -> (Vec<String>, usize) {
     let dependencies = dependencies.iter().map(|&dependency| dependency.clone()).collect();
     let work = order_with(vec![target("app-misc/user-1", "0", 1)], vec![], dependencies);
@@ -56,7 +57,7 @@ async fn what_a_new_version_no_longer_owns_is_hidden_as_if_merged_and_another_pa
         "replaced::what_a_new_version_no_longer_owns_is_hidden_as_if_merged_and_another_package_may_own_it";
     within(name, BASE, async |place| {
         let base = place.join("base");
-        // The old package's script, and a library that it has in the base; the new one's version.
+        // The script of the old package, its library in the base, and the version of the new package.
         let cases = [
             ("", "", "2", 0),
             ("pkg_prerm() { :; }", "", "2", 1),
@@ -72,7 +73,7 @@ async fn what_a_new_version_no_longer_owns_is_hidden_as_if_merged_and_another_pa
             let file = lab.larder().artifacts.get(None, &(&old).into()).await.unwrap();
             layer::unpack(&file, &Tree::at(&base), "app-misc/parts-1", &base).unwrap();
             let entry = base.join("var/db/pkg/app-misc/parts-1");
-            // It was built earlier than the new one.
+            // The old package was built before the new one.
             fs::write(entry.join("BUILD_TIME"), "1\n").unwrap();
             if !provides.is_empty() {
                 fs::write(entry.join("PROVIDES"), provides).unwrap();
@@ -159,7 +160,7 @@ async fn a_program_of_the_base_keeps_the_library_that_a_new_version_lacks_and_wi
                 layer::unpack(&file, &Tree::at(&base), &cpv, &base).unwrap();
             }
             let new = build(&lab, &base, &target("app-misc/parts-2", "0", 2)).await;
-            // A layer's key has the build time of what it replaces.
+            // A layer's key contains the build time of the package it replaces.
             fs::write(base.join("var/db/pkg/app-misc/parts-1/BUILD_TIME"), format!("{}\n", installed.len()))
                 .unwrap();
             let (lines, merged) = seen(&lab, &base, &[&new]).await;

@@ -1,4 +1,4 @@
-//! Tests builds in an overlay over a base root with its own system.
+//! Builds in an overlay over a base root with its own system.
 
 use crate::{
     cycle,
@@ -12,7 +12,7 @@ use swarm_common::{
 };
 use swarm_drone::builder::{BuildContext, BuildEnd};
 
-/// Configures an overlay over `base` with its own Portage.
+/// Configures an overlay over `base`, which has its own Portage.
 pub fn over(base: &Path, mut context: BuildContext) -> BuildContext {
     context.config.base_root = Some(base.into());
     context.config.portage_prefix = None;

@@ -1,5 +1,5 @@
-//! Tests that the planner finds the commit of a live ebuild's upstream in a real Git repository, over every
-//! transport and for every notation that ebuilds use.
+//! The planner finds the commit of a live ebuild's upstream in a real Git repository, over every transport
+//! and for every notation that ebuilds use.
 
 use crate::lab::{Lab, packages, serve};
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
@@ -12,7 +12,7 @@ fn git(dir: &Path, args: &[&str]) -> Vec<u8> {
     done.stdout
 }
 
-/// Commits on the branch that is checked out. Returns the commit.
+/// Makes a commit on the current branch and returns its ID.
 fn commit(dir: &Path, text: &str) -> String {
     fs::write(dir.join("text"), text).unwrap();
     git(dir, &["add", "."]);
@@ -21,8 +21,8 @@ fn commit(dir: &Path, text: &str) -> String {
     String::from_utf8(git(dir, &["rev-parse", "HEAD"])).unwrap().trim().to_owned()
 }
 
-/// What the repository's server answers: at `/smart.git` as a smart server, at `/dumb.git` as plain files.
-/// It refuses the `git` program, because a base may not have it.
+/// The responses of the repository's server: a smart server at `/smart.git`, plain files at `/dumb.git`. It
+/// refuses the `git` program, because a base may not have it.
 fn page(repository: &Path, path: &str, agent: &str) -> Option<(&'static str, Vec<u8>)> {
     if !agent.ends_with("(build-swarm)") {
         return None;
@@ -41,7 +41,7 @@ fn page(repository: &Path, path: &str, agent: &str) -> Option<(&'static str, Vec
     }
 }
 
-/// Adds a live ebuild of version 9999.
+/// Adds a live ebuild with version 9999.
 fn live(lab: &Lab, name: &str, lines: &str) {
     let text = format!(
         "EAPI=8\nDESCRIPTION=\"x\"\nLICENSE=MIT\nSLOT=0\nKEYWORDS=amd64\nPROPERTIES=live\nS=\"${{WORKDIR}}\"\n{lines}\n"

@@ -1,18 +1,18 @@
-//! Derivations: only the canonical text is accepted, and the paths that we compute are those that we verify.
+//! Derivations: only the canonical text is accepted, and computed paths are the ones that verification
+//! accepts.
 
 use swarm_common::digest::Digest;
 use swarm_formats::nix::{derivation::Derivation, store_path::StoreDir};
 
 const HASH: &str = "vsqpp200i7hamsm5v9sg4hp79s5765n9";
 
-/// Runs the target.
 pub fn run(input: &[u8]) {
     let dir = StoreDir::default();
     let Ok(read) = Derivation::parse(input, &dir) else { return };
     assert_eq!(read.to_bytes(&dir), input);
     let strings = 3 * (read.env.len() + read.args.len() + read.input_sources.len() + read.outputs.len());
     assert!(strings <= input.len());
-    // With the computed paths it is verified; with another argument it is not.
+    // Verified with the computed paths; refused with another argument.
     let inputs = |_: &_| Some(Digest::of(b"input"));
     let mut right = read;
     right.env.extend(right.outputs.keys().map(|name| (name.clone(), Vec::new())));
@@ -29,7 +29,6 @@ pub fn run(input: &[u8]) {
     assert!(right.verify(&path, &dir, inputs).is_err());
 }
 
-/// Inputs to begin with.
 pub fn seeds() -> Vec<Vec<u8>> {
     let digest = "0".repeat(64);
     let fixed = format!(

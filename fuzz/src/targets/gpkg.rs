@@ -1,5 +1,6 @@
-//! GPKG: an accepted package is what the `tar` crate finds in it, is read the same in any pieces, keeps to the
-//! limits, and has an index entry that is read back. With its build time replaced it is the same but for that.
+//! GPKG: an accepted package contains what the `tar` crate finds in it, is read the same in pieces of any
+//! size, stays within the limits, and has an index entry that can be read back. Replacing its build time
+//! changes nothing else.
 
 use crate::{
     pieces::Pieces,
@@ -35,16 +36,16 @@ fn limits() -> Limits {
     }
 }
 
-/// How an input becomes a package.
+/// How to make a package from an input.
 struct Mode(u8);
 
 impl Mode {
-    /// The rest of the input is a container, not its two archives.
+    /// The rest of the input is a container instead of its two archives.
     fn is_container(&self) -> bool {
         self.0 & 0x80 != 0
     }
 
-    /// The archives are compressed as they are.
+    /// The input's archives are used unchanged, as if they were compressed already.
     fn is_raw(&self) -> bool {
         self.0 & 0x40 != 0
     }
@@ -58,7 +59,7 @@ impl Mode {
     }
 }
 
-/// A package with these two archives: sealed and compressed, or as they are.
+/// A package with these two archives, which are sealed and compressed or used unchanged.
 fn assemble(mode: &Mode, archives: [&[u8]; 2]) -> Vec<u8> {
     let suffix = mode.suffix();
     let archives = archives.map(|archive| {
@@ -82,7 +83,8 @@ fn assemble(mode: &Mode, archives: [&[u8]; 2]) -> Vec<u8> {
     container
 }
 
-/// What is not compressed here is damaged for its decompressor, which it must bear.
+/// Compresses with the format of `suffix`. Formats not supported here give damaged data, which the reader
+/// must handle.
 fn compress(suffix: &str, bytes: &[u8]) -> Vec<u8> {
     match suffix {
         ".zst" => zstd::bulk::compress(bytes, 1).unwrap(),
@@ -113,11 +115,10 @@ fn package(input: &[u8]) -> Option<Vec<u8>> {
     Some(assemble(&mode, [metadata, image]))
 }
 
-/// Runs the target.
 pub fn run(input: &[u8]) {
     let Some(file) = package(input) else { return };
     let read = gpkg::verify(&file[..], &limits());
-    // The words of an error are the decompressor's, which depend on the pieces.
+    // Compare only whether there is an error: its text comes from the decompressor and depends on the pieces.
     let pieces = gpkg::verify(Pieces::of(&file), &limits());
     assert_eq!(read.as_ref().map(facts).ok(), pieces.as_ref().map(facts).ok());
     let stamped = gpkg::verify_stamped(&file[..], &limits(), BUILD_TIME);
@@ -147,11 +148,12 @@ fn check_limits(package: &Gpkg) {
     assert!(image.paths.len() as u64 <= limits.paths_bytes + 1, "{image:?}");
     assert!(package.members.len() <= limits.members);
     let metadata: usize = package.metadata.0.values().map(Vec::len).sum();
-    // Values and headers are limited together, with an allowance for the latter.
+    // Values and headers have a common limit, with an allowance for headers.
     assert!(metadata as u64 <= 2 * limits.metadata_bytes + (1 << 20));
 }
 
-/// The inner archive whose member's name begins so, by the `tar` crate; `None` if that refuses it.
+/// The inner archive whose member name begins with `name`, read by the `tar` crate; `None` if that refuses
+/// it.
 fn inner(container: &[Found], name: &str) -> Option<Vec<Found>> {
     let mut members = container.iter().filter_map(|member| {
         let (_, path) = std::str::from_utf8(&member.path).ok()?.split_once('/')?;
@@ -163,7 +165,7 @@ fn inner(container: &[Found], name: &str) -> Option<Vec<Found>> {
     tars::others(archive).ok()
 }
 
-/// Compares with what another reader finds, if it accepts the package.
+/// Compares with what another reader finds, if that accepts the package.
 fn compare(package: &Gpkg, file: &[u8]) {
     let Ok(container) = tars::others(file) else { return };
     let named = |member: &Found| {
@@ -200,7 +202,7 @@ fn by_key(values: Vec<Found>) -> BTreeMap<String, Vec<u8>> {
     values.into_iter().map(|found| (key(&found.path), found.data)).collect()
 }
 
-/// The index says of a package what the package says.
+/// Checks that the index entry matches the package.
 fn check_entry(package: &Gpkg) {
     let file =
         PublishedFile { path: "a/b.gpkg.tar".into(), digests: package.digests.clone(), mtime: BUILD_TIME };
@@ -221,7 +223,7 @@ fn check_stamp(package: &Gpkg, stamped: Gpkg, file: &[u8]) {
     let suffix = stamp.member.strip_prefix("metadata.tar").expect("the metadata is replaced");
     let archive = gpkg::inner(suffix, &stamp.data[..]).unwrap().unwrap();
     assert_eq!(by_key(tars::others(archive).unwrap()), expected.0);
-    // The digests are those of the file with the new member in the place of the old one.
+    // The digests are those of the file in which the new member replaces the old one.
     let Some(body) = stamped.body else { return };
     let (at, replaces) = (usize::try_from(stamp.at).unwrap(), usize::try_from(stamp.replaces).unwrap());
     let replaced = [&file[..at], &stamp.bytes, &file[at + replaces..]].concat();
@@ -230,7 +232,6 @@ fn check_stamp(package: &Gpkg, stamped: Gpkg, file: &[u8]) {
     assert_eq!(body.file.finish(), digests(&replaced[..kept]));
 }
 
-/// Inputs to begin with.
 pub fn seeds() -> Vec<Vec<u8>> {
     let value =
         |key: &str, value: &str| raw(format!("metadata/{key}").as_bytes(), b'0', b"", value.as_bytes());

@@ -1,5 +1,5 @@
-//! The lane's request head: how much of it has come, and what comes after it, changes nothing, and a reader that
-//! only splits lines finds the same path and headers.
+//! The lane's request head: the result depends neither on how much has arrived nor on what follows, and a
+//! reader that only splits lines finds the same path and headers.
 
 #[allow(dead_code, reason = "the lane answers by more of it")]
 #[path = "../../../orchestrator/src/publish/conditional.rs"]
@@ -10,16 +10,16 @@ mod request;
 use conditional::{Ask, Bytes, Version};
 use request::Read;
 
-/// As the orchestrator has it.
+/// The same limit as in the orchestrator.
 const HEADERS: usize = 64;
 
-/// Size of the file that is asked for, in bytes.
+/// Size of the requested file in bytes.
 const SIZE: u64 = 1000;
 
-/// All that the lane takes from a head.
+/// Everything that the lane reads from a head.
 type Said = (String, [Option<String>; 7], usize, bool, bool);
 
-/// `None` if the head is not complete.
+/// Parses a head; `None` if it is incomplete.
 fn said(bytes: &[u8]) -> Option<Result<Said, ()>> {
     let seen = |path: &str, ask: &Ask| {
         let Ask { range, conditions: c, .. } = *ask;
@@ -37,7 +37,7 @@ fn said(bytes: &[u8]) -> Option<Result<Said, ()>> {
     }
 }
 
-/// What is sent of a file is within it.
+/// Checks that the answered part of a file is within it.
 fn answer(ask: &Ask) {
     let version = Version { tag: "\"1-2\"".to_owned(), modified: 1_790_000_000 };
     let _verdict = conditional::judge(&ask.conditions, &version);
@@ -49,13 +49,12 @@ fn answer(ask: &Ask) {
     }
 }
 
-/// The head's lines, without what ends them.
+/// The lines of a head, without line endings.
 fn lines(head: &[u8]) -> Vec<&[u8]> {
     let lines = head.split(|&b| b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     lines.filter(|line| !line.is_empty()).collect()
 }
 
-/// Runs the target.
 pub fn run(input: &[u8]) {
     let Some(Ok(said_of_all)) = said(input) else { return };
     let (path, texts, length, head, _) = &said_of_all;
@@ -85,7 +84,7 @@ pub fn run(input: &[u8]) {
         headers.iter().filter(|(name, _)| name == wanted).map(|(_, value)| *value).collect()
     };
     assert_eq!(values("host").len(), 1);
-    // With a body, its bytes would be taken for the next request.
+    // Otherwise the body would be read as the next request.
     assert!(values("content-length").iter().all(|value| *value == b"0"));
     assert!(values("transfer-encoding").is_empty() && values("upgrade").is_empty());
     let names =
@@ -93,13 +92,12 @@ pub fn run(input: &[u8]) {
     for (name, text) in names.into_iter().chain(["user-agent"]).zip(texts) {
         let first = values(name).first().copied();
         assert_eq!(text.is_some(), first.is_some(), "{name}");
-        // A value that is no text counts as empty.
+        // A value that is not text counts as empty.
         let same = text.as_ref().is_none_or(|text| text.is_empty() || Some(text.as_bytes()) == first);
         assert!(same, "{name}: {text:?} {first:?}");
     }
 }
 
-/// Inputs to begin with.
 pub fn seeds() -> Vec<Vec<u8>> {
     let least = "GET /binhost/desk/Packages HTTP/1.1\r\nHost: s\r\n\r\n";
     let portage = "GET /binhost/desk/Packages HTTP/1.1\r\nHost: [::1]:80\r\nUser-Agent: Gentoo Portage\r\n\

@@ -1,4 +1,5 @@
-//! NAR: the format has one encoding for each tree, so what is accepted is written again byte for byte.
+//! NAR: the format has exactly one encoding for each tree, so an accepted archive is written again byte for
+//! byte.
 
 use crate::pieces::Pieces;
 use std::io::Read;
@@ -14,7 +15,8 @@ fn sought() -> StorePath {
     format!("{}-x", "a".repeat(32)).parse().unwrap()
 }
 
-/// The archive in an input: as it is, or strings separated by line breaks, each with its length and padding.
+/// The archive in an input: unchanged, or made from strings separated by line breaks, which get their lengths
+/// and padding.
 fn archive(input: &[u8]) -> Vec<u8> {
     match input.split_first() {
         Some((1, words)) => words.split(|&b| b == b'\n').flat_map(string).collect(),
@@ -35,11 +37,10 @@ fn finish(archive: impl Read) -> Result<NarSummary, String> {
     NarReader::scanning(archive, LIMITS, references).finish().map_err(|error| error.to_string())
 }
 
-/// Runs the target.
 pub fn run(input: &[u8]) {
     let archive = archive(input);
     let read = finish(&archive[..]);
-    // A position in an error is that of the piece; the verdict must be the same.
+    // Positions in errors are relative to a piece. Only the verdict must be the same.
     assert_eq!(read.clone().ok(), finish(Pieces::of(&archive)).ok());
     let Ok(summary) = read else { return };
     assert!(archive.len() as u64 <= LIMITS.bytes);
@@ -77,7 +78,6 @@ pub fn run(input: &[u8]) {
     assert_eq!((written, sum), (archive, summary.sum));
 }
 
-/// Inputs to begin with.
 pub fn seeds() -> Vec<Vec<u8>> {
     let hash = "a".repeat(32);
     let words = |text: &str| text.split(' ').collect::<Vec<_>>().join("\n").into_bytes();

@@ -1,12 +1,11 @@
-//! Narinfos: what is accepted is written so that it is read again as the same, and no value brings lines of its
-//! own into the file or into what is signed.
+//! Narinfos: an accepted one is written such that it is read back equal, and no value can add lines to the
+//! file or to the signed text.
 
 use swarm_formats::nix::{narinfo::NarInfo, store_path::StoreDir};
 
 const HASH: &str = "vsqpp200i7hamsm5v9sg4hp79s5765n9";
 const DIGEST: &str = "sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73";
 
-/// Runs the target.
 pub fn run(input: &[u8]) {
     let dir = StoreDir::default();
     let Ok(info) = NarInfo::parse(input, &dir) else { return };
@@ -24,7 +23,6 @@ pub fn run(input: &[u8]) {
     assert!(!url.starts_with('/') && !url.split(['/', '?', '#']).any(|part| part == ".."), "{url}");
 }
 
-/// Inputs to begin with.
 pub fn seeds() -> Vec<Vec<u8>> {
     let signature = format!("swarm-1:{}==", "A".repeat(86));
     let least =

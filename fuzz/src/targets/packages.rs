@@ -1,5 +1,5 @@
-//! The index of a binary package host: what is read is written so that it is read again as the same, whole,
-//! compressed and entry by entry.
+//! The index of a binary package host: an accepted index is written such that it is read back equal: whole,
+//! compressed, and entry by entry.
 
 use std::{collections::BTreeMap, io::Read as _};
 use swarm_formats::{
@@ -10,7 +10,7 @@ use swarm_formats::{
     },
 };
 
-/// Parses an index. A wrong number of packages is corrected, which no mutation would.
+/// Parses an index. Corrects a wrong number of packages, because mutations would hardly do so.
 fn parse(text: &str) -> Option<(String, PackagesIndex)> {
     let text = match PackagesIndex::parse(text) {
         Err(IndexError::Count { said, found }) => {
@@ -23,7 +23,6 @@ fn parse(text: &str) -> Option<(String, PackagesIndex)> {
     Some((text, index))
 }
 
-/// Runs the target.
 pub fn run(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     if let Some(entry) = Entry::parse(text) {
@@ -32,14 +31,14 @@ pub fn run(input: &[u8]) {
     let Some((text, mut index)) = parse(text) else { return };
     assert!(index.len() <= text.len() / 5, "a package takes a line");
     let written = index.to_bytes();
-    // A package inherits two values of the header; each is as long as the header at most.
+    // A package inherits two values of the header. Each is at most as long as the header.
     let header: usize = index.header().iter().map(|(key, value)| key.len() + value.len() + 3).sum();
     assert!(written.len() <= 3 * text.len() + index.len() * header + 64);
     let again =
         PackagesIndex::parse(std::str::from_utf8(&written).unwrap()).expect("what was written is read");
     assert_eq!(again.to_bytes(), written);
     assert_eq!((again.header(), again.timestamp()), (index.header(), index.timestamp()));
-    // A package cannot say that it has none of what the header has.
+    // A package cannot express that it lacks a value which the header has.
     let has_all = |key: &str| index.entries().all(|entry| !entry.get(key).is_empty());
     if has_all("CHOST") && has_all("repository") {
         assert_eq!(again, index);
@@ -47,7 +46,7 @@ pub fn run(input: &[u8]) {
     let mut unpacked = Vec::new();
     flate2::read::GzDecoder::new(&index.gz().unwrap()[..]).read_to_end(&mut unpacked).unwrap();
     assert_eq!(unpacked, written);
-    // The order of insertion does not matter, and removing leaves nothing.
+    // The order of insertion does not matter, and removing everything leaves nothing.
     let mut rebuilt = index.clone();
     let entries: Vec<Entry> = index.entries().cloned().collect();
     for (n, entry) in entries.iter().enumerate() {
@@ -58,7 +57,6 @@ pub fn run(input: &[u8]) {
     assert_eq!(rebuilt.to_bytes(), written);
 }
 
-/// Inputs to begin with.
 pub fn seeds() -> Vec<Vec<u8>> {
     let header = [("ARCH", "amd64"), ("CHOST", "x86_64-pc-linux-gnu"), ("repository", "gentoo")];
     let mut index = PackagesIndex::new(header.map(|(key, value)| (key.to_owned(), value.to_owned())).into());

@@ -1,5 +1,5 @@
-//! Snapshots: checking one and unpacking it agree, nothing lies outside or stays after an error, and one that is
-//! put together from a difference is the whole one.
+//! Snapshots: verifying and unpacking agree, nothing is written outside or left after an error, and a
+//! snapshot made with a difference equals the complete one.
 
 use crate::tars::{self, forge::raw};
 use std::{
@@ -15,14 +15,14 @@ use swarm_formats::snapshot::{
 };
 use tempfile::{TempDir, tempdir};
 
-/// What is at the paths of a tree.
+/// The entries of a tree by path.
 type Tree = BTreeMap<String, At>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum At {
     File(Vec<u8>),
     Link(Vec<u8>),
-    /// In an overlay: nothing.
+    /// In an overlay: nothing is here.
     Whiteout,
 }
 
@@ -49,7 +49,7 @@ fn tree(root: &Path) -> Tree {
     found
 }
 
-/// Lays a tree over another, as overlayfs does.
+/// Lays a tree over another one, as overlayfs does.
 fn lay(layer: Tree, below: &Tree) -> Tree {
     let mut all = below.clone();
     for (path, at) in layer {
@@ -63,7 +63,7 @@ fn lay(layer: Tree, below: &Tree) -> Tree {
     all
 }
 
-/// A snapshot that others differ from.
+/// An older snapshot, to which differences are made.
 struct Older {
     dir: TempDir,
     archive: Vec<u8>,
@@ -123,7 +123,6 @@ fn pack(manifest: SnapshotManifest, paths: &[&str]) -> Vec<u8> {
     archive
 }
 
-/// Runs the target.
 pub fn run(input: &[u8]) {
     let Some(archive) = tars::archive(input) else { return };
     let (packed, digest) = (zstd::bulk::compress(&archive, 1).unwrap(), Digest::of(&archive));
@@ -145,14 +144,14 @@ pub fn run(input: &[u8]) {
         Some((Ok(merged), layer)) => {
             assert_eq!((merged, lay(layer, &Older::get().tree)), (manifest, tree));
         }
-        // What follows the marker is not in a difference.
+        // The data after the marker is not part of a difference.
         Some((Err(error), _)) => {
             assert!(!tars::ends_at_once(&archive), "a difference does not lead there: {error}")
         }
     }
 }
 
-/// Nothing is more than the archive has, and no link leads outside.
+/// Checks that there is nothing that the archive does not contain, and that no link leads outside.
 fn check(root: &Path, tree: &Tree, length: usize) {
     let size = |(path, at): (&String, &At)| match at {
         At::File(bytes) | At::Link(bytes) => path.len() + bytes.len(),
@@ -181,7 +180,7 @@ fn differ(
     fs::create_dir(&at).unwrap();
     let merged = snapshot::unpack_difference(&[older.path(), archive], digest, &at);
     match merged {
-        // Only root makes whiteouts everywhere.
+        // Only root can create whiteouts everywhere.
         Err(SnapshotError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
             None
         }
@@ -189,7 +188,6 @@ fn differ(
     }
 }
 
-/// Inputs to begin with.
 pub fn seeds() -> Vec<Vec<u8>> {
     let long = format!("repos/r/{}", "n".repeat(120));
     let profile = "etc/portage/make.profile/eapi";
@@ -199,7 +197,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         pack(nix(), &["source/default.nix", "inputs/n/x"]),
     ];
     let mut archives = packed.map(|archive| zstd::decode_all(&archive[..]).unwrap()).to_vec();
-    // Behind the manifest and the profile, each a header and one block.
+    // After the manifest and the profile, each with a header and one block.
     let mut linked = archives[0].clone();
     linked.splice(4 * 512..4 * 512, raw(b"etc/portage/z", b'2', b"../../repos", b""));
     archives.push(linked);

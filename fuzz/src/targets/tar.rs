@@ -1,4 +1,4 @@
-//! The tar reader: what it accepts is what the `tar` crate finds, however the archive arrives.
+//! The tar reader: it accepts only what the `tar` crate finds as well, however the archive arrives.
 
 use crate::{
     pieces::Pieces,
@@ -7,7 +7,7 @@ use crate::{
 use std::io::Read;
 use swarm_formats::archive::tar_reader::{EntryKind, TarAttributes, TarReader};
 
-/// Entries until the end or an error.
+/// The entries up to the end or an error.
 type Entries = (Vec<(Found, Option<TarAttributes>)>, Option<String>);
 
 fn read(archive: impl Read) -> Entries {
@@ -35,12 +35,11 @@ fn read(archive: impl Read) -> Entries {
     }
 }
 
-/// Whether other readers give an entry of this kind a meaning of its own, such as a sparse file.
+/// Whether other readers treat this kind of entry specially, such as a sparse file.
 fn is_of_gnu(found: &Found) -> bool {
     !matches!(found.kind, b'0'..=b'6')
 }
 
-/// Runs the target.
 pub fn run(input: &[u8]) {
     let Some(archive) = tars::archive(input) else { return };
     let (found, error) = read(&archive[..]);
@@ -57,13 +56,12 @@ pub fn run(input: &[u8]) {
     }
     assert!(found.iter().all(|(_, attributes)| attributes.is_some()), "accepted without attributes");
     let found: Vec<Found> = found.into_iter().map(|(found, _)| found).collect();
-    // What only one of them accepts deceives nobody.
+    // An archive that only one of them accepts deceives nobody.
     if let Ok(others) = tars::others(&archive[..]) {
         assert_eq!(found, others);
     }
 }
 
-/// Inputs to begin with.
 pub fn seeds() -> Vec<Vec<u8>> {
     let pax = raw(b"x", b'x', b"", b"14 path=long/y\n12 uid=1000\n22 SCHILY.xattr.user.a=b\n");
     let long = [raw(b"././@LongLink", b'L', b"", b"usr/long\0"), raw(b"usr/lo", b'0', b"", b"hello")];

@@ -1,4 +1,4 @@
-//! XPAK: both ways to read it agree, values are no more than the file has, and what is written is read back.
+//! XPAK: both ways of reading agree, values are not larger than the file, and written data is read back.
 
 use std::{collections::BTreeMap, io::Cursor};
 use swarm_formats::portage::{gpkg::Metadata, xpak};
@@ -7,7 +7,7 @@ fn be32(length: usize) -> [u8; 4] {
     u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-/// `XPAKPACK`, index and data with their lengths, `XPAKSTOP`.
+/// A segment: `XPAKPACK`, index and data with their lengths, `XPAKSTOP`.
 fn segment(index: &[u8], data: &[u8]) -> Vec<u8> {
     [b"XPAKPACK", &be32(index.len())[..], &be32(data.len()), index, data, b"XPAKSTOP"].concat()
 }
@@ -25,7 +25,8 @@ fn write(values: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     file(b"image", &segment(&index, &data))
 }
 
-/// Runs the target: the first byte says whether the rest is a file or, with its length first, an index and data.
+/// Runs the target. The first byte decides whether the rest is a file, or an index (with its length first)
+/// and data.
 pub fn run(input: &[u8]) {
     let Some((&mode, rest)) = input.split_first() else { return };
     let file = match (mode & 1, rest.split_first()) {
@@ -46,7 +47,6 @@ pub fn run(input: &[u8]) {
     assert_eq!(xpak::read_metadata(Cursor::new(write(&read.0))).unwrap(), read);
 }
 
-/// Inputs to begin with.
 pub fn seeds() -> Vec<Vec<u8>> {
     let values = [("CATEGORY", "app-misc\n"), ("PF", "x-1\n"), ("EAPI", "8\n")];
     let values = values.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));

@@ -282,7 +282,7 @@ impl Worker {
         batch.answers.drain(..).for_each(|(answer, reply)| _ = answer.send(reply));
         batch.records.iter().for_each(|record| milestones::log(&self.shared.pair.shown(), record));
         self.shared.pair.follow(|swarm, shown| batch.apply(swarm, shown));
-        // Checkpoints are better taken while idle, but cannot be postponed for ever.
+        // Checkpoints are better taken while idle, but cannot be postponed forever.
         self.keep_checkpoint(CHECKPOINT_AT_LEAST_EVERY);
         kept.is_ok()
     }

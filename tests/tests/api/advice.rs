@@ -1,4 +1,4 @@
-//! The next action of `status` is done to the letter, by the real `swarmctl`, until nothing is wrong.
+//! Follows the next action in `status` literally, with the real `swarmctl`, until there are no problems.
 
 use crate::{
     conditions::{Lab, kinds_of},
@@ -22,7 +22,7 @@ use swarm_tests::{
     tidy::top,
 };
 
-/// Runs a command line as it was printed. Gives what it printed itself.
+/// Runs a command line as it was printed. Returns its output.
 pub async fn follow(swarm: &Swarm, line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
     assert_eq!(words[0], "swarmctl", "{line}");
@@ -36,7 +36,7 @@ pub async fn follow(swarm: &Swarm, line: &str) -> String {
     format!("{out}{err}")
 }
 
-/// The next action, given that what is wrong holds `said`.
+/// The next action for the concern that contains `said`.
 async fn advised(swarm: &Swarm, said: &str) -> String {
     let status = swarm.admin.status().await.unwrap();
     assert!(!status.healthy && status.concerns[0].what.contains(said), "{said}: {:?}", status.concerns);
@@ -48,7 +48,7 @@ async fn is_over(swarm: &Swarm, said: &str) {
     assert!(!concerns.iter().any(|concern| concern.what.contains(said)), "{concerns:?}");
 }
 
-/// A command that some output advises.
+/// A command that some output recommends.
 fn command_in(text: &str, begin: &str) -> String {
     let at = text.find(begin).unwrap_or_else(|| panic!("`{begin}` is not advised: {text}"));
     text[at..].split(['`', '\n', ',', ';', ':']).next().unwrap_or_default().trim_end_matches('.').to_owned()
@@ -124,7 +124,7 @@ async fn each_command_that_status_names_ends_what_it_names_it_for() {
     assert!(status.healthy && status.next_action.is_none(), "{:?}", status.concerns);
 }
 
-/// Concerns, and the actions that their texts and the answers to these lead to, one after the other.
+/// Concerns, and the actions that their texts, and the answers to these actions, lead to in turn.
 const LEADS: [(&str, &[&str]); 8] = [
     ("drone_pending", &["approve_drone"]),
     ("plan_waits", &["resume_drone"]),
@@ -139,7 +139,7 @@ const LEADS: [(&str, &[&str]); 8] = [
 /// Actions that the test of the whole way follows.
 const ON_THE_WAY: [&str; 2] = ["add_profile", "issue_token"];
 
-/// Actions that are followed elsewhere. This list may only become shorter.
+/// Actions that other tests follow. This list may only become shorter.
 const ELSEWHERE: [(&str, &str); 5] = [
     ("confirm_reboot", "takes a machine to log in to: the suite `healing`"),
     ("unprotect_drone", "takes a machine to log in to: the suite `healing`"),
@@ -148,7 +148,7 @@ const ELSEWHERE: [(&str, &str); 5] = [
     ("follow_base", "takes a base that follows: `e2e/follow`"),
 ];
 
-/// How the command line of an action begins.
+/// The beginning of an action's command line.
 fn begins(action: &str) -> &'static str {
     match action {
         "approve_drone" => "swarmctl drone approve ",

@@ -1,4 +1,4 @@
-//! Whether what is kept is whole.
+//! The audit of stored files.
 
 use swarm_tests::api::Swarm;
 

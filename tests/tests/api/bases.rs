@@ -1,4 +1,4 @@
-//! Bases, and the images that they are made of.
+//! Bases and their images.
 
 use crate::{key, refused};
 use std::{fs, os::unix::fs::symlink, path::Path};
@@ -16,7 +16,7 @@ use swarm_daemon::config::Size;
 use swarm_formats::image::ImageContents;
 use swarm_tests::api::{PROFILE, Swarm, name, pebble, plan_of, snapshot};
 
-/// A tree that passes for the root of a Gentoo, with one file of this content.
+/// Creates a tree that looks like the root of a Gentoo system, with one file of this content.
 pub fn root(at: &Path, content: &str) {
     for dir in ["etc", "usr/bin", "var"] {
         fs::create_dir_all(at.join(dir)).unwrap();
@@ -31,7 +31,7 @@ pub fn root(at: &Path, content: &str) {
     fs::write(at.join("etc/release"), content).unwrap();
 }
 
-/// The image of what is at `root`, as the file `root.tar.zst` beside it.
+/// Packs the tree at `root` as an image, `root.tar.zst` beside it.
 pub fn pack(root: &Path) -> (Digest, std::path::PathBuf) {
     let mut contents = ImageContents::default();
     contents.add_root(root).unwrap();
@@ -86,7 +86,7 @@ async fn a_base_is_made_shown_fetched_by_drones_rolled_back_and_removed() {
     assert_eq!(refused(swarm.admin.remove_base(&gentoo, &key()).await), 404);
 }
 
-/// What the profile is to be, pinned to a base and a snapshot that is there.
+/// A request that pins the profile to a base and a snapshot, which this uploads.
 async fn pinned(swarm: &Swarm, dir: &Path) -> ProfileRequest {
     let (archived, archive) = snapshot(&dir.join("s.tar.zst")).unwrap();
     swarm.admin.put_snapshot(archived, &archive).await.unwrap();
@@ -101,7 +101,6 @@ async fn pinned(swarm: &Swarm, dir: &Path) -> ProfileRequest {
     }
 }
 
-/// Makes that base.
 pub async fn make_base(swarm: &Swarm, dir: &Path) -> Digest {
     root(&dir.join("root"), "");
     let (image, archive) = pack(&dir.join("root"));

@@ -1,4 +1,4 @@
-//! The binary package hosts over HTTP, as Portage asks for them.
+//! The binary package hosts over HTTP, with requests like Portage's.
 
 use swarm_common::{
     state::*,
@@ -7,7 +7,7 @@ use swarm_common::{
 use swarm_formats::portage::packages_index::PackagesIndex;
 use swarm_tests::api::{Answer, PROFILE, Swarm, name, package_for, pebble, pebble_at, plan_of, until};
 
-/// How Portage calls itself.
+/// Portage's User-Agent header.
 const PORTAGE: (&str, &str) = ("user-agent", "Gentoo Portage/3.0.83");
 
 async fn get(swarm: &Swarm, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -19,7 +19,7 @@ pub async fn index(swarm: &Swarm, path: &str) -> Vec<String> {
     index_if_any(swarm, path).await.unwrap_or_else(|| panic!("{path} has no index"))
 }
 
-/// The paths that an index names. None if there is no index.
+/// The paths in an index; `None` if there is no index.
 pub async fn index_if_any(swarm: &Swarm, path: &str) -> Option<Vec<String>> {
     let answer = get(swarm, &format!("{path}/Packages"), &[]).await;
     if answer.status == 404 {
@@ -97,7 +97,7 @@ async fn what_a_newer_run_could_not_build_stays_published_as_it_was() {
     assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(60)).await);
     assert_eq!(index(&swarm, "desk").await, ["dev-libs/pebble/pebble-1.2-1.gpkg.tar"]);
 
-    // A third run, for which the ebuild was mended, builds the new version, and that is published.
+    // A third run, for which the ebuild was fixed, builds the new version, which is published.
     swarm.run().await.unwrap();
     let mut mended = pebble_at("1.10", "0");
     mended.inputs = swarm_common::digest::Digest::of(b"mended");

@@ -1,11 +1,11 @@
-//! Every list and text of a request one beyond what is taken, and at it: the refusal is of one
-//! type, and names the bound.
+//! Every list and text in a request, at its limit and one beyond it: all refusals are of one type and name
+//! the limit.
 
 use serde_json::{Value, json};
 use swarm_common::wire::drone::DroneFacts;
 use swarm_tests::api::{Raw, Swarm, facts};
 
-/// Whose credential comes with a request.
+/// Whose credential a request has.
 #[derive(Clone, Copy, PartialEq)]
 enum Who {
     Admin,
@@ -13,7 +13,7 @@ enum Who {
     Nobody,
 }
 
-/// A request with so many of something.
+/// Makes a request with this many of something.
 type Body = fn(usize) -> Value;
 
 fn x(count: usize) -> String {
@@ -68,7 +68,7 @@ fn rows() -> Vec<(&'static str, Who, usize, Body)> {
         ("POST /heartbeat", Drone, 512, |n| heartbeat(|b| b["facts"]["lacks"] = json!([x(n)]))),
         ("POST /heartbeat", Drone, 64, |n| heartbeat(|b| b["facts"]["unusable"] = json!(vec!["/work"; n]))),
         ("POST /heartbeat", Drone, 512, |n| heartbeat(|b| b["facts"]["unusable"] = json!([x(n)]))),
-        // All together, though each of them is within its limit.
+        // Too large in total, although each one is within its limit.
         ("POST /heartbeat", Drone, 32 << 10, |n| {
             heartbeat(|b| {
                 let facts = &mut b["facts"];
@@ -98,7 +98,7 @@ fn rows() -> Vec<(&'static str, Who, usize, Body)> {
     ]
 }
 
-/// The type and the words of the refusal, if there is one.
+/// Type and text of the refusal; empty if there is none.
 async fn ask(raw: &mut Raw, line: &str, headers: &[(&str, &str)], body: &Value) -> (String, String) {
     let (method, path) = line.split_once(' ').unwrap();
     let line = format!("{method} /api/v1{path}");

@@ -1,5 +1,5 @@
-//! The generations of a stable channel over HTTP: an earlier one is served again, and stays until it
-//! is promoted.
+//! The generations of a stable channel over HTTP: an earlier one is served again and stays until the next
+//! promotion.
 
 use crate::{
     advice::follow,
@@ -32,7 +32,7 @@ async fn roll_back(swarm: &Swarm, generation: Option<u64>) -> ChannelView {
     swarm.admin.roll_back(&name(PROFILE), RollbackRequest { generation }, &key()).await.unwrap()
 }
 
-/// Waits until the index names this package.
+/// Waits until the index contains this package.
 async fn serves(swarm: &Swarm, path: &str) {
     let serves = async || index_if_any(swarm, "desk").await.filter(|paths| paths == &[path]);
     until("the index", serves).await;
@@ -82,7 +82,7 @@ async fn a_rollback_serves_the_old_packages_also_after_a_restart_and_a_promotion
     let said = follow(&swarm, "swarmctl channel rollback desk --generation 1").await;
     assert!(said.starts_with("desk is at generation 3: 1 package of r1, with the content of 1\n"), "{said}");
 
-    // What is gone from the disk is published again as the same generation.
+    // Files missing on disk are published again as the same generation.
     let stable = swarm.app.binhosts.stable(&name(PROFILE));
     std::fs::remove_dir_all(&stable).unwrap();
     let swarm = swarm.restart().await.unwrap();
@@ -140,7 +140,7 @@ async fn packages_of_an_earlier_run_that_are_lost_are_told_when_their_channel_is
     }
 }
 
-/// Has the profile publish its runs in a channel.
+/// Makes the profile publish its runs in a channel.
 pub async fn publish(swarm: &Swarm, channel: ChannelName) {
     let ProfileView { builder, snapshot, source, base, rebuild, .. } =
         swarm.admin.profile(&name(PROFILE)).await.unwrap();
@@ -169,7 +169,7 @@ async fn what_is_built_is_served_in_staging_and_stable_stays_until_the_promotion
     staged(&swarm, 1).await;
     assert_eq!(index_if_any(&swarm, "desk/staging").await.unwrap(), [OLD]);
     assert_eq!(index_if_any(&swarm, "desk").await, None, "nothing was promoted");
-    // An older client sends no body.
+    // Older clients send no body.
     let token = format!("Bearer {}", swarm.admin_token());
     let headers = [("authorization", token.as_str()), ("idempotency-key", "first")];
     let line = "POST /api/v1/channels/desk/promote";
@@ -242,7 +242,7 @@ async fn a_generation_that_a_restored_journal_does_not_know_is_not_published_aga
     swarm.profile().await.unwrap();
     run(&swarm, &drone, "1.2").await;
     let stable = swarm.app.binhosts.stable(&name(PROFILE));
-    // The journal of a backup: generations up to 5 have been served since it was made.
+    // The journal of a backup: generations up to 5 have been served since the backup.
     std::fs::create_dir_all(stable.join("generations/5")).unwrap();
     drone.build().await.unwrap();
     generation(&swarm, 6).await;

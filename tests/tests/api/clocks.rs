@@ -1,5 +1,5 @@
-//! Processes whose machine has a wrong clock when they start, as one without a battery has, and gets the
-//! time a little later.
+//! Processes on a machine with a wrong clock at the start, as without a clock battery, which learns the time
+//! a little later.
 
 use std::{fs, path::Path, process::Command, time::SystemTime};
 use swarm_client::{Bytes, IdempotencyKey};
@@ -22,7 +22,7 @@ fn now_ms() -> u64 {
     u64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
 }
 
-/// The real drone, by this clock, enrolled in an earlier or later life. It builds nothing.
+/// The real drone with this clock. It may have been enrolled earlier. It builds nothing.
 fn drone(folder: &Path, swarm: &Orchestrator, clock: &Clock, token: &str) -> Process {
     let at = |name: &str| folder.join(name).display().to_string();
     fs::create_dir_all(folder.join("portage/bin")).unwrap();
@@ -52,7 +52,7 @@ async fn token(swarm: &Orchestrator) -> String {
     swarm.admin.make_enrol_token(&request, &key).await.unwrap().token
 }
 
-/// Waits until the orchestrator has the time.
+/// Waits until the orchestrator's time is right.
 async fn is_right(drone: &FakeDrone) {
     let is_right = async || {
         let beat = drone.heartbeat(Vec::new()).await.unwrap();
@@ -61,7 +61,7 @@ async fn is_right(drone: &FakeDrone) {
     until("the orchestrator has the time", is_right).await;
 }
 
-/// Starts both by a clock that is `ahead_ms` ahead, sets it right while a package is built, and delivers.
+/// Starts both with a clock `ahead_ms` ahead, corrects it while a package is built, and delivers.
 async fn heals(ahead_ms: i64) {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::new(folder.path()).unwrap();
@@ -111,7 +111,7 @@ async fn heals(ahead_ms: i64) {
     }
     assert!(ada.ended().unwrap().is_none(), "{}", ada.output());
 
-    // The next start takes its own traces for no others.
+    // The next start must not mistake its own traces for those of another orchestrator.
     block_in_place(|| swarm.stop()).unwrap();
     let swarm = start();
     assert!(!swarm.log().contains("skipping IDs"), "{}", swarm.log());
@@ -131,7 +131,7 @@ async fn a_machine_that_starts_years_ahead_publishes_nothing_of_the_future() {
     heals(20 * YEAR_MS).await;
 }
 
-/// What the pass that cleans up did, once it has run since the start.
+/// The result of the clean-up pass, once it has run since the start.
 async fn cleaned(swarm: &Orchestrator) -> PassView {
     let looked = async || {
         let status = swarm.admin.status().await.ok()?;
@@ -158,7 +158,7 @@ async fn a_machine_that_starts_years_ahead_removes_nothing_for_its_age_and_stays
     let state = folder.path().join("state");
     let generations = state.join("binhost").join(PROFILE).join("stable/generations");
 
-    // The clock is right: two generations, and the log of a build.
+    // With a correct clock: two generations, and a build log.
     let swarm = start();
     let crew = swarm.crew(1).await.unwrap();
     let mut built = None;
@@ -171,16 +171,16 @@ async fn a_machine_that_starts_years_ahead_removes_nothing_for_its_age_and_stays
         assert!(crew[0].report(attempt, outcome).await.unwrap().accepted);
         let generation = generations.join((number + 1).to_string());
         until("the generation is published", async || generation.exists().then_some(())).await;
-        // Before the next one, so that each is a message of its own.
+        // Wait for this before the next one, so that each is a separate message.
         hook.wait(number + 1).await.unwrap();
         built.get_or_insert((order.package, attempt));
     }
     let (package, attempt) = built.unwrap();
     block_in_place(|| swarm.stop()).unwrap();
-    // As a version before this record leaves it.
+    // The state that a version without this record leaves.
     fs::remove_file(state.join("clock")).unwrap();
 
-    // It starts years ahead, twice, and has something to tell that the sink refuses.
+    // It starts twice with a clock years ahead, and has a message that the sink refuses.
     clock.show(20 * YEAR_MS).unwrap();
     let swarm = start();
     cleaned(&swarm).await;

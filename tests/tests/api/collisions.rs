@@ -1,5 +1,5 @@
-//! Two packages of one world that install the same path, or of which one lost a soname that the other needs: found
-//! when they arrive, told at the end of the run, and never both published.
+//! Two packages of one world that install the same path, or of which one lost a soname that the other needs:
+//! this is detected on arrival, reported at the end of the run, and never are both published.
 
 use swarm_common::{
     digest::Digest,
@@ -16,10 +16,10 @@ use swarm_daemon::config::parse;
 use swarm_formats::portage::packages_index::PackagesIndex;
 use swarm_tests::api::{FakeDrone, Receiver, Swarm, facts, package_with, pebble, plan_of, until};
 
-/// A package, its slot, the files that it installs and more of its metadata.
+/// A package, its slot, its files, and additional metadata.
 type Made<'a> = (&'a str, &'a str, &'a [&'a str], &'a [(&'static str, &'a str)]);
 
-/// No more metadata.
+/// No additional metadata.
 const NONE: &[(&str, &str)] = &[];
 
 const MAILONE: Made<'_> = ("app-misc/mailone-1.0", "0", &["usr/bin/maildirmake"], NONE);
@@ -32,7 +32,7 @@ fn planned(&(cpv, slot, ..): &Made<'_>) -> PortagePackage {
     PortagePackage { cpv, slot, subslot, use_flags: vec![], iuse: vec![], inputs, ..pebble() }
 }
 
-/// A run that builds what was not built before.
+/// A run that builds everything that was not built before.
 async fn night(swarm: &Swarm, drone: &FakeDrone, world: &[Made<'_>]) -> RunId {
     let run = swarm.run().await.unwrap();
     let mut plan = plan_of(&world.iter().map(planned).collect::<Vec<_>>());
@@ -70,7 +70,7 @@ async fn night(swarm: &Swarm, drone: &FakeDrone, world: &[Made<'_>]) -> RunId {
     run
 }
 
-/// What workstations can install, sorted.
+/// The packages that workstations can install, sorted.
 async fn published(swarm: &Swarm) -> Vec<String> {
     let answer = swarm.raw().await.unwrap().ask("GET /binhost/desk/Packages", &[], b"").await.unwrap();
     assert_eq!(answer.status, 200);
@@ -113,7 +113,7 @@ async fn two_packages_with_one_path_are_told_of_when_the_run_ends_and_one_is_pub
     let post = receiver.wait(1).await.unwrap()[0].body.to_string();
     assert!(post.contains(told), "{post}");
 
-    // It stays so, though nothing arrives any more.
+    // This stays the same although no more packages arrive.
     let again = night(&swarm, &drone, &[MAILONE, MAILTWO, LONE]).await;
     assert_eq!(swarm.admin.run(again).await.unwrap().reused, 3);
     assert_eq!(published(&swarm).await, ["app-misc/lone-1.0", "app-misc/mailone-1.0"]);
@@ -124,7 +124,7 @@ async fn two_packages_with_one_path_are_told_of_when_the_run_ends_and_one_is_pub
 async fn what_was_published_first_stays_until_the_two_have_different_files() {
     let (swarm, drone) = started().await;
     night(&swarm, &drone, &[MAILTWO]).await;
-    // Another version of what is published comes later than the other package, and comes first.
+    // A new version of the published package arrives after the other package, but takes precedence.
     let bumped = ("app-misc/mailtwo-1.1", "0", MAILTWO.2, NONE);
     night(&swarm, &drone, &[MAILONE, bumped]).await;
     assert_eq!(published(&swarm).await, ["app-misc/mailtwo-1.1"]);

@@ -1,5 +1,5 @@
-//! Conditional requests and the Host of a request, as RFC 9110 (section 13) and RFC 9112 (section
-//! 3.2) say, over both ways of a published file: the lane, and the router, which a query leads to.
+//! Conditional requests and the Host header according to RFC 9110 (section 13) and RFC 9112 (section 3.2),
+//! over both paths for published files: the lane, and the router, which handles requests with a query.
 
 use crate::serving::published;
 use std::{fs, os::unix::fs::symlink};
@@ -8,7 +8,7 @@ use swarm_tests::api::{Answer, Swarm};
 const OLD: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 const LATE: &str = "Fri, 01 Jan 2100 00:00:00 GMT";
 
-/// The answer to a request with these lines of a head, over each way.
+/// The responses to a request with these header lines, over each path.
 async fn both(swarm: &Swarm, method: &str, file: &str, version: &str, lines: &str) -> [Answer; 2] {
     let mut answers = Vec::new();
     for query in ["", "?"] {
@@ -28,7 +28,7 @@ async fn conditions_are_judged_alike_on_both_ways_and_as_the_standard_says() {
         assert_eq!((tag, date), (other.header("etag"), other.header("last-modified")));
         assert_eq!(tag.starts_with("W/"), is_weak, "{tag}");
         let strong = tag.trim_start_matches("W/");
-        // What holds by strong comparison: of a weak entity tag nothing does.
+        // Strong comparison never matches a weak entity tag.
         let (same, part) = if is_weak { (412, 200) } else { (200, 206) };
         for (method, lines, status) in [
             ("GET", format!("if-none-match: {strong}"), 304),
@@ -41,7 +41,7 @@ async fn conditions_are_judged_alike_on_both_ways_and_as_the_standard_says() {
             ("GET", format!("if-none-match: {}", strong.trim_matches('"')), 200),
             ("GET", format!("if-modified-since: {date}"), 304),
             ("GET", format!("if-modified-since: {OLD}"), 200),
-            // Of the two the entity tag counts.
+            // The entity tag takes precedence.
             ("GET", format!("if-none-match: \"x\"\r\nif-modified-since: {LATE}"), 200),
             ("GET", format!("if-modified-since: {LATE}\r\nif-none-match: \"\u{fc}\""), 200),
             ("GET", format!("if-none-match: {tag}\r\nif-modified-since: {OLD}"), 304),
@@ -122,7 +122,7 @@ async fn no_link_in_the_published_tree_leads_out_of_it() {
         let answers = both(&swarm, "GET", file, "HTTP/1.1", "host: s\r\n").await;
         assert_eq!(answers.map(|answer| answer.status), [status; 2], "{file}");
     }
-    // A file that was served and is then replaced by a link is not served from memory, either.
+    // A file that was served and is then replaced by a link is not served from memory either.
     let small = dir.join("a/b/small-1-1.gpkg.tar");
     assert_eq!(both(&swarm, "GET", "a/b/small-1-1.gpkg.tar", "HTTP/1.1", "host: s\r\n").await[0].status, 200);
     fs::remove_file(&small).unwrap();

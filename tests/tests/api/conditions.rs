@@ -1,5 +1,5 @@
-//! What is wrong is known everywhere: each condition is made, read in `/readyz`, the status, the metrics
-//! and a notification, and mended, after which it is told as over.
+//! Problems are shown everywhere: each condition is caused, read in `/readyz`, the status, the metrics and a
+//! notification, and resolved, after which it is reported as over.
 
 mod lab;
 
@@ -13,7 +13,7 @@ use swarm_tests::{
     tidy::top,
 };
 
-/// The kind of a condition, what is said of it, and how bad it is.
+/// The kind of each condition, a part of its text, and its severity.
 const CONDITIONS: [(&str, &str, &str); 28] = [
     ("directory_unwritable", ": Not a directory", "critical"),
     ("disk_nearly_full", "is nearly full: 6", "warning"),
@@ -45,7 +45,7 @@ const CONDITIONS: [(&str, &str, &str); 28] = [
     ("drone_pending", "drone elm waits for approval", "warning"),
 ];
 
-/// Kinds without a row above, and why. This list may only become shorter.
+/// Kinds without a row above, with the reason. This list may only become shorter.
 const EXEMPT: [(&str, &str); 17] = [
     ("journal_unwritable", "a full disk and a Redis that is away: `disk_full`, the suite `redis`"),
     ("journal_rolled_back", "ends with a restart: `restored`"),
@@ -66,7 +66,7 @@ const EXEMPT: [(&str, &str); 17] = [
     ("unknown", "stands for kinds of other versions: `wire::concern`"),
 ];
 
-/// Makes a condition, reads it in the four places, and mends it.
+/// Causes a condition, reads it in the four places, and resolves it.
 async fn known_until_it_ends((kind, said, severity): (&str, &str, &str)) {
     let lab = Lab::new(kind).await;
     assert_eq!(lab.concerns(kind).await, [], "{kind}");
@@ -87,7 +87,7 @@ async fn known_until_it_ends((kind, said, severity): (&str, &str, &str)) {
     assert!(metrics.contains("swarm_healthy 0\n") && metrics.contains(&line), "{kind}: {metrics}");
     assert!(!metrics.contains(&none), "{kind}: {metrics}");
 
-    // The message that tells the end of a run tells some of them.
+    // The message at the end of a run reports some of them.
     let ends_a_run = found.fact.is_told_by_the_end_of_a_run(&name(PROFILE));
     let words = if ends_a_run { PROFILE } else { said };
     until(&format!("{kind} is told"), async || {
@@ -111,7 +111,7 @@ async fn known_until_it_ends((kind, said, severity): (&str, &str, &str)) {
 // fault: 59, 64
 #[tokio::test]
 async fn each_condition_is_told_in_all_four_places_and_so_is_its_end() {
-    // A few at a time: most of it is waiting.
+    // A few at a time, because each one mostly waits.
     let all = stream::iter(CONDITIONS).map(|condition| async move {
         let held = AssertUnwindSafe(known_until_it_ends(condition)).catch_unwind().await;
         held.err().map(|_| condition.0)
@@ -120,7 +120,7 @@ async fn each_condition_is_told_in_all_four_places_and_so_is_its_end() {
     assert!(broken.is_empty(), "{broken:?}");
 }
 
-/// The values of `kind` that the API's description has for an enumeration.
+/// The values that the OpenAPI document lists for `kind`.
 pub fn kinds_of(schema: &str) -> BTreeSet<String> {
     let document = fs::read_to_string(top().join("docs/openapi.json")).unwrap();
     let document: serde_json::Value = serde_json::from_str(&document).unwrap();

@@ -1,4 +1,5 @@
-//! What cannot simply be undone is confirmed: at a terminal by a person, in a script by `--yes`.
+//! Actions that cannot simply be undone require confirmation: by a person at a terminal, or with `--yes` in a
+//! script.
 
 use crate::{
     login::{done, swarmctl},
@@ -8,7 +9,8 @@ use std::{path::Path, process::Command};
 use swarm_common::state::{PackageState, RunState};
 use swarm_tests::{api::Swarm, e2e::programs::program};
 
-/// `swarmctl` at a terminal of 60 columns, where somebody types `answer`. Gives all that is shown.
+/// Runs `swarmctl` at a terminal of 60 columns, in which somebody types `answer`. Returns everything that is
+/// shown.
 async fn at_terminal(home: &Path, arguments: &str, answer: &str) -> (i32, String) {
     let typed = format!("stty cols 60; exec '{}' {arguments}", program("swarmctl").unwrap().display());
     let script = format!("echo {answer} | script --quiet --return --command \"{typed}\" /dev/null");

@@ -1,4 +1,4 @@
-//! Connections without a credential take no place of those that have one.
+//! Connections without a credential never displace connections with one.
 
 use crate::patient;
 use anyhow::{Result, ensure};
@@ -9,10 +9,10 @@ use swarm_tests::{
     attack::connections::Crowd,
 };
 
-/// How many strangers come.
+/// Number of strangers.
 const CROWD: usize = 2000;
 
-/// Connections that a drone opens while they are there.
+/// Number of connections that a drone opens meanwhile.
 const NEW: u64 = 20;
 
 async fn of(swarm: &Swarm, caller: Caller) -> ConnectionsView {
@@ -20,7 +20,7 @@ async fn of(swarm: &Swarm, caller: Caller) -> ConnectionsView {
     rows.into_iter().find(|row| row.of == caller).unwrap()
 }
 
-/// A heartbeat over this connection.
+/// Sends a heartbeat over this connection.
 async fn beat(raw: &mut Raw, drone: &FakeDrone) -> Result<()> {
     let bearer = format!("Bearer {}", drone.credential);
     let body = br#"{"vitals":{"load1":0,"memory_free_bytes":0,"disk_free_bytes":0},"attempts":[],"draining":false,"boot_id":"b"}"#;
@@ -29,7 +29,7 @@ async fn beat(raw: &mut Raw, drone: &FakeDrone) -> Result<()> {
     Ok(())
 }
 
-/// How long a heartbeat takes meanwhile is measured by `scripts/attack`.
+/// `scripts/attack` measures how long a heartbeat takes meanwhile.
 // fault: 9
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_hostile_connections_hold_up_no_heartbeat() {
@@ -38,12 +38,13 @@ async fn two_thousand_hostile_connections_hold_up_no_heartbeat() {
     let mut kept = swarm.raw().await.unwrap();
     beat(&mut kept, &drone).await.unwrap();
     let crowd = Crowd::gather(swarm.address, CROWD).await.unwrap();
-    // Until each of them has come back on average, so that what the drone has is asked for all the time.
+    // Until each stranger has reconnected once on average, so that the drone's places are contested all the
+    // time.
     let (enough, mut new) = (crowd.opened() + CROWD as u64, Vec::new());
     while crowd.opened() < enough || (new.len() as u64) < NEW {
         beat(&mut kept, &drone).await.expect("the connection that the drone keeps");
         if (new.len() as u64) < NEW {
-            // Until its first request it is a stranger's, and so it may have to be opened again.
+            // Until its first request it counts as a stranger's, so it may have to be reopened.
             let connected = until("a heartbeat over a new connection is answered", async || {
                 let mut raw = swarm.raw().await.ok()?;
                 beat(&mut raw, &drone).await.ok().map(|()| raw)
@@ -113,7 +114,7 @@ async fn a_drone_that_takes_all_its_places_keeps_no_other_from_its_own() {
     });
     let swarm = swarm.await.unwrap();
     let (greedy, modest) = (swarm.drone("one").await.unwrap(), swarm.drone("two").await.unwrap());
-    // A heartbeat whose body does not come keeps its connection busy.
+    // A heartbeat without its body keeps its connection busy.
     let begin = async |drone: &FakeDrone| {
         let mut raw = swarm.raw().await.unwrap();
         let head = format!(
@@ -173,7 +174,7 @@ async fn a_workstation_is_known_by_what_it_is_given_and_downloads_have_a_bound()
     let mut absent = swarm.raw().await?;
     ensure!(absent.ask("GET /binhost/desk/Packages", &[], b"").await?.status == 404);
     ensure!(of(&swarm, Caller::Workstation).await.open == 0);
-    // On the short way and on the library's.
+    // Over the lane and over the HTTP library.
     let mut downloads = Vec::new();
     for query in ["", "?"].into_iter().cycle().take(8) {
         let mut raw = swarm.raw().await?;

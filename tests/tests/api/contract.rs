@@ -1,5 +1,5 @@
-//! The OpenAPI document is true: a client made of it talks to the real server, and every answer is
-//! as it says.
+//! The OpenAPI document is correct: a client generated from it talks to the real server, and every response
+//! conforms to it.
 
 use crate::bases::{pack, root};
 use serde_json::{Value, json};
@@ -13,19 +13,19 @@ use swarm_tests::api::{
     Content, Document, Operation, Swarm, facts, package_for, pebble, pebble_at, plan_of, snapshot,
 };
 
-/// What is sent.
+/// The body of a request.
 enum Sent {
     Nothing,
     Json(Value),
     Bytes(Vec<u8>),
 }
 
-/// A client that knows nothing but the document.
+/// A client that knows only the document.
 struct Reader<'s> {
     swarm: &'s Swarm,
     document: Document,
     operations: Vec<Operation>,
-    /// What was done, by method and path.
+    /// Operations done so far, by method and path.
     done: BTreeSet<String>,
     faults: Vec<String>,
 }
@@ -37,7 +37,7 @@ impl<'s> Reader<'s> {
         Self { swarm, document, operations, done: BTreeSet::new(), faults: Vec::new() }
     }
 
-    /// Does an operation, such as `GET /runs/{run}?x=y`, with these values of its path.
+    /// Calls an operation, such as `GET /runs/{run}?x=y`, with these values for the path.
     async fn call(
         &mut self,
         line: &str,
@@ -108,7 +108,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// The same, which must be done.
+    /// Calls an operation that must succeed.
     async fn get(&mut self, line: &str, values: &[(&str, &str)], credential: &str, sent: Sent) -> Value {
         let (status, value) = self.call(line, values, credential, sent).await;
         assert_eq!(status, 200, "{line}: {value}");
@@ -124,7 +124,7 @@ fn usage() -> Value {
     json!({ "wall_ms": 1, "cpu_ms": 1, "peak_memory_bytes": 1 })
 }
 
-/// A client that has work done by a drone, as the document alone tells how.
+/// A client that does the work of a drone, knowing only the document.
 struct Worker {
     credential: String,
     claims: u32,
@@ -145,7 +145,7 @@ impl Worker {
         reader.get("POST /attempts/{attempt}/report", &at, &self.credential, Sent::Json(request)).await
     }
 
-    /// Takes the next build and prints a line.
+    /// Claims the next build and logs a line.
     async fn build(&mut self, reader: &mut Reader<'_>) -> (String, swarm_common::wire::drone::BuildOrder) {
         let assignment = self.claim(reader).await;
         let Work::Build(order) = assignment.work else { panic!("{assignment:?}") };
@@ -180,7 +180,7 @@ impl Worker {
     }
 }
 
-/// Operations that this test does not bring to their end, and why.
+/// Operations that this test does not complete, with the reason.
 const NOT_DONE: [(&str, &str); 2] = [
     (
         "GET /snapshots/{digest}/since/{known}",
@@ -262,7 +262,7 @@ async fn every_answer_of_a_nights_work_is_as_the_document_says() {
     let plan = json!({ "kind": "planned", "plan": plan_of(&[pebble(), pebble_at("1.10", "0")]) });
     worker.report(reader, &planning, plan).await;
     let built = worker.deliver(reader).await;
-    // The second one is broken until somebody has mended it.
+    // The second package fails until somebody has fixed it.
     worker.fail(reader).await;
     reads(reader, &admin, &run, &built, "p2").await;
     let broken = [("package", "p2")];
@@ -304,7 +304,7 @@ async fn every_answer_of_a_nights_work_is_as_the_document_says() {
     assert_eq!(left.iter().map(String::as_str).collect::<Vec<_>>(), NOT_DONE.map(|(line, _)| line));
 }
 
-/// Everything that can be read.
+/// Calls all operations that read.
 async fn reads(reader: &mut Reader<'_>, admin: &str, run: &str, attempt: &str, package: &str) {
     let artifacts = reader.get("GET /artifacts", &[], admin, Sent::Nothing).await;
     let digest = text(&artifacts[0]["digest"]);

@@ -1,10 +1,10 @@
-//! Every route of the OpenAPI document, asked with credentials that must not do.
+//! Every route in the OpenAPI document, called with credentials that must be refused.
 
 use crate::key;
 use serde_json::Value;
 use swarm_tests::api::{Answer, Raw, Swarm};
 
-/// One route: method, path with ids filled in, and the roles it is for.
+/// A route: its method, its path with IDs filled in, and its roles.
 struct Route {
     line: String,
     admin: bool,

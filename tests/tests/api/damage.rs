@@ -1,4 +1,5 @@
-//! A changed byte, a lost end or a lost file of each kind that is kept, and what is found, said and mended.
+//! A changed byte, a truncated file or a missing file of every kind that is stored, and whether the damage is
+//! found, reported and repaired.
 
 mod harm;
 
@@ -19,23 +20,23 @@ use swarm_common::{
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::{Swarm, again, package_file, until};
 
-/// What is to come of the damage.
+/// The expected consequence of the damage.
 enum Then {
-    /// It does not start, and says this.
+    /// The orchestrator does not start and reports this.
     Refused(&'static str),
-    /// An audit makes it good, and names it.
+    /// An audit repairs and names it.
     Mended,
-    /// An audit names it, with this.
+    /// An audit names it with this text.
     Named(&'static str),
-    /// An audit names it, with this, and the index does not.
+    /// An audit names it with this text, and the index omits it.
     LeftOut(&'static str),
-    /// It is as it was as soon as it is used.
+    /// Everything works as before: the damage is harmless, or is repaired when the file is used.
     AsItWas,
-    /// It is reset, and status says so until what was set aside is removed.
+    /// The record is reset, and the status reports that until the file that was moved aside is removed.
     SetAside,
 }
 
-/// A byte in the middle changes.
+/// Changes a byte in the middle.
 fn change(path: &Path) {
     Harm::Flip("").befall(path);
 }
@@ -51,7 +52,7 @@ async fn published() -> (Swarm, Digest) {
     published_with(|_| {}).await
 }
 
-/// The same with these settings.
+/// The same with a changed configuration.
 async fn published_with(settings: impl FnOnce(&mut Config)) -> (Swarm, Digest) {
     let swarm = Swarm::start_with(settings).await.unwrap();
     let drone = swarm.drone("one").await.unwrap();
@@ -64,13 +65,13 @@ async fn published_with(settings: impl FnOnce(&mut Config)) -> (Swarm, Digest) {
     (swarm, digest)
 }
 
-/// The published index without its date, which moves when it is written again.
+/// The published index without its date, which changes when it is written again.
 fn index(swarm: &Swarm) -> String {
     let text = fs::read_to_string(swarm.state_dir().join("binhost/desk/stable/Packages")).unwrap();
     text.lines().filter(|line| !line.starts_with("TIMESTAMP")).collect::<Vec<_>>().join("\n")
 }
 
-/// Befalls a file of a stopped swarm, which is then started.
+/// Damages a file of a stopped swarm and starts the swarm.
 async fn befallen(file: &str, harm: Harm, then: Then) {
     let what = format!("{file} {harm:?}");
     let settings = |config: &mut Config| {
@@ -102,7 +103,7 @@ async fn befallen(file: &str, harm: Harm, then: Then) {
         (Err(error), _) => panic!("{what}: {error:#}"),
         (Ok(swarm), _) => swarm,
     };
-    // The publisher has looked at everything once.
+    // The publisher has examined everything once.
     let seq = swarm.app.engine.read(|s| s.seq);
     assert!(swarm.app.published.reached(seq, std::time::Duration::from_secs(60)).await, "{what}");
     let audit = swarm.admin.audit().await.unwrap();
@@ -157,7 +158,7 @@ async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
         ("journal.sqlite", Flip("{\"seq\":"), Then::AsItWas),
         ("journal.sqlite", Cut, Then::Refused("journal")),
         ("journal.sqlite", Gone, Then::Refused("journal")),
-        // A digit of its number: a changed digit of its hash may be no digit any more.
+        // Changes a digit of its number, because a changed digit of its hash might not be a digit any more.
         ("journal.mark", Flip("00000000"), Then::Refused("lost acknowledged events")),
         ("journal.mark", Cut, Then::AsItWas),
         ("journal.mark", Empty, Then::Refused("its mark: expected")),
@@ -293,7 +294,7 @@ async fn a_state_directory_that_is_copied_while_it_is_written_to_starts_whole_or
         let copy = copies.path().join(round.to_string());
         let mut cp = tokio::process::Command::new("cp");
         let copied = cp.arg("-a").arg(swarm.state_dir()).arg(&copy).status().await.unwrap();
-        // What is renamed or removed meanwhile cannot be copied.
+        // Files that are renamed or removed meanwhile cannot be copied.
         assert!(matches!(copied.code(), Some(0 | 1)), "{copied}");
         match Swarm::start_with(|config| config.state_dir = copy).await {
             Ok(started) => {
@@ -317,7 +318,7 @@ async fn a_state_directory_that_is_copied_while_it_is_written_to_starts_whole_or
 async fn a_damaged_copy_of_a_stored_package_is_found_by_an_audit_and_published_again() {
     let (swarm, digest) = published().await;
     let path = swarm.state_dir().join("binhost/desk/stable/dev-libs/pebble/pebble-1.2-1.gpkg.tar");
-    // As a restore may leave it, which makes two files of one.
+    // As a restore may leave it, with two separate files instead of a hard link.
     let copy = path.with_extension("copy");
     fs::copy(&path, &copy).unwrap();
     fs::rename(&copy, &path).unwrap();
@@ -329,7 +330,7 @@ async fn a_damaged_copy_of_a_stored_package_is_found_by_an_audit_and_published_a
     assert!(matches!(&audit.mended[..], [one] if one.contains(path.to_str().unwrap())), "{:?}", audit.mended);
     assert_eq!(Digest::of(&fs::read(&path).unwrap()), digest);
 
-    // Where what is stored is damaged as well nothing is published again.
+    // If the stored file is damaged too, nothing is published again.
     fs::copy(&path, &copy).unwrap();
     fs::rename(&copy, &path).unwrap();
     change(&path);
@@ -376,7 +377,7 @@ async fn what_is_damaged_while_it_runs_is_mended_by_an_audit_and_named_by_the_mo
     let passes = swarm.admin.status().await.unwrap().passes;
     let scrub = passes.iter().find(|pass| pass.name == "scrub").unwrap();
     assert!(scrub.did.contains("packages checked: 1, damaged: 1"), "{scrub:?}");
-    // It is remembered, and not looked for at every start.
+    // The result is stored, so not every start scrubs again.
     let swarm = swarm.restart().await.unwrap();
     until("it is told after a restart", async || {
         let concerns = swarm.admin.status().await.ok()?.concerns;

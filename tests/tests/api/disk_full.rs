@@ -1,7 +1,7 @@
-//! A full disk under the artifact store, the binary package host or the journal: said so,
-//! nothing lost, and it goes on by itself.
+//! A full disk under the artifact store, the binary package host or the journal: it is reported, nothing is
+//! lost, and work continues without intervention.
 //!
-//! The disk is a tiny tmpfs, which takes root to mount; for others the tests fail.
+//! The disk is a tiny tmpfs. Mounting it requires root; for other users the tests fail.
 
 use crate::{key, refused};
 use std::{
@@ -19,10 +19,10 @@ use swarm_common::{
 };
 use swarm_tests::api::{FakeDrone, Swarm, package_file};
 
-/// A change that is small and can be made any number of times.
+/// A small change that can be made any number of times.
 const TOKEN: EnrolTokenRequest = EnrolTokenRequest { valid_ms: 60_000, approved: true };
 
-/// A small disk of its own.
+/// A small separate disk.
 struct TinyDisk {
     at: PathBuf,
 }
@@ -40,7 +40,7 @@ impl TinyDisk {
         }
     }
 
-    /// Fills it up but for `spare` bytes. Gives the file that does.
+    /// Fills the disk except for `spare` bytes. Returns the file that occupies the space.
     fn fill(&self, spare: u64) -> PathBuf {
         let space = rustix::fs::statvfs(&self.at).unwrap();
         let free = space.f_bavail * space.f_frsize;
@@ -73,7 +73,7 @@ async fn a_full_store_is_507_and_the_same_upload_goes_on_when_there_is_space() {
         UploadRequest { digest, size: bytes.len() as u64, target: order.targets[0].id().to_owned() };
     drone.client.begin_upload(attempt, &request).await.unwrap();
 
-    // Full while the bytes come.
+    // Full while the bytes arrive.
     let ballast = disk.fill(4096);
     let full = drone.client.upload_piece(attempt, digest, 0, bytes.clone()).await;
     assert_eq!(refused(full), 507);
@@ -81,7 +81,7 @@ async fn a_full_store_is_507_and_the_same_upload_goes_on_when_there_is_space() {
     assert_eq!(ready.status, 503);
     std::fs::remove_file(ballast).unwrap();
 
-    // Full when the whole file is signed into the store.
+    // Full when the complete file is signed and stored.
     let offset = drone.client.begin_upload(attempt, &request).await.unwrap().offset;
     let rest = bytes.slice(usize::try_from(offset).unwrap()..);
     let ballast = disk.fill(rest.len() as u64 + 8192);
@@ -134,7 +134,7 @@ async fn a_full_disk_under_the_journal_is_503_until_there_is_space_and_loses_not
     });
     let swarm = swarm.await.unwrap();
     let ballast = disk.fill(0);
-    // The journal still has some room in its log; then one of these is the one too many.
+    // The journal still has some space in its WAL. After that, one of these changes fails.
     let mut made = Vec::new();
     let stuck = loop {
         let admin = swarm.admin.clone();
@@ -150,7 +150,7 @@ async fn a_full_disk_under_the_journal_is_503_until_there_is_space_and_loses_not
     let text = String::from_utf8_lossy(&ready.body);
     assert!(text.contains("no space left for the journal"), "{text}");
     assert_eq!(refused(swarm.admin.make_enrol_token(&TOKEN, &key()).await), 503);
-    // Reading goes on.
+    // Reading still works.
     let status = swarm.admin.status().await.unwrap();
     assert!(status.concerns[0].what.contains("no space left"), "{:?}", status.concerns);
 

@@ -1,4 +1,4 @@
-//! Drones, as an admin moves them.
+//! Drones, as managed by an admin.
 
 use crate::{key, refused};
 use swarm_client::ClientError;

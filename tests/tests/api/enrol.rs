@@ -1,4 +1,4 @@
-//! Becoming a drone.
+//! Enrolment.
 
 use crate::{key, refused};
 use std::time::Duration;
@@ -59,7 +59,7 @@ async fn an_enrolment_whose_answer_was_lost_is_repeated_with_its_credential_and_
     let told = nobody.enrol(&first).await.unwrap();
     assert_eq!(told.credential, None, "the machine has it");
     assert_eq!(nobody.enrol(&first).await.unwrap().drone, told.drone);
-    // With another name, or another credential, it is another machine with a token that is used up.
+    // With another name or another credential, it counts as another machine with a used token.
     let renamed = EnrolRequest { name: name("two"), ..first.clone() };
     let another = EnrolRequest { credential_hash: Some(Digest::of(b"another")), ..first.clone() };
     for request in [renamed, another] {

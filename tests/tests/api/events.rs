@@ -1,4 +1,4 @@
-//! The journal as a stream.
+//! The journal as an event stream.
 
 use crate::{key, patient, stops_at_once};
 use swarm_common::{
@@ -11,7 +11,7 @@ use swarm_common::{
 use swarm_orchestrator::http::openapi;
 use swarm_tests::api::{Document, Swarm};
 
-/// The events of the journal up to now.
+/// The events in the journal so far.
 async fn so_far(swarm: &Swarm) -> Vec<EventView> {
     let last = swarm.admin.status().await.unwrap().journal_seq;
     let mut stream = swarm.admin.events(Some(0)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Health, and the envelope of every answer.
+//! Health checks, and the common parts of all responses.
 
 use std::{
     process::Command,
@@ -79,7 +79,7 @@ async fn errors_of_the_http_library_are_problems_too() {
     }
 }
 
-/// A clock with which the engine's thread breaks off once it is told to.
+/// A clock that makes the engine's thread panic on request.
 struct Defect {
     clock: SystemClock,
     strikes: AtomicBool,

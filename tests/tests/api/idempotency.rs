@@ -1,4 +1,4 @@
-//! Requests that are sent again because their answer was lost.
+//! Requests that are repeated because their response was lost.
 
 use crate::{key, refused};
 use swarm_common::{
@@ -15,7 +15,7 @@ async fn a_run_that_is_started_twice_with_one_key_is_one_run() {
     let key = key();
     let first = swarm.admin.start_run(&request, &key).await.unwrap();
     assert_eq!(swarm.admin.start_run(&request, &key).await.unwrap(), first);
-    // Also after a restart, and also when the run is over.
+    // The same after a restart, and after the run has ended.
     let swarm = swarm.restart().await.unwrap();
     swarm.admin.cancel_run(first.run, &crate::key()).await.unwrap();
     assert_eq!(swarm.admin.start_run(&request, &key).await.unwrap(), first);
@@ -44,7 +44,7 @@ async fn a_token_that_is_asked_for_twice_with_one_key_is_one_that_works() {
     let other = swarm.admin.make_enrol_token(&request, &crate::key()).await.unwrap().token;
     assert_ne!(first, other);
     FakeDrone::enrol(&swarm.nobody().unwrap(), &second, "one").await.unwrap();
-    // Used up: the repeat does not make it good again.
+    // The token was used; the repeated request does not make it valid again.
     let third = swarm.admin.make_enrol_token(&request, &key).await.unwrap().token;
     let nobody = swarm.nobody().unwrap();
     let enrol = swarm_common::wire::drone::EnrolRequest {

@@ -1,5 +1,5 @@
-//! Requests that are too large, half sent, or dripped. What is waited for is always the
-//! other end closing, never a time.
+//! Requests that are too large, incomplete or slow. Tests always wait for the other end to close, never for a
+//! time.
 
 use crate::refused;
 use swarm_common::wire::drone::Outcome;
@@ -7,7 +7,7 @@ use swarm_daemon::config::{Size, Span};
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::{Swarm, limit_plan};
 
-/// Short enough for a test, long enough for a busy machine.
+/// Limits that are short enough for a test and long enough for a busy machine.
 fn impatient(config: &mut Config) {
     config.limits.header_timeout = Span::from_secs(5);
     config.limits.body_idle_timeout = Span::from_secs(2);
@@ -54,7 +54,7 @@ async fn a_body_that_does_not_tell_its_length_is_cut_off_at_the_limit() {
     raw.send(head).await.unwrap();
     let piece = format!("{:x}\r\n{}\r\n", 64 * 1024, " ".repeat(64 * 1024));
     for _ in 0..17 {
-        // The other end may close before all of it is sent.
+        // The other end may close before everything is sent.
         if raw.send(&piece).await.is_err() {
             break;
         }
@@ -158,7 +158,7 @@ async fn a_head_that_is_too_large_is_refused() {
     let swarm = Swarm::start().await.unwrap();
     let mut raw = swarm.raw().await.unwrap();
     let endless = format!("GET /healthz HTTP/1.1\r\nhost: s\r\nx: {}", "y".repeat(4 << 20));
-    // The other end answers or closes long before all of it has come.
+    // The other end answers or closes long before everything has arrived.
     if raw.send(endless).await.is_ok() {
         assert!(raw.answer(false).await.is_ok_and(|answer| answer.status == 431));
     }

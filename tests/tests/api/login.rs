@@ -1,5 +1,5 @@
-//! `swarmctl` as it comes to trust an orchestrator: the real program against a real server
-//! with a certificate that nobody vouches for.
+//! How `swarmctl` comes to trust an orchestrator: the real program against a real server with a self-signed
+//! certificate.
 
 use std::{
     net::SocketAddr,
@@ -13,14 +13,14 @@ fn tls(config: &mut Config) {
     config.tls.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
 }
 
-/// `swarmctl` with a home of its own.
+/// Runs `swarmctl` with its own home directory.
 pub async fn swarmctl(home: &Path, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new("env");
     command.arg(program("swarmctl").unwrap()).args(arguments).stdin(Stdio::null());
     done(home, command).await
 }
 
-/// Runs a command without settings from outside: its exit code and what it printed.
+/// Runs a command without settings from outside. Returns its exit code and output.
 pub async fn done(home: &Path, mut command: Command) -> (i32, String, String) {
     for name in ["SWARM_ORCHESTRATOR", "SWARM_FINGERPRINT", "SWARM_CA", "SWARM_TOKEN_FILE", "SWARMCTL_CONFIG"]
     {
@@ -43,7 +43,7 @@ async fn a_login_pins_only_what_was_said_or_asked() {
     let token = swarm.state_dir().join("admin.token");
     let login = ["login", url, "--token-file", token.to_str().unwrap()];
 
-    // Nobody to ask: `--yes` is no comparison.
+    // Without a terminal nobody can be asked, and `--yes` is not a comparison.
     for more in [&[][..], &["--yes"]] {
         let (code, _, said) = swarmctl(home.path(), &[&login, more].concat()).await;
         assert_eq!(code, 2, "{said}");
@@ -63,7 +63,7 @@ async fn a_login_pins_only_what_was_said_or_asked() {
     let (code, _, said) = swarmctl(home.path(), &arguments).await;
     assert_eq!(code, 2, "a pin that would not be looked at: {said}");
 
-    // A person on a terminal, who first says no.
+    // A person at a terminal, who first answers no.
     for (answer, expected) in [("n", 1), ("y", 0)] {
         let typed = format!("'{}' {}", program("swarmctl").unwrap().display(), login.join(" "));
         let script = format!("echo {answer} | script --quiet --return --command \"{typed}\" /dev/null");
@@ -96,7 +96,7 @@ async fn init_pins_what_the_state_directory_vouches_for() {
     let kept = std::fs::read_to_string(home.path().join(".config/swarmctl/config.toml")).unwrap();
     assert!(kept.contains(&trust.pins.0[0].to_string()), "{kept}");
 
-    // A workstation's Portage pins nothing; it needs the plain address.
+    // Portage on a workstation pins no certificate; it needs the plain address.
     swarm.profile().await.unwrap();
     let (code, _, said) = swarmctl(home.path(), &["client", "setup", "desk"]).await;
     assert_eq!(code, 2, "{said}");

@@ -1,5 +1,5 @@
-//! The HTTP API, one file for each resource: the real client against the real server in
-//! this process, on a port of its own.
+//! The HTTP API, one file per resource: the real client against the real server in this process, on its own
+//! port.
 
 mod advice;
 mod audit;
@@ -51,25 +51,25 @@ use swarm_daemon::config::Span;
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::Swarm;
 
-/// A fresh key.
 fn key() -> IdempotencyKey {
     IdempotencyKey::random().unwrap()
 }
 
-/// Waits an hour for whatever is slow, at a stop too: a test that goes on did not wait for it.
+/// Lets every slow operation take an hour, also when stopping. A test that completes did not wait for any of
+/// them.
 fn patient(config: &mut Config) {
     const HOUR: Span = Span::from_secs(3600);
     let limits = &mut config.limits;
     (limits.header_timeout, limits.body_idle_timeout, limits.drain_timeout) = (HOUR, HOUR, HOUR);
 }
 
-/// Stops it. With [`patient`] this ends only if nothing that is open is waited for.
+/// Stops the swarm. With [`patient`], this completes only if it does not wait for anything open.
 async fn stops_at_once(swarm: Swarm) {
     let stopped = tokio::time::timeout(Duration::from_secs(60), swarm.stop()).await;
     stopped.expect("it waits for what is open").unwrap();
 }
 
-/// The status of a refusal.
+/// The status of a refused request.
 #[track_caller]
 fn refused<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> u16 {
     match answer {

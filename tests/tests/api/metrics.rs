@@ -1,4 +1,4 @@
-//! What Prometheus reads, checked by Prometheus' own promtool, and the alerts made of it.
+//! The metrics for Prometheus, checked by its own promtool, and the alerts based on them.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use swarm_tests::{
     tidy::top,
 };
 
-/// The real promtool; `scripts/promtool` says what is missing if it cannot be had.
+/// Runs the real promtool. If it is not available, `scripts/promtool` says what is missing.
 fn promtool(arguments: &[&str], input: &str) -> Output {
     let found = Command::new(top().join("scripts/promtool")).output().unwrap();
     assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
@@ -66,7 +66,7 @@ async fn the_state_is_told_in_numbers_that_promtool_has_no_fault_to_find_with() 
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
-    // A second one is opened when the first is not yet free for the next request.
+    // A second connection is opened if the first one is still in use.
     let drones = text.lines().find_map(|l| l.strip_prefix("swarm_connections{of=\"drone\"} ")).unwrap();
     assert_ne!(drones, "0");
     let age = text.lines().find_map(|l| l.strip_prefix("swarm_oldest_needed_age_seconds ")).unwrap();

@@ -1,5 +1,5 @@
-//! Archives of Nix and their cache: a played drone brings what the real Nix built, and the real Nix
-//! installs it.
+//! Nix archives and the binary cache: a fake drone uploads what the real Nix built, and the real Nix installs
+//! it.
 
 mod all;
 mod candidates;
@@ -32,7 +32,7 @@ use swarm_tests::api::{
 
 const BUILDS: usize = 7;
 
-/// A swarm that has built the whole world, and the system's path.
+/// A swarm that has built everything, and the path of the system.
 async fn built(world: &World) -> Result<(Swarm, String)> {
     let swarm = Swarm::start().await?;
     let drone = swarm.nix_drone("one").await?;
@@ -52,12 +52,12 @@ async fn get(swarm: &Swarm, path: &str, headers: &[(&str, &str)]) -> Answer {
     swarm.raw().await.unwrap().ask(&line, headers, b"").await.unwrap()
 }
 
-/// The key that clients trust.
+/// The public key that clients must trust.
 async fn key(swarm: &Swarm) -> String {
     swarm.nobody().unwrap().key().await.unwrap().nix.join(" ")
 }
 
-/// Has a client realise a path from a cache, without building anything. Gives what it said.
+/// Lets a client fetch a path from a cache without building anything. Returns Nix's output.
 async fn realise(world: &World, store: &str, path: &str, url: &str, key: &str) -> Result<String> {
     let args = ["--realise", path, "--max-jobs", "0", "--option", "substituters", url];
     let args = [&args[..], &["--option", "trusted-public-keys", key]].concat();
@@ -86,7 +86,7 @@ async fn the_real_nix_installs_a_host_and_runs_its_program() {
 
     let ready: Ready = serde_json::from_slice(&get(&swarm, "ready/desk", &[]).await.body).unwrap();
     assert_eq!((&ready.path, ready.generation, ready.missing.len()), (&top, 1, 0));
-    // What the program links to is told as well, through `sw`.
+    // The pointer also contains what the program links to through `sw`.
     for (part, leads_to) in [("kernel", "-lib-1.0/lib"), ("dbus-daemon", "-lib-1.0/lib/l.txt")] {
         assert!(ready.boot[part].ends_with(leads_to), "{:?}", ready.boot);
     }
@@ -126,7 +126,7 @@ async fn a_rollback_moves_ready_back_to_a_system_that_the_real_nix_installs() {
     let world = World::new().unwrap();
     let (swarm, top) = built(&world).await.unwrap();
     let drone = swarm.nix_drone("two").await.unwrap();
-    // The next commit makes another system of what is built already.
+    // The next commit makes another system from what is already built.
     let mut plan = world.plan().await.unwrap();
     let other = output_of(&plan, "prog-2.0");
     plan.roots.iter_mut().for_each(|root| root.path.clone_from(&other));
@@ -292,7 +292,7 @@ async fn an_audit_finds_a_damaged_archive_and_mends_a_damaged_narinfo() {
     assert!(faults.len() == 1 && faults[0].contains("-big-1.0"), "{faults:?}");
 }
 
-/// A plan with only these packages of another, each built with the one before it.
+/// A plan with only these packages of another plan, each built with the previous one.
 fn only(plan: &PlanReport, names: &[&str]) -> PlanReport {
     let find = |name: &&str| plan.packages.iter().find(|package| package.title() == *name).unwrap().clone();
     let packages: Vec<PlanPackage> = names.iter().map(find).collect();
@@ -308,7 +308,7 @@ fn only(plan: &PlanReport, names: &[&str]) -> PlanReport {
     PlanReport { packages, edges, roots: Vec::new(), ..plan.clone() }
 }
 
-/// A swarm whose drone is to build these packages, one after the other.
+/// A swarm whose drone builds these packages one after the other.
 async fn building(plan: &PlanReport, names: &[&str]) -> (Swarm, FakeDrone) {
     let swarm = Swarm::start().await.unwrap();
     let drone = swarm.nix_drone("one").await.unwrap();

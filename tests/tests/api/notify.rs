@@ -1,4 +1,4 @@
-//! People are told: of each run once, of what is wrong once, and the sinks are what they are.
+//! Notifications: each run and each problem is reported once, and the list of sinks is correct.
 
 use crate::key;
 use std::{path::Path, sync::Arc};
@@ -15,7 +15,7 @@ use swarm_tests::api::{FakeDrone, Mailbox, Receiver, Swarm, TestClock, pebble, p
 
 const MINUTE: u64 = 60_000;
 
-/// Adds a sink as a configuration file has it.
+/// Adds a sink in the form of the configuration file.
 fn sink(config: &mut Config, text: &str) {
     let sink: Sink = parse(Path::new("sink.toml"), text).unwrap();
     config.notify.sink.push(sink);
@@ -25,8 +25,8 @@ fn webhook(receiver: &Receiver) -> String {
     format!("url = \"http://{}/hook/hidden-path\"\nminimum = \"warning\"", receiver.address)
 }
 
-/// Waits until it was looked at the state as it is now: until the second look from here on has ended, as the
-/// first may have begun before.
+/// Waits until the current state has been examined: until the second check from now on has ended, because the
+/// first may already have begun.
 async fn looked(swarm: &Swarm) {
     let last = || swarm.app.passes.list().iter().find(|p| p.name == "notifier").map(|p| p.last_run);
     for _ in 0..2 {
@@ -39,7 +39,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     swarm_tests::api::until(what, async || holds().then_some(())).await;
 }
 
-/// Takes the build and fails it.
+/// Claims the build and reports a failure.
 async fn fail(drone: &FakeDrone) {
     let (attempt, _) = drone.build_order().await.unwrap();
     let failure = Failure {
@@ -89,7 +89,7 @@ async fn the_end_of_a_run_is_told_once_to_every_sink_and_not_again_after_a_resta
     assert!(mail.data.contains(&format!("Subject: [build-swarm] {title}\r\n")), "{}", mail.data);
     assert!(mail.data.contains("1 received."), "{}", mail.data);
 
-    // A receiver has a message before the notifier has read its answer and kept it.
+    // A receiver has a message before the notifier has read and stored its response.
     until("all is delivered", || {
         swarm.app.notifier.list().iter().all(|s| s.waiting == 0 && s.delivered_at.is_some())
     })
@@ -143,7 +143,7 @@ async fn a_partial_run_says_what_is_quarantined_and_refused_and_what_to_do_and_o
     ];
     assert_eq!(rest, want);
 
-    // Both are concerns too, and told already. Keep the drone in sight meanwhile.
+    // Both are also concerns, but already reported. Keep the drone online meanwhile.
     clock.forward(20 * MINUTE);
     drone.heartbeat(Vec::new()).await.unwrap();
     looked(&swarm).await;
@@ -227,13 +227,13 @@ async fn a_sink_that_is_down_is_tried_again_and_holds_up_nothing() {
     let ready = swarm.raw().await.unwrap().ask("GET /readyz", &[], b"").await.unwrap();
     assert_eq!(ready.status, 200, "a sink does not keep it from its work");
 
-    // Those who can be reached are told that another cannot; itself is not.
+    // Reachable sinks are told that another one is unreachable; that one itself is not.
     looked(&swarm).await;
     clock.forward(2 * MINUTE);
     let told = up.wait(2).await.unwrap();
     assert!(told[1].text("title").starts_with("cannot deliver notifications to "), "{told:?}");
 
-    // What waits survives a restart, and comes once.
+    // Waiting messages survive a restart and are sent once.
     let swarm = swarm.restart_after(|_| down.answer_with(200)).await.unwrap();
     let told = down.wait(1).await.unwrap();
     assert!(told[0].text("title").contains("run r1 succeeded"), "{told:?}");
@@ -251,7 +251,7 @@ async fn a_test_tells_the_outcome_of_each_sink() {
     let swarm = Swarm::start_with(|config| {
         sink(config, &format!("url = \"http://{}/x\"", good.address));
         sink(config, &format!("url = \"ntfy://{nobody}/hidden\""));
-        // Without TLS, which is asked for, nothing is said to it.
+        // The URL requires TLS, so nothing is sent to a server without it.
         sink(config, &format!("url = \"smtp://{}?from=a@b.example&to=c@d.example\"", mailbox.address));
         sink(config, &format!("url = \"http://{}/y\"", good.address));
     });

@@ -1,4 +1,4 @@
-//! Packages, and why they are where they are.
+//! Packages, and the explanations of their states.
 
 use crate::{key, refused};
 use swarm_client::PackageFilter;

@@ -1,5 +1,5 @@
-//! Behind a proxy: the real nginx, as the handbook sets it up and as it comes, and what forwarded
-//! headers mean.
+//! Behind a proxy: the real nginx, configured as in the handbook and by default, and the meaning of forwarded
+//! headers.
 
 use crate::key;
 use anyhow::{Context, Result, ensure};
@@ -26,10 +26,10 @@ use swarm_tests::{
     },
 };
 
-/// Nothing that is waited for here takes longer.
+/// Upper limit for every wait.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What the handbook says of `orchestrator.toml`, and a port that stays the same over a restart.
+/// The settings of `orchestrator.toml` in the handbook, and a port that stays the same after a restart.
 fn behind_a_proxy(config: &mut Config) {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     config.listen = free.unwrap();
@@ -37,7 +37,7 @@ fn behind_a_proxy(config: &mut Config) {
     config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
 }
 
-/// The swarm as it is reached at `url`, and nobody there.
+/// Clients that reach the swarm at `url`: the admin's, and one without a credential.
 fn through(swarm: &Swarm, url: &str, trust: &Trust) -> Result<(Client, Client)> {
     let url = parse_address(url).map_err(anyhow::Error::msg)?;
     let admin = Client::with_trust(&[url], Some(Secret::new(&swarm.admin_token())), trust)?;
@@ -60,7 +60,7 @@ struct Watcher {
 impl Watcher {
     fn command(swarm: &Swarm, url: &str, trust: &Trust, out: &Path, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new("sh");
-        // What it prints and what it says beside that are kept apart.
+        // Standard output and standard error are kept apart.
         command.args(["-c", "exec \"$@\" >\"$0\""]).arg(out).arg(program("swarmctl")?).args(arguments);
         command.env("SWARM_ORCHESTRATOR", url).env("SWARM_TOKEN_FILE", swarm.state_dir().join("admin.token"));
         let pins: Vec<String> = trust.pins.0.iter().map(ToString::to_string).collect();
@@ -100,7 +100,7 @@ impl Watcher {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_goes_through_nginx_as_the_handbook_sets_it_up_and_both_restart_meanwhile() -> Result<()> {
-    // Built before anything has a lease.
+    // Build the program before anything has a lease.
     program("swarmctl")?;
     let swarm = Swarm::start_with(behind_a_proxy).await?;
     let mut nginx = Nginx::of_the_handbook(&swarm.state_dir(), swarm.address, Ok)?;
@@ -115,7 +115,7 @@ async fn a_night_goes_through_nginx_as_the_handbook_sets_it_up_and_both_restart_
     let folder = tempfile::tempdir()?;
     let (id, run) = (order.package.to_string(), run.to_string());
     let start = |arguments: &[&str]| Watcher::start(&swarm, &url, &trust, folder.path(), arguments);
-    // By its name, too, whose slash a proxy may decode.
+    // By its name too, which contains a slash that a proxy may decode.
     let logs = start(&["logs", "-f", "dev-libs/pebble"])?;
     let events = start(&["events", "-f", "--json", "--last", "1000"])?;
     let watch = start(&["run", "watch", &run])?;
@@ -136,7 +136,7 @@ async fn a_night_goes_through_nginx_as_the_handbook_sets_it_up_and_both_restart_
     logs.has_printed("two\n").await;
 
     let swarm = swarm.restart_after(|_| {
-        // nginx is asked meanwhile, and answers in the orchestrator's place.
+        // Meanwhile the requests reach nginx, which answers with errors of its own.
         let wait = async {
             for watcher in [&logs, &events, &watch] {
                 watcher.has_said("HTTP 502").await;
@@ -186,7 +186,7 @@ async fn nginx_as_it_comes_passes_followed_answers_on_as_they_grow() -> Result<(
         let piece = tokio::time::timeout(SOON, log.next()).await.context("nginx keeps the answer back")??;
         ensure!(piece.as_deref() == Some(text.as_bytes()), "{piece:?}");
     }
-    // What a workstation fetches.
+    // The requests of a workstation.
     let artifacts = vec![drone.upload(attempt, &order.targets[0]).await?];
     ensure!(drone.report(attempt, Outcome::Built { artifacts }).await?.accepted);
     crate::binhost::generation(&swarm, 1).await;
@@ -220,7 +220,7 @@ async fn a_body_that_nginx_does_not_take_is_said_with_the_setting_to_change() ->
     let refused = admin.put_snapshot(Digest::of(b"x"), &large).await.err().context("it was taken")?;
     ensure!(refused.to_string().contains("HTTP 413") && refused.status().is_none(), "{refused:?}");
 
-    // The same by swarmctl, with a repository that does not compress.
+    // The same with swarmctl, and a repository that cannot be compressed.
     let repository = folder.path().join("repository");
     let copied = Command::new("cp").arg("-a").arg(part("examples/repository")).arg(&repository).status()?;
     ensure!(copied.success());
@@ -271,7 +271,7 @@ async fn forwarded_headers_count_from_proxies_that_are_named_and_take_this_machi
             ensure!(answer.status == status, "{path} {trusting} {headers:?}: {answer:?}");
             ensure!(String::from_utf8_lossy(&answer.body).contains(said), "{path} {headers:?}: {answer:?}");
         }
-        // What is public stays so.
+        // Public paths stay public.
         ensure!(swarm.raw().await?.ask("GET /healthz", &headers, b"").await?.status == 200);
         swarm.stop().await?;
     }

@@ -1,4 +1,4 @@
-//! Reports: repeated, reordered, stale, without their files.
+//! Reports that are repeated, reordered, stale, or without their files.
 
 use crate::{key, refused};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ async fn a_repeated_report_gets_the_first_answer_and_changes_nothing() {
     assert_eq!(first, second);
     assert_eq!(swarm.app.store.list().unwrap(), stored);
     assert_eq!(swarm.admin.artifacts(None).await.unwrap(), received);
-    // A failure that comes after the success, because the network held it back, is nothing.
+    // A failure that arrives after the success, because the network delayed it, has no effect.
     assert!(drone.report(attempt, failed(FailureClass::Package)).await.unwrap().accepted);
     assert_eq!(swarm.admin.package(order.package).await.unwrap().state, PackageState::Received);
 }
@@ -97,7 +97,7 @@ async fn of_a_lost_attempt_and_its_successor_the_first_to_deliver_wins() {
     let (lost, order) = slow.build_order().await.unwrap();
     let artifacts = vec![slow.upload(lost, &order.targets[0]).await.unwrap()];
     clock.forward(600_000);
-    // Its lease runs out, so the other drone gets the package, with a build id of its own.
+    // Its lease expires, so another drone gets the package with another build ID.
     let (attempt, order) = fast.build_order().await.unwrap();
     assert_eq!(order.targets[0].portage().unwrap().build_id, 2);
     let late = package_for(&order.targets[0]);

@@ -1,4 +1,4 @@
-//! An orchestrator that stops and starts again on the same state.
+//! An orchestrator that is stopped and started again with the same state.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ use swarm_orchestrator::{
 };
 use swarm_tests::api::{FakeDrone, Swarm, package_file};
 
-/// The same drone, speaking to where the orchestrator is now.
+/// The same drone, using the orchestrator's current address.
 fn moved(drone: &FakeDrone, swarm: &Swarm) -> FakeDrone {
     let secret = swarm_common::secret::Secret::new(&drone.credential);
     let client = swarm.nobody().unwrap().with_credential(secret);
@@ -41,14 +41,14 @@ async fn a_build_survives_and_its_upload_goes_on() {
     assert_eq!(drone.client.begin_upload(attempt, &request).await.unwrap().offset, 5000);
     drone.client.upload_piece(attempt, digest, 5000, bytes.slice(5000..)).await.unwrap();
 
-    // Checked, and then forgotten by a restart: it is checked again for the report.
+    // The file was checked, which a restart forgets, so it is checked again for the report.
     let swarm = swarm.restart().await.unwrap();
     let drone = moved(&drone, &swarm);
     let reply = drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await.unwrap();
     assert!(reply.accepted, "{reply:?}");
     assert_eq!(swarm.admin.run(run).await.unwrap().state, RunState::Succeeded);
 
-    // And a report that comes again after one more restart is answered as before.
+    // A report that is repeated after another restart gets the same answer.
     let swarm = swarm.restart().await.unwrap();
     let drone = moved(&drone, &swarm);
     let reply = drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_disk_of_packages_that_is_not_mounted_stops_the_start_and_nothing_is_s
     let mark = disk.join(".build-swarm");
     let package = swarm.admin.artifacts(None).await.unwrap()[0].digest;
 
-    // A store of an earlier version has no mark, and gets one.
+    // The store of an earlier version has no mark and gets one.
     let swarm = swarm.restart_after(|_| std::fs::remove_file(&mark).unwrap()).await.unwrap();
     assert!(mark.exists());
 
@@ -92,7 +92,7 @@ async fn a_disk_of_packages_that_is_not_mounted_stops_the_start_and_nothing_is_s
         server.serve(async {}).await.unwrap();
         Ok::<_, StartError>(found)
     };
-    // Also once it has made its folders there.
+    // The same after it has created its folders there.
     let error = start(false).await.unwrap_err();
     assert_eq!((error.exit_code(), mark.exists()), (74, false), "{error}");
 
@@ -151,7 +151,7 @@ async fn what_nobody_needs_is_removed_and_what_may_yet_be_needed_stays() {
         .await
         .unwrap();
     let state = swarm.state_dir();
-    // The binary package hosts are looked at last.
+    // The binary package hosts are examined last.
     while state.join("binhost/gone").exists() {
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! A state directory out of a backup, beside drones and workstations that know more.
+//! A state directory restored from a backup, while drones and workstations know more.
 
 use crate::key;
 use std::{
@@ -22,7 +22,7 @@ use swarm_tests::api::{
     FakeDrone, Swarm, TestClock, again, copy, facts, nothing_free, package_with, pebble, plan_of, restored,
 };
 
-/// A run that builds the one package anew, with bytes that no other build has.
+/// A run that builds the package again, with bytes that no other build has.
 async fn build(swarm: &Swarm, drone: &FakeDrone, inputs: &str) -> AttemptId {
     swarm.run().await.unwrap();
     let mut package = pebble();
@@ -37,7 +37,7 @@ async fn build(swarm: &Swarm, drone: &FakeDrone, inputs: &str) -> AttemptId {
     attempt
 }
 
-/// Every id that was given out and every file that was published, after the event `since`.
+/// Every ID that was assigned and every file that was published after the event `since`.
 #[derive(Debug, Default)]
 struct GivenOut {
     ids: BTreeSet<String>,
@@ -106,7 +106,7 @@ async fn after_a_restore_no_id_is_given_out_twice_and_no_published_path_changes_
             }
         }
     }
-    // What a drone still holds of a life that is not known is not wanted, so that it forgets it.
+    // Attempts that a drone still holds from the unknown time are not wanted, so that it forgets them.
     let drone = again(&swarm, &first).unwrap();
     for (life, _, attempts) in &lives {
         let outcome = Outcome::HandedBack { reason: "a test".into() };
@@ -138,7 +138,7 @@ async fn a_restart_of_what_is_not_a_copy_skips_no_id() {
     assert_eq!(path, "dev-libs/pebble/pebble-1.2-2.gpkg.tar");
 }
 
-/// A file system or a virtual machine goes back to `backup`, and the mark of the journal with it.
+/// Rolls the files back to `backup` including the journal's mark, like a file system or a virtual machine.
 fn roll_back(backup: &Path, state_dir: &Path) {
     fs::remove_dir_all(state_dir).unwrap();
     copy(backup, state_dir).unwrap();
@@ -220,7 +220,7 @@ async fn a_drone_that_a_backup_does_not_know_returns_without_a_token_and_works_o
     let found = concerns.iter().find(|c| c.what.contains("two returned after the journal was restored"));
     assert_eq!(found.unwrap().action, Some(Action::ApproveDrone { drone: "two".parse().unwrap() }));
 
-    // Names that are taken, strangers without number, and those who were removed.
+    // Names that are already used, many strangers, and drones that were removed.
     crate::refused(offer(&swarm, "one", "not its own").await);
     let mut taken = Vec::new();
     for n in 0..40 {

@@ -1,5 +1,4 @@
-//! Runs that start by themselves, and the pause: the real orchestrator with a clock that
-//! the test moves.
+//! Scheduled runs and the pause: the real orchestrator with a clock that the test moves.
 
 use crate::{key, refused};
 use std::sync::{
@@ -16,11 +15,11 @@ use swarm_common::{
 use swarm_orchestrator::engine::Clock;
 use swarm_tests::api::{PROFILE, Swarm, name};
 
-/// 2026-03-28, noon in Berlin; the clocks there go forward in the night.
+/// 2026-03-28, noon in Berlin, where daylight saving time begins in the following night.
 const NOON: TimeMs = TimeMs(1_774_695_600_000);
 /// The end of that night's gap: 03:00, summer time.
 const GAP: TimeMs = TimeMs(1_774_746_000_000);
-/// Half past two of the next night.
+/// Half past two in the next night.
 const NEXT: TimeMs = TimeMs(1_774_830_600_000);
 const HOUR: u64 = 3_600_000;
 
@@ -52,17 +51,17 @@ async fn set(swarm: &Swarm, cron: &str, zone: &str) -> Result<ScheduleView, Clie
     swarm.admin.put_schedule(&name(PROFILE), &request, &key()).await
 }
 
-/// Half past two in Berlin.
+/// A schedule at half past two in Berlin.
 async fn nightly(swarm: &Swarm) -> ScheduleView {
     set(swarm, "30 2 * * *", "Europe/Berlin").await.unwrap()
 }
 
-/// Looks at the status until it is as wanted.
+/// Polls the status until it is as wanted.
 async fn until(swarm: &Swarm, what: &str, wanted: impl Fn(&StatusView) -> bool) -> StatusView {
     swarm_tests::api::until(what, async || Some(swarm.admin.status().await.unwrap()).filter(&wanted)).await
 }
 
-/// Moves the clock and waits until the schedules have been looked at after that.
+/// Moves the clock and waits until the schedules have been checked after that.
 async fn pass_at(swarm: &Swarm, hands: &Hands, now: TimeMs) -> StatusView {
     hands.move_to(now);
     let looked = |s: &StatusView| s.passes.iter().any(|p| p.name == "schedule" && p.last_run >= now);
@@ -85,7 +84,7 @@ async fn the_night_without_half_past_two_has_its_run_and_the_next_is_not_doubled
     assert_eq!((status.runs[0].id, status.runs[0].class), (RunId(1), RunClass::Nightly));
     let last = only(&swarm).await.last.unwrap();
     assert_eq!((last.due, last.run, last.state), (GAP, Some(RunId(1)), Some(RunState::Planning)));
-    // It hangs until the next night.
+    // The run hangs until the next night.
     hands.move_to(NEXT);
     let status =
         until(&swarm, "skipped", |s| s.concerns.iter().any(|c| c.what.contains("still running"))).await;
@@ -111,7 +110,7 @@ async fn a_night_that_the_orchestrator_missed_is_made_up_for_once() {
     let swarm = swarm.restart().await.unwrap();
     pass_at(&swarm, &hands, NEXT + 7 * HOUR).await;
     assert_eq!(swarm.admin.runs().await.unwrap().len(), 1);
-    // Removed, it starts nothing more.
+    // A removed schedule starts no more runs.
     swarm.admin.remove_schedule(&name(PROFILE), &key()).await.unwrap();
     pass_at(&swarm, &hands, NEXT + 48 * HOUR).await;
     assert_eq!(swarm.admin.runs().await.unwrap().len(), 1);
@@ -134,7 +133,7 @@ async fn a_pause_holds_up_the_run_that_is_due_in_it_and_ends_by_itself() {
     assert!(status.concerns.iter().any(|c| c.what == told), "{:?}", status.concerns);
     assert_eq!(status.runs[0].reason.clone().unwrap(), format!("waiting for its plan: {told}"));
     assert_eq!(drone.ask("k1", 0).await.unwrap().reason.as_deref(), Some(told));
-    // A claim that waits is woken when the time is over.
+    // A waiting claim is woken when the pause is over.
     let waiting = async { drone.ask("k2", 20_000).await.unwrap() };
     let (reply, ()) = tokio::join!(waiting, async { hands.move_to(GAP + HOUR) });
     assert_eq!(reply.assignment.expect("work after the pause").work, Work::Plan);

@@ -1,5 +1,5 @@
-//! The two ways of a published file over plain HTTP: the short one, and the HTTP library's,
-//! which a request with a query takes. Nobody can tell them apart.
+//! The two paths for published files over plain HTTP: the lane, and the HTTP library, which handles requests
+//! with a query. Clients cannot distinguish them.
 
 use crate::{patient, stops_at_once};
 use std::{fs, path::PathBuf};
@@ -7,11 +7,11 @@ use swarm_daemon::config::Span;
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::{Answer, PROFILE, Swarm, name};
 
-/// More than what the sockets between us take in.
+/// More bytes than fit into the sockets' buffers.
 const LARGE: usize = 24_000_000;
 
-/// A swarm with a published index of ten bytes, a small package and a large one, which lie
-/// in the given folder.
+/// A swarm with a published index of ten bytes, a small package and a large one, which are in the returned
+/// folder.
 pub async fn published(change: impl FnOnce(&mut Config)) -> (Swarm, PathBuf) {
     let swarm = Swarm::start_with(change).await.unwrap();
     swarm.profile().await.unwrap();
@@ -24,9 +24,9 @@ pub async fn published(change: impl FnOnce(&mut Config)) -> (Swarm, PathBuf) {
     (swarm, dir)
 }
 
-/// What a client sees of an answer.
+/// The parts of a response that a client sees.
 fn seen(answer: &Answer) -> (u16, Vec<String>, &[u8]) {
-    // After a 304 the length is of no use, and the library tells it wrongly.
+    // The length of a 304 response means nothing, and the library sends a wrong one.
     let length = if answer.status == 304 { "" } else { "content-length" };
     let names = [length, "content-range", "content-type", "cache-control", "last-modified", "etag"];
     let mut headers: Vec<String> = names.map(|name| format!("{name}: {}", answer.header(name))).to_vec();
@@ -61,7 +61,7 @@ async fn both_ways_give_the_same_answers() {
                     one.headers,
                     other.headers
                 );
-                // Only the library's way passes where requests get their ids.
+                // Only requests through the library get request IDs.
                 assert!(one.header("x-request-id").is_empty() && !other.header("x-request-id").is_empty());
             }
         }
@@ -124,7 +124,7 @@ async fn a_download_under_way_ends_before_the_orchestrator_stops() {
     let (swarm, _dir) = published(|_| {}).await;
     let mut raw = swarm.raw().await.unwrap();
     raw.send("GET /binhost/desk/a/b/large-1-1.gpkg.tar HTTP/1.1\r\nhost: s\r\n\r\n").await.unwrap();
-    // What was asked before it on the same threads is answered: it has begun, and its socket is full.
+    // Earlier requests on the same threads have been answered, so this one has begun and its socket is full.
     let mut other = swarm.raw().await.unwrap();
     other.ask("GET /binhost/desk/Packages", &[], b"").await.unwrap();
     raw.begun().await.unwrap();

@@ -1,4 +1,4 @@
-//! A package is refused that was linked with what is not there when it runs.
+//! A package that was linked with libraries that are missing at run time is refused.
 
 use std::collections::BTreeSet;
 use swarm_common::{
@@ -11,7 +11,7 @@ use swarm_common::{
 };
 use swarm_tests::api::{FakeDrone, Swarm, package_with, pebble, plan_of};
 
-/// The REQUIRES of the program that is built last, and its RDEPEND, QA_PREBUILT.
+/// REQUIRES, RDEPEND and QA_PREBUILT of the program that is built last.
 type Program<'a> = (&'a str, &'a str, &'a str);
 
 fn planned(cpv: &str, inputs: &str) -> PortagePackage {
@@ -24,7 +24,7 @@ fn edge(from: u32, to: u32, runtime: bool) -> PlanEdge {
     PlanEdge { from, to, build: true, runtime, slot_operator: false, satisfied: false }
 }
 
-/// A program that is built with `foo` and `bar`, and needs `foo` at run time, which needs `deep`.
+/// A program built with `foo` and `bar` that needs `foo` at run time, which in turn needs `deep`.
 fn plan(program: &Program<'_>, base: &str) -> PlanReport {
     let names = ["app-misc/tool-1.0", "dev-libs/foo-1.0", "dev-libs/bar-2.0", "dev-libs/deep-3.0"];
     let packages: Vec<PortagePackage> =
@@ -37,7 +37,7 @@ fn plan(program: &Program<'_>, base: &str) -> PlanReport {
     plan
 }
 
-/// A run with the program. Why that is quarantined, if it is.
+/// Runs the plan. Returns why the program is quarantined; `None` if it is not.
 async fn built(program: Program<'_>, base: &str) -> Option<String> {
     let swarm = Swarm::start().await.unwrap();
     let drone: FakeDrone = swarm.drone("one").await.unwrap();
@@ -88,7 +88,7 @@ async fn one_of_the_build_alone_is_refused_with_its_package() {
         "app-misc/tool-1.0 is linked with libbar.so.2 of dev-libs/bar-2.0, which neither the base nor its \
          run-time dependencies (RDEPEND) provide"
     );
-    // A dependency that the plan has no edge for, as the base has it in another version.
+    // A dependency for which the plan has no edge, because the base has it in another version.
     assert_eq!(built(("x86_64: libbar.so.2", "|| ( >=dev-libs/bar-2:0= )", ""), "libc.so.6").await, None);
 }
 

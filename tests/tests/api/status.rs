@@ -1,4 +1,4 @@
-//! The swarm on one screen.
+//! The status of the swarm.
 
 use crate::key;
 use std::sync::{
@@ -87,7 +87,7 @@ async fn a_pass_that_a_defect_ended_is_a_concern_with_what_to_do() {
     assert_eq!(told.unwrap().next, "restart `swarm-orchestrator`; see its log for details");
 }
 
-/// A pass that runs when it is told to, and reports what it is told to.
+/// A pass that runs on request and returns a given report.
 struct Told {
     next: Option<Report>,
     reports: mpsc::Receiver<Report>,

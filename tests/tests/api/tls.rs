@@ -1,5 +1,5 @@
-//! HTTPS, pinned certificates, and what other machines get over plain HTTP: the real
-//! client and the real server over real sockets.
+//! HTTPS, pinned certificates, and what other machines get over plain HTTP: the real client and the real
+//! server over real sockets.
 
 use crate::{key, patient, stops_at_once};
 use std::{
@@ -19,7 +19,7 @@ use swarm_daemon::config::Span;
 use swarm_orchestrator::config::Config;
 use swarm_tests::api::{FakeDrone, Raw, Swarm, in_a_network_of_its_own};
 
-/// Speaks TLS on a free port of loopback.
+/// Serves HTTPS on a free port of loopback.
 fn tls(config: &mut Config) {
     config.tls.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
 }
@@ -58,7 +58,7 @@ async fn another_certificate_than_the_pinned_one_is_refused_with_both_fingerprin
     for part in [&other.to_string(), &right.pins.0[0].to_string(), "nothing was sent", "was replaced"] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    // One of several pins is enough, as while a certificate is being replaced.
+    // One matching pin of several is enough, as during the replacement of a certificate.
     let both = Trust { pins: Pins(vec![other, right.pins.0[0]]), ca: None };
     admin(&swarm, &url, &both).status().await.unwrap();
 }
@@ -133,7 +133,7 @@ async fn handshakes_that_do_not_end_are_closed_and_keep_nobody_else_from_being_s
     let (url, trust) = swarm.over_tls().unwrap();
     let address = swarm.app.tls.as_ref().unwrap().address;
     let mut halves = Vec::new();
-    // Nothing; the head of a record and no more; the beginning of a greeting.
+    // Nothing, only the head of a record, or the beginning of a handshake.
     for half in
         [&b""[..], b"\x16\x03\x01", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"].iter().cycle().take(99)
     {
@@ -164,7 +164,7 @@ async fn a_stop_does_not_wait_for_a_handshake() {
     closed.unwrap();
 }
 
-/// Asks as another machine would.
+/// Sends a request as from another machine.
 async fn from_outside(at: SocketAddr, line: &str, credential: &str) -> swarm_tests::api::Answer {
     let bearer = format!("Bearer {credential}");
     let headers = [("authorization", bearer.as_str())];
@@ -186,7 +186,7 @@ fn other_machines_get_packages_and_the_key_in_the_clear_and_the_api_over_tls() {
         let token = swarm.admin_token();
         for line in ["GET /healthz", "GET /readyz", "GET /api/v1/key", "GET /binhost/desk/Packages"] {
             let status = from_outside(plain, line, &token).await.status;
-            // Nothing is published yet, and an absent file is absent.
+            // Nothing is published yet, so the file does not exist.
             assert_eq!(status, if line.contains("binhost") { 404 } else { 200 }, "{line}");
         }
         for line in
@@ -197,7 +197,7 @@ fn other_machines_get_packages_and_the_key_in_the_clear_and_the_api_over_tls() {
             let problem = answer.json()?;
             assert_eq!(problem["type"], "/problems/plain-http", "{problem}");
             let detail = problem["detail"].as_str().unwrap();
-            // `Raw` calls it "swarm", and so the answer does.
+            // `Raw` uses the host name "swarm", so the response does too.
             assert!(detail.contains(&format!("https://swarm:{tls_port}")), "{detail}");
             assert!(
                 detail.contains(&swarm.app.tls.as_ref().unwrap().shown.fingerprint().to_string()),
@@ -210,7 +210,7 @@ fn other_machines_get_packages_and_the_key_in_the_clear_and_the_api_over_tls() {
         swarm.admin.status().await?;
         swarm.stop().await?;
 
-        // In a network that the admin trusts, and where there is no TLS to name.
+        // In a network that the admin trusts, where there is no HTTPS to refer to.
         let swarm = Swarm::start_with(|config| {
             (config.listen, config.plain_api) = (everywhere, true);
         })

@@ -1,4 +1,4 @@
-//! Uploads of package files: resumed, refused, another drone's.
+//! Uploads of package files: resumed, refused, and of another drone.
 
 use crate::refused;
 use swarm_client::{Bytes, ClientError};
@@ -39,7 +39,7 @@ async fn an_upload_goes_on_where_it_stopped() {
     let half = bytes.len() / 2;
     let status = drone.client.upload_piece(attempt, digest, 0, bytes.slice(..half)).await.unwrap();
     assert_eq!((status.offset, status.verified), (half as u64, false));
-    // The first piece again, as if its answer had been lost: told where to go on.
+    // Repeats the first piece, as if its response had been lost. The response says where to continue.
     let status = drone.client.upload_piece(attempt, digest, 0, bytes.slice(..half)).await.unwrap();
     assert_eq!((status.offset, status.verified), (half as u64, false));
     let request =
@@ -67,7 +67,7 @@ async fn a_file_that_is_not_what_was_asked_for_ends_the_attempt_with_the_reason(
     assert!(view.attempts[0].outcome.as_ref().unwrap().contains("refused"), "{:?}", view.attempts);
     assert_eq!(swarm.admin.drones().await.unwrap()[0].strikes, 1);
     assert!(swarm.admin.artifacts(None).await.unwrap().is_empty());
-    // Its attempt is over, and says so.
+    // Its attempt has ended, which the response says.
     let request = UploadRequest { digest, size: 1, target: order.targets[0].id().to_owned() };
     assert_eq!(refused(drone.client.begin_upload(attempt, &request).await), 409);
 }
@@ -154,7 +154,7 @@ async fn what_an_attempt_may_announce_is_bounded_in_number_and_sum() {
         }
     };
     assert_eq!(announce(0, 1).await, "");
-    // Two files of the largest size are more than the sum that an attempt has.
+    // Two files of the maximum size exceed the total for an attempt.
     assert_eq!(announce(1, 8 << 30).await, "");
     let mut refused = Vec::new();
     for n in 2..300 {
@@ -192,7 +192,7 @@ async fn an_upload_that_breaks_off_keeps_what_came() {
     raw.send(head).await.unwrap();
     raw.send(&bytes[..1000]).await.unwrap();
     drop(raw);
-    // Asked without a piece, as a piece that came first would have the broken request refused.
+    // Asked without a piece: a piece that arrived first would cause the interrupted request to be refused.
     let target = order.targets[0].id().to_owned();
     let request = UploadRequest { digest, size: bytes.len() as u64, target };
     until("the bytes are kept", async || {
@@ -200,7 +200,7 @@ async fn an_upload_that_breaks_off_keeps_what_came() {
         (status.offset == 1000).then_some(())
     })
     .await;
-    // The other end has noticed when the file is no longer locked by the broken request.
+    // Once the interrupted request no longer locks the file, the other end has noticed the interruption.
     let rest = bytes.slice(1000..);
     until("the upload goes on", async || {
         match drone.client.upload_piece(attempt, digest, 1000, rest.clone()).await {
@@ -219,7 +219,7 @@ async fn a_package_of_very_many_files_is_taken_with_all_of_them() {
     let drone = swarm.drone("one").await.unwrap();
     swarm.planned(&drone).await.unwrap();
     let (attempt, order) = drone.build_order().await.unwrap();
-    // More than are looked at beside others.
+    // More files than are examined in parallel with others.
     let paths: Vec<String> = (0..50_001).map(|n| format!("usr/share/many/{n}")).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
     let bytes = package_with(&order.targets[0], &paths, &[]);

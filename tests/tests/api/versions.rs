@@ -1,4 +1,4 @@
-//! Drones and admins of a newer version: fields that this one does not know.
+//! Drones and admins of a newer version, which send fields that this version does not know.
 
 use serde_json::json;
 use swarm_common::wire::drone::{ClaimReply, Work};
@@ -39,7 +39,7 @@ async fn a_drone_may_send_fields_that_the_orchestrator_does_not_know_and_an_admi
         ask(&format!("POST /api/v1/attempts/{}/report", plan.attempt), &drone.credential, report).await;
     assert_eq!(answer.status, 200, "{answer:?}");
 
-    // A person's unknown field is a typing error, which must not do something else than was meant.
+    // An unknown field from a person is a typing error and must not do something other than intended.
     let pause = json!({ "for_ms": 60_000, "reason": "r", "untill": "6:00" });
     let answer = ask("POST /api/v1/pause", &swarm.admin_token(), pause).await;
     let said = String::from_utf8(answer.body).unwrap();

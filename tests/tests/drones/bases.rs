@@ -1,5 +1,5 @@
-//! How a drone gets the image of a base from a real orchestrator: over lines that break, from disks
-//! that are damaged, onto disks that are full.
+//! How a drone gets the image of a base from a real orchestrator: over connections that break, from damaged
+//! disks, and onto full disks.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
@@ -17,7 +17,7 @@ use swarm_drone::bases::{BaseError, Bases};
 use swarm_formats::image::ImageContents;
 use swarm_tests::api::{FakeDrone, Line, Swarm, name};
 
-/// An orchestrator with a base, a drone, and its cache.
+/// An orchestrator with a base, a drone, and the drone's cache.
 struct Lab {
     swarm: Swarm,
     drone: FakeDrone,
@@ -42,18 +42,19 @@ impl Lab {
         Bases::open(&self.cache(), u64::MAX).unwrap()
     }
 
-    /// What was fetched of the image.
+    /// The partial download of the image.
     fn partial(&self) -> PathBuf {
         self.cache().join("images").join(format!("{}.partial", self.image.digest))
     }
 
-    /// The orchestrator's copy.
+    /// The orchestrator's copy of the image.
     fn stored(&self) -> PathBuf {
         self.swarm.state_dir().join("images").join(format!("{}.tar.zst", self.image.digest))
     }
 }
 
-/// Makes a base of a tree that passes for a root, of which two megabytes cannot be compressed.
+/// Makes a base from a tree that looks like a root file system and contains two megabytes of incompressible
+/// data.
 async fn add(swarm: &Swarm, root: &Path, called: &str) -> Image {
     for dir in ["etc", "usr/bin", "var/tmp"] {
         fs::create_dir_all(root.join(dir)).unwrap();
@@ -117,7 +118,7 @@ async fn a_download_that_breaks_goes_on_where_it_stood_and_the_base_is_as_it_was
 #[tokio::test]
 async fn what_was_left_of_another_download_is_thrown_away_and_all_of_it_fetched() {
     let lab = Lab::new().await;
-    // One that begins otherwise, one that is longer, and one that is whole.
+    // A partial download with another beginning, one that is too long, and one that is complete.
     let whole = fs::read(lab.stored()).unwrap();
     for left in [vec![7; 1000], vec![7; whole.len() + 1], whole] {
         let bases = lab.bases();
@@ -160,7 +161,7 @@ async fn what_a_power_cut_left_half_or_changed_is_not_used() {
     let lab = Lab::new().await;
     let base = lab.bases().get(&lab.drone.client, &lab.image).await.unwrap();
     let shell = base.path().join("usr/bin/sh");
-    // Cut off: its name is there, and of its content a part.
+    // Truncated: the name exists, but only part of the content.
     fs::File::options().write(true).open(&shell).unwrap().set_len(100).unwrap();
     let half = lab.cache().join("bases").join(lab.image.digest.to_string()).with_extension("new");
     fs::create_dir_all(half.join("files/usr")).unwrap();
@@ -179,7 +180,7 @@ async fn a_base_in_use_outlives_the_budget_and_the_one_used_least_lately_goes() 
         add(&lab.swarm, &lab.dir.path().join("second"), "second").await,
         add(&lab.swarm, &lab.dir.path().join("third"), "third").await,
     ];
-    // Two of them fit, with all names of their files.
+    // Two of them fit, including the names of their files.
     let bases = Bases::open(&lab.cache(), 9 << 20).unwrap();
     let used = bases.get(&lab.drone.client, &lab.image).await.unwrap();
     for other in &others {

@@ -1,4 +1,4 @@
-//! Parts of the real drone in this process, against a whole orchestrator in this process.
+//! Parts of the real drone, against a whole orchestrator, both in this process.
 
 mod agent;
 mod bases;

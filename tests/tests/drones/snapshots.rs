@@ -1,5 +1,5 @@
-//! How a drone gets snapshots from a real orchestrator: what a second one costs, over lines that
-//! break, from damaged disks.
+//! How a drone gets snapshots from a real orchestrator: the cost of a second one, connections that break, and
+//! damaged disks.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
@@ -15,13 +15,13 @@ use swarm_drone::snapshots::{FetchError, Snapshot, Snapshots};
 use swarm_formats::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository};
 use swarm_tests::api::{FakeDrone, Line, Swarm};
 
-/// Paths and what is in them.
+/// Files by path.
 type Tree = BTreeMap<String, Vec<u8>>;
 
 /// Packages of the repository, each with a Manifest that cannot be compressed.
 const PACKAGES: usize = 300;
 
-/// A repository of one night.
+/// The repository in the first night.
 fn tree() -> Tree {
     let mut tree = Tree::new();
     let mut noise = fs::File::open("/dev/urandom").unwrap();
@@ -37,7 +37,7 @@ fn tree() -> Tree {
     tree
 }
 
-/// The next night's: one package is new, one is gone, one has another version.
+/// The repository in the next night: one package is new, one is gone, and one has another version.
 fn next(tree: &Tree) -> Tree {
     let mut next = tree.clone();
     next.retain(|path, _| !path.contains("/part7/"));
@@ -48,7 +48,7 @@ fn next(tree: &Tree) -> Tree {
     next
 }
 
-/// An orchestrator with the snapshots of two nights, a drone and its cache.
+/// An orchestrator with the snapshots of two nights, a drone, and the drone's cache.
 struct Lab {
     swarm: Swarm,
     drone: FakeDrone,
@@ -70,7 +70,7 @@ impl Lab {
         Self { swarm, drone, nights, dir }
     }
 
-    /// As the drone opens it when it starts.
+    /// The cache, as the drone opens it when it starts.
     fn cache(&self) -> Snapshots {
         Snapshots::open(&self.dir.path().join("cache"), false).unwrap()
     }
@@ -83,19 +83,19 @@ impl Lab {
         cache.get(&self.drone.client, self.digest(night)).await.unwrap()
     }
 
-    /// A line that breaks once, with a client at its end.
+    /// A proxy that breaks once, and a client that uses it.
     async fn line(&self, breaks_after: u64) -> (Line, swarm_client::Client) {
         let line = Line::that_breaks_after(breaks_after, self.swarm.address).await.unwrap();
         let client = line.client(&self.drone.credential).unwrap();
         (line, client)
     }
 
-    /// A file of the orchestrator's.
+    /// The path of one of the orchestrator's files.
     fn stored(&self, name: &str) -> PathBuf {
         self.swarm.state_dir().join("snapshots").join(name)
     }
 
-    /// The size of a whole snapshot's archive.
+    /// The size of a complete snapshot's archive.
     fn size(&self, night: usize) -> u64 {
         fs::metadata(self.stored(&format!("{}.tar.zst", self.digest(night)))).unwrap().len()
     }
@@ -136,7 +136,7 @@ async fn send(swarm: &Swarm, at: &Path, tree: &Tree) -> Digest {
     digest
 }
 
-/// What a build sees of it: its layers over one another, as overlayfs lays them.
+/// What a build sees: the snapshot's layers over one another, as with overlayfs.
 fn seen(snapshot: &Snapshot) -> Tree {
     let mut all = Tree::new();
     let one = [snapshot.path().to_owned()];
@@ -177,7 +177,7 @@ async fn a_second_snapshot_costs_only_its_difference_and_is_exactly_what_was_sen
     let made = files(&second.layers()[1]).len();
     assert!(made < 10, "{made} files were made of {}", lab.nights[1].1.len());
 
-    // A third one lies over both.
+    // A third snapshot is a layer over both.
     let mut third = lab.nights[1].1.clone();
     third.remove("world");
     let digest = send(&lab.swarm, &lab.dir.path().join("packed"), &third).await;
@@ -186,7 +186,7 @@ async fn a_second_snapshot_costs_only_its_difference_and_is_exactly_what_was_sen
     let mut found = seen(&snapshot);
     found.remove("snapshot.json");
     assert!(found == third);
-    // All are there after a start, and cost nothing.
+    // After a restart all of them are there, and nothing is downloaded.
     line.brought();
     let cache = lab.cache();
     for night in [0, 1] {
@@ -236,7 +236,7 @@ async fn a_download_that_breaks_goes_on_where_it_stood() {
     let brought = line.brought();
     assert!(brought > size && brought < size + size / 10, "{brought} bytes for {size}");
 
-    // So does that of a difference, whatever the drone was when it broke.
+    // The download of a difference is resumed too, even if the drone was restarted.
     let difference = lab.drone.client.snapshot_since(lab.digest(1), lab.digest(0), 0).await.unwrap();
     drop(difference);
     let stored = lab.stored(&format!("{}.since-{}.tar.zst", lab.digest(1), lab.digest(0)));
@@ -281,7 +281,7 @@ async fn without_a_difference_that_can_be_used_the_whole_snapshot_is_fetched() {
     for (what, trouble) in troubles {
         let cache = lab.cache();
         drop(lab.get(&cache, 0).await);
-        // So that there is one to damage.
+        // Request it, so that there is a difference to damage.
         drop(lab.drone.client.snapshot_since(second, first, 0).await);
         trouble();
         let snapshot = lab.get(&cache, 1).await;

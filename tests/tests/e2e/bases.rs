@@ -1,6 +1,5 @@
-//! Bases with real processes and the real Portage: a root file system becomes an image, a drone
-//! that has nothing of it fetches it, and builds in it what another profile builds in the
-//! drone's own `/` at the same time.
+//! Bases with real processes and the real Portage: a root file system becomes an image, a drone without it
+//! downloads it, and builds in it what another profile builds in the drone's own `/` at the same time.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
@@ -13,17 +12,17 @@ use swarm_common::{
 };
 use swarm_tests::e2e::{base::small_root, swarm::Swarm, workstation::Workstation};
 
-/// A run takes about a minute on a quiet machine; a test machine is not quiet.
+/// A run takes about a minute on an idle machine; test machines are busy.
 const RUN: Duration = Duration::from_secs(900);
 
-/// Says in its package where it was built.
+/// Records in its package where it was built.
 const WHERE: &str = "EAPI=8\nDESCRIPTION=\"x\"\nLICENSE=MIT\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\nDEPEND=\"dev-libs/libgrid:=\"\n\
     src_compile() {\n\
     base=$(cat /etc/name-of-the-base 2>/dev/null || echo host)\n\
     echo \"${base} $(command -v emerge)\" >where || die\n}\n\
     src_install() { insinto /usr/share; doins where; }\n";
 
-/// Installs files of several owners.
+/// Installs files with several owners.
 const OWNED: &str = "doins where; newins where owned; newins where program
     fowners nobody:nogroup /usr/share/owned; fowners root:root /usr/share/program; fperms 4755 /usr/share/program; }";
 
@@ -42,7 +41,7 @@ fn in_a_base() -> Result<()> {
     fs::write(root.join("etc/name-of-the-base"), "june\n")?;
     let root = root.display().to_string();
 
-    // Nothing is promised that is not there.
+    // Missing files are refused.
     let at = |name: &str| swarm.path(name).display().to_string();
     let (bundle, repository) = (at("bundle"), at("repository"));
     let pin = ["profile", "update", "desktop", "--from", &bundle, "--repository", &repository];
@@ -52,7 +51,7 @@ fn in_a_base() -> Result<()> {
 
     swarm.ctl(&["base", "add", "gentoo", "--from", &root])?;
     swarm.ctl(&in_gentoo)?;
-    // Other flags make other packages: nothing is taken over.
+    // Other flags give other packages, so nothing is reused.
     let make_conf = format!("{bundle}/etc/portage/make.conf");
     fs::write(&make_conf, fs::read_to_string(&make_conf)? + "\nCFLAGS=\"-O1\"\n")?;
     swarm.ctl(&["profile", "add", "other", "--from", &bundle, "--repository", &repository])?;
@@ -64,7 +63,7 @@ fn in_a_base() -> Result<()> {
         succeeds(&swarm, run?)?;
     }
 
-    // What was built in the base is installed.
+    // The packages built in the base are installed.
     let workstation = Workstation::new(&swarm.repository())?;
     swarm.set_up(&workstation)?;
     let wanted = ["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/where", "app-misc/lifegame"];
@@ -72,7 +71,7 @@ fn in_a_base() -> Result<()> {
     ensure!(good, "{said}");
     ensure!(fs::read_to_string(workstation.path("usr/share/where"))? == "june /usr/bin/emerge\n");
 
-    // A profile keeps its base until another is named, and a run takes the newest generation.
+    // A profile keeps its base until another is named, and a run uses its newest generation.
     fs::write(swarm.path("root/etc/name-of-the-base"), "july\n")?;
     swarm.ctl(&["base", "update", "gentoo", "--from", &root])?;
     fs::write(ebuild.join("where-2.ebuild"), WHERE)?;
@@ -101,8 +100,8 @@ fn in_a_base() -> Result<()> {
     Ok(())
 }
 
-/// A drone without root's rights builds in the same base, and its packages have the owners that
-/// the ebuild says; what is built in a drone's own `/` is not for it.
+/// A drone without root privileges builds in the same base, and its packages have the owners that the ebuild
+/// sets. It must not use what was built in a drone's own `/`.
 fn by_an_ordinary_user(swarm: &mut Swarm, workstation: &Workstation, pin: &[&str]) -> Result<()> {
     ensure!(swarm.stop_drone("ada", Duration::from_secs(60))?, "ada stops in order");
     let ebuild = swarm.repository().join("app-misc/where");

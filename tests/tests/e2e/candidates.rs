@@ -1,5 +1,5 @@
 //! A profile that follows a Git repository, with real processes, the real Git and the real Nix: a commit is
-//! taken if it builds; until then, and if not, what is served stays.
+//! accepted if it builds; until then, and if it does not, the served content stays.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
@@ -24,14 +24,14 @@ use swarm_tests::e2e::{
     wait,
 };
 
-/// A run takes seconds on a quiet machine; a test machine is not quiet.
+/// A run takes seconds on an idle machine; test machines are busy.
 const RUN: Duration = Duration::from_secs(600);
-/// A wait for something that takes no building.
+/// Upper limit for waiting for anything that does not require a build.
 const SOON: Duration = Duration::from_secs(60);
 
 const PROFILE: &str = "hosts";
 
-/// A flake of one package, which says something and the words of its input.
+/// A flake with one package, which prints a text and the words of its input.
 const FLAKE: &str = r#"{
   inputs.words = { url = "path:@words@"; flake = false; };
   outputs = { self, words }: {
@@ -47,7 +47,7 @@ const FLAKE: &str = r#"{
 
 struct Followed {
     swarm: Swarm,
-    /// Where `swarmctl profile update` runs.
+    /// The machine on which `swarmctl profile update` runs.
     machine: NixMachine,
 }
 
@@ -76,7 +76,7 @@ impl Followed {
         Ok(String::from_utf8(done.stdout)?.trim().to_owned())
     }
 
-    /// Commits what the package says. Gives the first digits of the commit.
+    /// Commits what the package prints. Returns the first digits of the commit.
     fn commit(&self, says: &str) -> Result<String> {
         let flake = FLAKE.replace("@words@", &self.words().display().to_string()).replace("@says@", says);
         fs::write(self.repository().join("flake.nix"), flake)?;
@@ -85,7 +85,7 @@ impl Followed {
         self.git(&["rev-parse", "--short=12", "HEAD"])
     }
 
-    /// `swarmctl profile …` of the newest commit.
+    /// Runs `swarmctl profile …` for the newest commit.
     fn profile(&self, verb: &str, more: &[&str]) -> Result<(bool, String)> {
         let from = format!("git+file://{}?ref=main", self.repository().display());
         let own = ["profile", verb, PROFILE, "--nix", "--from", &from, "--attr", "greeting"];
@@ -107,7 +107,8 @@ impl Followed {
         self.swarm.ask(&["profile", "show", PROFILE])
     }
 
-    /// Waits until the profile is at a commit and its package says this to a machine that builds nothing.
+    /// Waits until the profile is at a commit and a machine that builds nothing gets the package that prints
+    /// this.
     fn serves(&self, commit: &str, says: &str) -> Result<()> {
         let host = NixMachine::new(&self.swarm.nix_conf(PROFILE)?)?;
         wait::until("the commit is served", RUN, || {
@@ -126,7 +127,7 @@ impl Followed {
         Ok(self.view()?.timer)
     }
 
-    /// What is said of an update that was not made.
+    /// The concern about an update that was refused.
     fn refused(&self) -> Result<Option<String>> {
         let concerns = self.swarm.status()?.concerns.into_iter();
         let mut found = concerns.filter(|one| matches!(one.fact, ConcernKind::CandidateRefused { .. }));
@@ -151,14 +152,14 @@ fn the_whole_way() -> Result<()> {
     ensure!(run.state == RunState::Succeeded, "{run:?}");
     followed.serves(&first, "hello world")?;
 
-    // The schedule takes a new commit.
+    // The schedule accepts a new commit.
     let second = followed.commit("good morning")?;
     let said = followed.offer(&[])?;
     ensure!(said.contains("switches to snapshot") && followed.view()?.candidates.len() == 1, "{said}");
     followed.serves(&first, "hello world")?;
     followed.swarm.ctl(&["schedule", "set", PROFILE, &soon()?, "--zone", "UTC"])?;
     followed.serves(&second, "good morning world")?;
-    // Its timer is heard of, also when it finds nothing new.
+    // Its timer reports also if there is nothing new.
     ensure!(followed.timer()?.is_none());
     let said = followed.offer(&["--every", "1d"])?;
     ensure!(said.contains("already") && followed.view()?.candidates.is_empty(), "{said}");
@@ -167,7 +168,7 @@ fn the_whole_way() -> Result<()> {
     let shown = followed.swarm.ctl(&["profile", "show", PROFILE])?;
     ensure!(shown.contains(&format!("timer       every 1 d on {}, last ", idle.machine)), "{shown}");
 
-    // One that does not evaluate is not taken.
+    // A commit that cannot be evaluated is not accepted.
     let bad = followed.commit(r#"${throw "undefined"}"#)?;
     followed.offer(&[])?;
     let run = followed.run()?;
@@ -177,7 +178,7 @@ fn the_whole_way() -> Result<()> {
     followed.serves(&second, "good morning world")?;
     ensure!(followed.swarm.ctl(&["profile", "show", PROFILE])?.contains(&second));
 
-    // Nor one whose locked input is gone, which only the machine knows that makes the candidate.
+    // Nor is one whose locked input is gone, which only the machine that makes the candidate knows.
     followed.git(&["reset", "--quiet", "--hard", &second])?;
     lock(&followed)?;
     let third = followed.commit("good evening")?;
@@ -188,7 +189,7 @@ fn the_whole_way() -> Result<()> {
     let told = followed.refused()?.context("nothing is said of it")?;
     ensure!(told.contains("there is no candidate from git+file://") && told.contains("words"), "{told}");
 
-    // The next good one ends it: with the newest content of the input.
+    // The next good one resolves the concern, with the newest content of the input.
     followed.offer(&["--update-input", "words", "--every", "never"])?;
     ensure!(followed.timer()?.is_none());
     let run = followed.run()?;
@@ -197,13 +198,13 @@ fn the_whole_way() -> Result<()> {
     wait::until("the concern ends", SOON, || Ok(followed.refused()?.is_none().then_some(())))
 }
 
-/// When a run is due that starts within 70 seconds, but not before the schedule is set.
+/// A cron expression that is due within 70 seconds, but not before the schedule is set.
 fn soon() -> Result<String> {
     let minute = (SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + 70) / 60;
     Ok(format!("{} {} * * *", minute % 60, minute / 60 % 24))
 }
 
-/// Commits a lock file, as somebody does who works on the repository.
+/// Commits a lock file, like somebody who works on the repository.
 fn lock(followed: &Followed) -> Result<()> {
     let machine = NixMachine::new("")?;
     let flake = format!("path:{}", followed.repository().display());

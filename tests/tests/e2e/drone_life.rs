@@ -1,6 +1,6 @@
-//! A drone's life with real processes and the real Portage: stopped once and twice, stopped
-//! with little patience, killed, left alone by its orchestrator, told to drop its work, and
-//! thrown out. All of it on one swarm, whose packages compile until the test lets them go.
+//! The life of a drone with real processes and the real Portage: stopped once and twice, stopped with little
+//! patience, killed, without its orchestrator, told to drop its work, and removed. All of this happens in one
+//! swarm, whose packages compile until the test lets them continue.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
@@ -14,18 +14,17 @@ use swarm_common::{
 };
 use swarm_tests::e2e::{process::Process, swarm::Swarm, wait};
 
-/// Nothing here takes longer, however busy the machine is.
+/// Upper limit for every wait, enough for a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The packages; none needs another.
+/// The packages, which are independent of each other.
 const PACKAGES: [&str; 3] = ["app-misc/ant", "app-misc/bee", "app-misc/cow"];
 
-/// The swarm, and what its packages look at while they are built.
+/// The swarm, and the folder that its packages watch while they are built.
 struct Yard {
     swarm: Swarm,
-    /// A package may go on when a file with its name is here.
-    /// What a build sees change while it runs must lie on a file system of its own: an overlay
-    /// may not notice what is made in its base.
+    /// A package may continue when a file with its name exists here. Files that a build must see change have
+    /// to be on a separate file system: an overlay may not notice changes in its base.
     gates: tempfile::TempDir,
 }
 
@@ -38,7 +37,7 @@ impl Yard {
             let (_, name) = package.split_once('/').context("no name")?;
             let folder = yard.swarm.repository().join(package);
             fs::create_dir_all(&folder)?;
-            // The process in the background is the compiler that must not survive.
+            // The background process stands for a compiler that must not survive.
             let ebuild = format!(
                 "EAPI=8\nDESCRIPTION=\"x\"\nSLOT=0\nKEYWORDS=amd64\nS=\"${{WORKDIR}}\"\n\
                  src_compile() {{\n\ttrap '' TERM\n\tsetsid -f sleep {mark}\n\techo \"compiling ${{PN}}\"\n\
@@ -66,7 +65,7 @@ impl Yard {
         .with_context(|| self.swarm.ctl(&["status"]).unwrap_or_default())
     }
 
-    /// Waits until a drone builds a package that compiles; gives its title.
+    /// Waits until a drone builds a package that is compiling. Returns the attempt.
     fn builds(&self, drone: &str) -> Result<AttemptOf> {
         wait::until("the drone builds", LIMIT, || {
             let work = self.view(drone)?.working_on.into_iter().find(|work| work.title.contains('/'));
@@ -84,7 +83,7 @@ impl Yard {
         attempts.into_iter().find(|a| a.id.to_string() == of.id).context("the attempt is unknown")
     }
 
-    /// Waits until an attempt has ended; gives how.
+    /// Waits until an attempt has ended. Returns its outcome.
     fn outcome(&self, of: &AttemptOf) -> Result<String> {
         wait::until("the attempt ends", LIMIT, || Ok(self.attempt(of)?.outcome))
     }
@@ -93,7 +92,7 @@ impl Yard {
         Ok(self.swarm.why(title)?.package.state)
     }
 
-    /// Waits until a drone has said that it was asked to stop, so often.
+    /// Waits until a drone has logged this many requests to stop.
     fn was_asked(&mut self, drone: &str, times: usize) -> Result<()> {
         let drone = self.swarm.drone(drone)?;
         wait::until("the drone hears the signal", LIMIT, || {
@@ -102,7 +101,7 @@ impl Yard {
     }
 }
 
-/// Which attempt at which package.
+/// An attempt at a package.
 #[derive(Debug, PartialEq)]
 struct AttemptOf {
     title: String,
@@ -114,18 +113,18 @@ fn name_of(title: &str) -> &str {
     name.split('-').next().unwrap_or(name)
 }
 
-/// Seconds that no other program of this machine sleeps.
+/// A number of seconds for which no other program on this machine sleeps.
 fn mark() -> String {
     format!("{}", 100_000_000 + u64::from(std::process::id()))
 }
 
-/// The processes that stand for compilers, in whatever namespace.
+/// The processes that stand for compilers, in any namespace.
 fn compilers() -> Result<BTreeSet<u32>> {
     let wanted = format!("sleep\0{}\0", mark());
     let mut found = BTreeSet::new();
     for entry in fs::read_dir("/proc")?.flatten() {
         let id = entry.file_name().to_string_lossy().parse();
-        // A process may have ended meanwhile.
+        // The process may have ended meanwhile.
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         if let Ok(id) = id
             && line == wanted.as_bytes()
@@ -162,15 +161,15 @@ fn life() -> Result<()> {
     })?;
     ensure!(idle.state == DroneState::Online, "{idle:?}");
 
-    // A drone that is thrown out ends, and says so to its supervisor.
+    // A removed drone ends, and reports that to its supervisor.
     yard.swarm.ctl(&["drone", "remove", "ada", "--yes"])?;
     let status = yard.swarm.drone("ada")?.end(LIMIT)?;
     ensure!(status.code() == Some(77), "{status}");
     Ok(())
 }
 
-/// The first SIGTERM: the build ends in peace, its package arrives, the drone says goodbye.
-/// Meanwhile `swarmctl logs -f` shows what is compiled while it is compiled.
+/// The first SIGTERM: the build completes, its package is delivered, and the drone signs off. Meanwhile
+/// `swarmctl logs -f` shows the output of the build.
 fn finishes_after_the_first_stop(yard: &mut Yard) -> Result<()> {
     yard.compiling(1)?;
     let work = yard.builds("ada")?;
@@ -199,8 +198,8 @@ fn finishes_after_the_first_stop(yard: &mut Yard) -> Result<()> {
     Ok(())
 }
 
-/// A second SIGTERM, or the end of the time for draining: the build is killed and handed
-/// back, and nobody gets a strike for it.
+/// A second SIGTERM, or the end of the drain time: the build is killed and handed back, without a strike for
+/// the drone.
 fn hands_back_when_there_is_no_time(yard: &mut Yard) -> Result<()> {
     yard.swarm.start_drone("ada")?;
     yard.swarm.enrol("bob", "drain_timeout = \"1s\"")?;
@@ -221,7 +220,7 @@ fn hands_back_when_there_is_no_time(yard: &mut Yard) -> Result<()> {
     Ok(())
 }
 
-/// SIGKILL in the middle of a build: what it left running is ended, and the work returns.
+/// SIGKILL during a build: the processes that it left are killed, and the work is assigned again.
 fn dies_and_comes_back(yard: &mut Yard) -> Result<()> {
     yard.swarm.start_drone("ada")?;
     let left = yard.compiling(1)?;
@@ -237,8 +236,8 @@ fn dies_and_comes_back(yard: &mut Yard) -> Result<()> {
     })
 }
 
-/// The orchestrator dies under a build, twice: the build goes on, and what it brings while
-/// nobody is there is delivered when somebody is.
+/// The orchestrator dies twice during a build: the build continues, and its result is delivered when an
+/// orchestrator is back.
 fn outlives_the_orchestrator(yard: &mut Yard) -> Result<()> {
     let compiler = yard.compiling(1)?;
     let work = yard.builds("ada")?;

@@ -1,6 +1,6 @@
-//! A base follows the tree, with real processes and the real Portage: what a run built of the packages
-//! that a base has is installed on it, the next run is built in that, and what would break the base is
-//! left out and named.
+//! A base follows the tree, with real processes and the real Portage: packages of the base that a run has
+//! built are installed on it, the next run is built in the result, and a package that would break the base is
+//! omitted and named.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
@@ -16,26 +16,26 @@ use std::{
 use swarm_common::{id::RunId, state::RunState, wire::base::BaseView};
 use swarm_tests::e2e::{base::small_root, swarm::Swarm, wait, workstation::Workstation};
 
-/// A run takes about a minute on a quiet machine; a test machine is not quiet.
+/// A run takes about a minute on an idle machine; test machines are busy.
 const RUN: Duration = Duration::from_secs(900);
 
-/// A wait for something that takes no building.
+/// Upper limit for waiting for anything that does not require a build.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What the two ebuilds have in common.
+/// The common part of the two ebuilds.
 const EBUILD: &str = "EAPI=8\nDESCRIPTION=\"x\"\nLICENSE=MIT\nSLOT=0\nKEYWORDS=amd64\nS=\"${WORKDIR}\"\nsrc_compile() { :; }\n";
-/// Says which version of it is installed.
+/// Installs a file with its own version.
 const MARKER: &str = "src_install() { echo \"${PV}\" >marker || die; insinto /usr/share; doins marker; }\n";
-/// Says which version was installed where it was built, though it does not ask for it.
+/// Records which version of the marker was installed where it was built, without depending on it.
 const PROBE: &str = "src_install() { cp /usr/share/marker probe || die; insinto /usr/share; doins probe; }\n";
-/// Does to a base what no check may let pass.
+/// Breaks the compiler of a base, which the checks must detect.
 const BREAKS_GCC: &str =
     "pkg_postinst() { rm \"${EROOT}/usr/bin/gcc\" && cp /bin/false \"${EROOT}/usr/bin/gcc\" || die; }\n";
-/// Does the same to the compiler of C++ alone.
+/// Breaks only the C++ compiler.
 const BREAKS_CXX: &str =
     "pkg_postinst() { rm -f \"${EROOT}/usr/bin/g++\" && cp /bin/false \"${EROOT}/usr/bin/g++\" || die; }\n";
 
-/// Lists compilers as Gentoo's program does, tells the current one, and records which one it is to select.
+/// Lists compilers like Gentoo's program, prints the current one, and records which one is selected.
 const GCC_CONFIG: &str = r#"#!/bin/sh
 case "$*" in
 *--list-profiles*) printf ' [1] %s\n' 'x86_64-pc-linux-gnu-9.5.0 *' x86_64-pc-linux-gnu-14 riscv64-unknown-linux-gnu-15 ;;
@@ -54,7 +54,7 @@ fn follows() -> Result<()> {
     ebuild(&swarm, "marker-1", MARKER)?;
     ebuild(&swarm, "probe-1", PROBE)?;
 
-    // A base that has the marker, and knows so.
+    // A base in which the marker is installed and registered.
     let workstation = Workstation::new(&swarm.repository())?;
     let (good, said) = workstation.emerge(&["--oneshot", "app-misc/marker"])?;
     ensure!(good, "{said}");
@@ -90,7 +90,7 @@ fn follows() -> Result<()> {
         shown.lines().any(|line| line.contains("gentoo") && line.contains(&format!("{first} of desktop")))
     );
 
-    // The next run is built in it, also by a drone that has yet to make it.
+    // The next run is built in it, also by a drone that still has to make it.
     ensure!(swarm.stop_drone("ada", SOON)?, "ada did not stop well");
     swarm.enrol("bob", "")?;
     ebuild(&swarm, "probe-2", PROBE)?;
@@ -112,7 +112,7 @@ fn follows() -> Result<()> {
 
     ensure!(seals(&swarm, "ada")? == seals(&swarm, "bob")?, "they do not have the same");
 
-    // What does not work is not taken, and says why.
+    // A broken base is refused, with the reason.
     let why = "the compiler of the new base does not work";
     for (marker, breaks) in [("marker-3", BREAKS_CXX), ("marker-4", BREAKS_GCC)] {
         ebuild(&swarm, marker, &[MARKER, breaks].concat())?;
@@ -137,7 +137,7 @@ fn ebuild(swarm: &Swarm, pf: &str, text: &str) -> Result<()> {
     Ok(fs::write(dir.join(Path::new(pf).with_extension("ebuild")), [EBUILD, text].concat())?)
 }
 
-/// Starts a run, which succeeds.
+/// Starts a run, which must succeed.
 fn succeeds(swarm: &Swarm) -> Result<RunId> {
     let run = swarm.start_run()?;
     let ended = swarm.run_to_its_end(run, RUN)?;
@@ -146,19 +146,19 @@ fn succeeds(swarm: &Swarm) -> Result<RunId> {
     Ok(run)
 }
 
-/// The bases that a drone keeps, and what they are by names, modes, owners, sizes and links.
+/// The bases that a drone keeps, with the digest of names, modes, owners, sizes and links.
 fn seals(swarm: &Swarm, drone: &str) -> Result<BTreeMap<PathBuf, String>> {
     let bases = swarm.path(drone).join("cache/bases");
     let sealed = |base: std::io::Result<fs::DirEntry>| -> Result<(PathBuf, String)> {
         let base = base?;
         let seal = fs::read_to_string(base.path().join("seal"))?;
-        // Behind that are the times, which are each drone's own.
+        // The seal continues with the times, which differ between drones.
         Ok((base.file_name().into(), seal.split_once(' ').context("no seal")?.0.to_owned()))
     };
     fs::read_dir(bases)?.map(sealed).collect()
 }
 
-/// What the probe found where it was built.
+/// The version that the probe found where it was built.
 fn probed(swarm: &Swarm, workstation: &Workstation) -> Result<String> {
     workstation.sync(&swarm.repository())?;
     let wanted = ["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/probe"];
@@ -167,7 +167,7 @@ fn probed(swarm: &Swarm, workstation: &Workstation) -> Result<String> {
     Ok(fs::read_to_string(workstation.path("usr/share/probe"))?)
 }
 
-/// The base once nothing is being installed on it.
+/// The base, once nothing is being installed on it.
 fn rests(swarm: &Swarm) -> Result<BaseView> {
     wait::until("the base follows", RUN, || {
         let base: BaseView = swarm.ask(&["base", "show", "gentoo"])?;

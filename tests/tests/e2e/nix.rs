@@ -1,6 +1,6 @@
-//! Nix with real processes and the real Nix: a host's system is planned, built on two drones, checked,
-//! signed and served, and the host gets it without building anything; what is bumped is built again and
-//! nothing else; and a host is not told of a system before all of it is there.
+//! Nix with real processes and the real Nix: a host's system is planned, built on two drones, checked, signed
+//! and served, and the host installs it without building anything. Only what depends on an updated package is
+//! built again, and a host is not told of a system before all of it is available.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
@@ -27,14 +27,14 @@ use swarm_tests::e2e::{
     workstation::Workstation,
 };
 
-/// A run takes less than a minute on a quiet machine; a test machine is not quiet.
+/// A run takes less than a minute on an idle machine; test machines are busy.
 const RUN: Duration = Duration::from_secs(900);
-/// A wait for something that takes no building.
+/// Upper limit for waiting for anything that does not require a build.
 const SOON: Duration = Duration::from_secs(60);
 
 /// The profile and its host.
 const ATLAS: &str = "atlas";
-/// What of the example is built: between them they need everything.
+/// The attributes of the example to build. Together they need everything.
 const ROOTS: [&str; 2] = ["fireworks", HOST];
 
 /// A swarm with the example world as its profile.
@@ -56,7 +56,7 @@ impl Farm {
         Ok(farm)
     }
 
-    /// `swarmctl profile add` or `update`, from the world as it is now.
+    /// Runs `swarmctl profile add` or `update` with the current world.
     fn profile(&self, verb: &str, roots: &[&str]) -> Result<()> {
         let source = self.swarm.path("world").display().to_string();
         let mirror = format!("mirror={}", self.mirror.url());
@@ -72,17 +72,17 @@ impl Farm {
         self.swarm.run_to_its_end(run, RUN)
     }
 
-    /// Pins the world anew and builds it.
+    /// Pins the current world and builds it.
     fn update(&self) -> Result<RunView> {
         self.profile("update", &WHOLE)?;
         self.run()
     }
 
-    /// What an attribute of the world stands for.
+    /// The path of an attribute of the world.
     fn path(&self, attribute: &str) -> Result<String> {
         let drv = self.oracle.evaluate(&self.swarm.path("world"), attribute)?;
         let outputs = self.oracle.query("--outputs", &drv)?;
-        // The first output of a derivation is the one that is meant.
+        // The first output of the derivation is the expected one.
         outputs.into_iter().min_by_key(String::len).context("a derivation without outputs")
     }
 
@@ -103,27 +103,27 @@ impl Farm {
         self.swarm.ask(&["queue", "--run", &run.to_string()])
     }
 
-    /// What the run built, by name.
+    /// The packages that the run built, by name.
     fn built(&self, run: RunId) -> Result<BTreeSet<String>> {
         let rows = self.packages(run)?.into_iter();
         let built = rows.filter(|row| row.state == PackageState::Received && row.attempts > 0);
         Ok(built.map(|row| row.title).collect())
     }
 
-    /// Waits until the host is told of a system.
+    /// Waits until the pointer of the host names a system.
     fn ready(&self, path: &str) -> Result<Ready> {
         let is = |ready: &Ready| ready.path == path;
         wait::until("the host is told of the system", SOON, || Ok(self.swarm.ready(ATLAS, ATLAS)?.filter(is)))
             .with_context(|| format!("{path}: {:?}", self.swarm.ready(ATLAS, ATLAS)))
     }
 
-    /// A host, set up as `swarmctl client setup` says.
+    /// A host configured by `swarmctl client setup`.
     fn host(&self) -> Result<NixMachine> {
         NixMachine::new(&self.swarm.nix_conf(ATLAS)?)
     }
 }
 
-/// What the profile names.
+/// The options for the whole world.
 const WHOLE: [&str; 4] = ["--attr", "fireworks", "--host", ATLAS];
 
 fn names(names: &[&str]) -> BTreeSet<String> {
@@ -150,13 +150,13 @@ fn the_whole_way() -> Result<()> {
     installs(&farm, &host, &system)?;
     refuses_strangers(&farm, &system)?;
 
-    // Nothing has changed: nothing is built, and nothing is told anew.
+    // Nothing has changed, so nothing is built and no pointer changes.
     let again = farm.run()?;
     ensure!(farm.built(again.id)?.is_empty(), "{:?}", farm.built(again.id)?);
     ensure!(again.reused == first, "{} reused of {first}", again.reused);
     ensure!(farm.ready(&system)? == told);
 
-    // A library is bumped: what is made with it is built again, and nothing else.
+    // A library is updated: only what is built with it is built again.
     bump(&farm.swarm.path("world"), "libtally", "1.0", "2.0")?;
     let bumped = farm.update()?;
     let expected =
@@ -174,7 +174,8 @@ fn the_whole_way() -> Result<()> {
     Ok(())
 }
 
-/// Everything is built but what cannot be, and each says why. Gives how many were received.
+/// Everything is built except what cannot be built, for which a reason is given. Returns the number of
+/// received packages.
 fn first_run(farm: &Farm) -> Result<u64> {
     let ended = farm.run()?;
     ensure!(ended.state == RunState::Partial, "{ended:?}");
@@ -192,13 +193,13 @@ fn first_run(farm: &Farm) -> Result<u64> {
     let why = farm.swarm.ctl(&["why", "sparkle-0.1"])?;
     ensure!(why.contains("no library has a function 'text_sparkle'"), "{why}");
 
-    // The mirror was down once, and that was all that it took.
+    // The mirror was down once, which cost only one more attempt.
     let attempts = farm.swarm.why("postcard-source-1.0")?.package.attempts;
     ensure!(attempts.len() == 2 && farm.mirror.asked() == 2, "{attempts:?}");
     Ok(received as u64)
 }
 
-/// A host gets the system with signatures demanded and building forbidden, and its programs run.
+/// A host installs the system with signatures required and builds forbidden, and its programs run.
 fn installs(farm: &Farm, host: &NixMachine, system: &str) -> Result<()> {
     let (good, said) = host.realise(system)?;
     ensure!(good && !said.contains("building '"), "{said}");
@@ -210,19 +211,19 @@ fn installs(farm: &Farm, host: &NixMachine, system: &str) -> Result<()> {
     for absent in ["libtext-2.1-dev", "framemaker-1.0", "frames-2.0-doc"] {
         ensure!(!there.iter().any(|name| name == absent), "{absent} is for building only");
     }
-    // What needs those to be built gets them, too.
+    // Packages that are built with these outputs get them too.
     for attribute in ["libtext.dev", "frames.doc"] {
         farm.host()?.install(&farm.swarm.path("world"), attribute)?;
     }
     let shown = host.run(system, "switch-to-configuration", &["dry-activate"])?;
     ensure!(shown == format!("would activate {system}"), "{shown}");
-    // A host that evaluates for itself comes to the same.
+    // A host that evaluates the system itself gets the same path.
     let own = farm.host()?;
     ensure!(own.install(&farm.swarm.path("world"), HOST)? == system);
     Ok(())
 }
 
-/// Runs a program of a system.
+/// Runs a program of a system and checks its output.
 fn says(host: &NixMachine, system: &str, command: &[&str], expected: &str) -> Result<()> {
     let programs = fs::read_link(host.file(system).join("sw"))?;
     let (program, arguments) = command.split_first().context("no command")?;
@@ -231,7 +232,7 @@ fn says(host: &NixMachine, system: &str, command: &[&str], expected: &str) -> Re
     Ok(())
 }
 
-/// Who does not trust the swarm's key takes nothing from it.
+/// A host that does not trust the swarm's key accepts nothing from it.
 fn refuses_strangers(farm: &Farm, system: &str) -> Result<()> {
     let settings = farm.swarm.nix_conf(ATLAS)?;
     let trusting = |line: &&str| line.trim_start().contains("trusted-public-keys");
@@ -244,8 +245,8 @@ fn refuses_strangers(farm: &Farm, system: &str) -> Result<()> {
     Ok(())
 }
 
-/// A program of the next system cannot be built: the rest is served, and the host stays where it is until
-/// that is mended.
+/// A program of the next system cannot be built: the rest is served, and the host keeps its system until that
+/// is fixed.
 fn waits_for_all_of_it(farm: &Farm, told: &Ready) -> Result<()> {
     let source = farm.swarm.path("world");
     bump(&source, "libnumber", "1.0", "1.1")?;
@@ -282,7 +283,7 @@ fn drone_killed() -> Result<()> {
     for drone in ["ada", "bob"] {
         farm.swarm.enrol(drone, "")?;
     }
-    // A builder waits for the mirror, as long as the test wants.
+    // A builder waits for the mirror for as long as the test wants.
     farm.mirror.hold(true);
     let run = farm.swarm.start_run_of(ATLAS)?;
     let source = "postcard-source-1.0";
@@ -300,7 +301,7 @@ fn drone_killed() -> Result<()> {
     let built = attempts.last().is_some_and(|last| last.drone_name.as_str() != drone);
     ensure!(built && attempts.len() >= 2, "after {drone} was killed: {attempts:#?}");
 
-    // It comes back, and works on in the store that it left in the middle of a build.
+    // It returns, and continues to work in the store that it left during a build.
     farm.swarm.start_drone(&drone)?;
     let other = if drone == "ada" { "bob" } else { "ada" };
     ensure!(farm.swarm.stop_drone(other, SOON)?, "{other} did not stop well");
@@ -325,7 +326,7 @@ fn both_in_one_night() -> Result<()> {
     let source = swarm.path("world");
     world(&source)?;
     let from = source.display().to_string();
-    // As a flake: a package of it has a shorter name.
+    // The same as a flake, where a package has a shorter name.
     swarm.ctl(&["profile", "add", ATLAS, "--nix", "--from", &from, "--attr", "reckon"])?;
     let runs = [swarm.start_run()?, swarm.start_run_of(ATLAS)?];
     for run in runs {

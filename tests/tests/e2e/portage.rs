@@ -1,6 +1,6 @@
-//! The main job with real processes and the real Portage: a world update is planned, built,
-//! checked, signed, published and installed; what was tampered with is not; and neither a
-//! drone nor the orchestrator that dies takes the run with it.
+//! The main job with real processes and the real Portage: a world update is planned, built, checked, signed,
+//! published and installed; manipulated packages are not installed; and a run survives the death of a drone
+//! or the orchestrator.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
@@ -22,9 +22,9 @@ use swarm_tests::e2e::{
     workstation::{Workstation, copy},
 };
 
-/// A run of the whole example takes about a minute on a quiet machine; a test machine is not quiet.
+/// A run of the whole example takes about a minute on an idle machine; test machines are busy.
 const RUN: Duration = Duration::from_secs(900);
-/// Until the first package is being built.
+/// Upper limit for the start of the first build.
 const FIRST: Duration = Duration::from_secs(300);
 
 #[test]
@@ -35,7 +35,7 @@ fn a_workstation_follows_two_world_updates_and_compiles_nothing() {
 fn first_and_second_update() -> Result<()> {
     let swarm = Swarm::start(&["ada", "bob", "eve"], &[])?;
 
-    // The first update builds everything but the one package that cannot be built.
+    // The first update builds everything except the one package that cannot be built.
     let run = swarm.start_run()?;
     let ended = swarm.run_to_its_end(run, RUN)?;
     ensure!(ended.state == RunState::Partial, "{ended:?}");
@@ -46,7 +46,7 @@ fn first_and_second_update() -> Result<()> {
     let why = swarm.ctl(&["why", "app-misc/wontbuild"])?;
     ensure!(why.contains("quarantined") && why.contains("has no member named"), "{why}");
 
-    // A workstation that demands signatures installs the world, and its programs run.
+    // A workstation that requires signatures installs the world, and its programs run.
     let workstation = Workstation::new(&swarm.repository())?;
     swarm.set_up(&workstation)?;
     workstation.update()?;
@@ -56,7 +56,7 @@ fn first_and_second_update() -> Result<()> {
     says(&workstation, "glyphview", &["one line"], " 8 |one line")?;
     ensure!(!workstation.has("app-misc/wontbuild-0.1"), "a package that was never built is installed");
 
-    // After a bump only the library and what is linked to it is built; the rest is taken over.
+    // After an update of a library, only the library and packages linked to it are built; the rest is reused.
     copy(&part("examples/bump"), &swarm.repository())?;
     swarm.pin_anew()?;
     let run = swarm.start_run()?;
@@ -72,8 +72,8 @@ fn first_and_second_update() -> Result<()> {
     refusals(&swarm)
 }
 
-/// What somebody between the swarm and a workstation did to a package keeps it from being
-/// installed, while the honest copy beside it is.
+/// A package that was changed between the swarm and a workstation is not installed, while the unchanged copy
+/// is.
 fn refusals(swarm: &Swarm) -> Result<()> {
     type Attack = fn(&Path) -> Result<()>;
     let attacks: [(&str, Attack, &str); 3] = [
@@ -192,7 +192,7 @@ fn successor_without_its_library() -> Result<()> {
     let (good, said) = old.emerge(&install)?;
     ensure!(good && old.has("app-misc/spyglass-1.0"), "{said}");
 
-    // The next version is built, but a library that it needs at run time is not.
+    // The next version is built, but not a library that it needs at run time.
     ebuild(&swarm, "app-misc/spyglass-2.0", "RDEPEND=\"dev-libs/lens\"")?;
     ebuild(&swarm, "app-misc/bystander-2.0", "")?;
     ebuild(&swarm, "dev-libs/lens-1.0", "src_compile() { die \"error: no glass\"; }")?;
@@ -210,7 +210,7 @@ fn successor_without_its_library() -> Result<()> {
     let (good, said) = new.emerge(&["--usepkgonly", "--getbinpkg", "app-misc/bystander"])?;
     ensure!(good && new.has("app-misc/bystander-2.0"), "it has nothing to do with the failure: {said}");
 
-    // With the library the new version comes, too.
+    // Once the library is built, the new version is published too.
     ebuild(&swarm, "dev-libs/lens-1.0", "")?;
     swarm.pin_anew()?;
     let run = swarm.start_run()?;
@@ -226,8 +226,8 @@ fn successor_without_its_library() -> Result<()> {
     rolled_back(&swarm, first, &old, &install)
 }
 
-/// After a rollback, a world update returns a workstation with the new version to the old one, and a fresh
-/// one gets that; after a promotion the new one comes again.
+/// After a rollback, a world update returns a workstation from the new version to the old one, and a new
+/// workstation gets the old one. After a promotion, the new version is back.
 fn rolled_back(swarm: &Swarm, first: RunId, old: &Workstation, install: &[&str]) -> Result<()> {
     let change = |words: &[&str]| -> Result<()> {
         let channel: ChannelView = swarm.ask(&[&["channel"], words].concat())?;
@@ -253,7 +253,8 @@ fn rolled_back(swarm: &Swarm, first: RunId, old: &Workstation, install: &[&str])
     staged(swarm, old)
 }
 
-/// A machine on staging gets a new version first, and one on stable after the promotion.
+/// A machine that uses staging gets a new version first, and one that uses stable gets it after the
+/// promotion.
 fn staged(swarm: &Swarm, stable: &Workstation) -> Result<()> {
     let install = ["--usepkgonly", "--getbinpkg", "--update", "app-misc/bystander"];
     swarm.publish_to("staging")?;
@@ -289,7 +290,7 @@ fn staged(swarm: &Swarm, stable: &Workstation) -> Result<()> {
     Ok(())
 }
 
-/// A patch of the user's, and the lines of an ebuild that fails without it.
+/// A user patch, and the lines of an ebuild that fails without it.
 const PATCH: &str = "--- /dev/null\n+++ b/patched\n@@ -0,0 +1 @@\n+yes\n";
 const PATCHED: &str = "src_configure() { [[ $(<patched) == yes ]] || die \"the patch is not applied\"; }";
 
@@ -315,13 +316,13 @@ fn system_set() -> Result<()> {
     ensure!(ended.counts.get(&PackageState::Received) == Some(&2), "{:?}", ended.counts);
     let workstation = Workstation::new(&swarm.repository())?;
     swarm.set_up(&workstation)?;
-    // Portage takes no package that was built with other patches than its own.
+    // Portage refuses packages that were built with other patches than its own.
     patched(&workstation.path(""))?;
     fs::write(workstation.path("var/lib/portage/world"), "app-misc/tool\n")?;
     workstation.update()?;
     ensure!(workstation.has("app-misc/tool-1.0") && workstation.has("app-misc/basebits-1.0"));
 
-    // Later its newer version comes as well.
+    // Later its newer version is published as well.
     ebuild(&swarm, "app-misc/basebits-2.0", "")?;
     swarm.pin_anew()?;
     let ended = swarm.run_to_its_end(swarm.start_run()?, RUN)?;
@@ -332,7 +333,7 @@ fn system_set() -> Result<()> {
     Ok(())
 }
 
-/// Puts a package that installs one file into the repository; `more` are lines of its own.
+/// Writes an ebuild that installs one file to the repository. `more` are additional lines.
 fn ebuild(swarm: &Swarm, cpv: &str, more: &str) -> Result<()> {
     let parsed: Cpv = cpv.parse()?;
     let folder = swarm.repository().join(parsed.cp());

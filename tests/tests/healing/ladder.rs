@@ -1,5 +1,5 @@
-//! A whole orchestrator that heals: from the drone's silence to the last rung, as an admin
-//! sees it. The drone is played; machine, sshd, reboot and journal are real.
+//! A whole orchestrator that heals: from a drone's silence to the last step, as an admin sees it. The drone
+//! is fake; machine, sshd, reboot and journal are real.
 
 use std::{
     sync::Arc,
@@ -18,13 +18,13 @@ use swarm_tests::{
     machine::{Init, LIMIT, Machine},
 };
 
-/// After this time without a heartbeat a drone is offline, and a step has not brought it back.
+/// Time without a heartbeat after which a drone is offline, and after which a step has failed.
 const SILENCE_MS: u64 = 600_000;
 
-/// For so long a drone has to be well.
+/// How long a drone has to be well before its ladder is forgotten.
 const CALM_MS: u64 = SILENCE_MS / 2;
 
-/// An orchestrator that may heal `oak` on this machine. Hardly any time passes that is not let pass.
+/// An orchestrator that may heal `oak` on this machine. Time hardly passes unless the test moves the clock.
 async fn swarm(machine: &Machine, reboot: RebootRule) -> (Swarm, Arc<TestClock>) {
     let clock = Arc::new(TestClock::default());
     let swarm = Swarm::start_at(Some(clock.clone()), |config| {
@@ -45,7 +45,7 @@ async fn swarm(machine: &Machine, reboot: RebootRule) -> (Swarm, Arc<TestClock>)
     (swarm, clock)
 }
 
-/// The drone `oak` of a machine.
+/// Enrols the drone `oak` of a machine.
 async fn oak(swarm: &Swarm, machine_id: &str, boot_id: &str) -> Client {
     let token = EnrolTokenRequest { valid_ms: 60_000, approved: true };
     let token = swarm.admin.make_enrol_token(&token, &IdempotencyKey::random().unwrap()).await.unwrap().token;
@@ -68,7 +68,7 @@ async fn heartbeat(drone: &Client, boot_id: &str) {
     drone.heartbeat(&request).await.unwrap();
 }
 
-/// Waits until the status is as asked for.
+/// Waits until the status is as wanted.
 async fn until(swarm: &Swarm, what: &str, is_so: impl Fn(&StatusView) -> bool) -> StatusView {
     let began = Instant::now();
     loop {
@@ -81,7 +81,7 @@ async fn until(swarm: &Swarm, what: &str, is_so: impl Fn(&StatusView) -> bool) -
     }
 }
 
-/// Waits until so many steps have ended.
+/// Waits until this many steps have ended.
 async fn steps(swarm: &Swarm, count: usize) {
     let ended = async || events(swarm).await.iter().filter(|name| *name == "heal_step_ended").count();
     let asked = async || (ended().await >= count).then_some(());

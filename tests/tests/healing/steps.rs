@@ -1,5 +1,4 @@
-//! Steps of healing against a real sshd: what is done there, what never is, and what each
-//! way of going wrong is called.
+//! Healing steps against a real sshd: what they do, what they never do, and the name of each kind of failure.
 
 use std::{fs, net::TcpListener, time::Duration};
 use swarm_common::state::{HealOutcome, HealStep};
@@ -12,7 +11,7 @@ use swarm_orchestrator::{
 };
 use swarm_tests::machine::{Init, LIMIT, Machine, free_port};
 
-/// For what is to take too long.
+/// A limit for steps that must exceed it.
 const SHORT: Duration = Duration::from_secs(3);
 
 fn order(machine: &Machine, step: HealStep) -> Order {
@@ -63,7 +62,7 @@ async fn the_service_is_restarted_and_killed_with_what_runs_services_there() {
     assert_eq!(openrc.asked(), "rc-service swarm-drone restart\n");
     outcome(&take(&openrc, HealStep::Kill).await, HealOutcome::Done, "");
     assert!(openrc.asked().ends_with("rc-service swarm-drone zap\nrc-service swarm-drone start\n"));
-    // As configured, whatever is found there.
+    // As configured, whatever is found on the machine.
     let mut order = order(&openrc, HealStep::Restart);
     order.host.service = ServiceManager::Systemd;
     outcome(&take_with(&openrc.ssh(), &order).await, HealOutcome::Failed, "exit code");
@@ -151,13 +150,13 @@ async fn nothing_waits_longer_than_it_may() {
     machine.manager_does("hang").unwrap();
     let ssh = Ssh { exec: SHORT, ..machine.ssh() };
     outcome(&take_with(&ssh, &restart).await, HealOutcome::Hung, "did not finish within 3 s");
-    // A machine whose kernel accepts and whose sshd is stopped.
+    // A machine whose kernel accepts connections while its sshd is stopped.
     machine.freeze(true).unwrap();
     let ssh = Ssh { connect: SHORT, ..machine.ssh() };
     outcome(&take_with(&ssh, &restart).await, HealOutcome::TimedOut, "did not complete the login within 3 s");
     machine.freeze(false).unwrap();
     outcome(&take(&machine, HealStep::Probe).await, HealOutcome::Done, "");
-    // Something that accepts and says nothing.
+    // A server that accepts connections and sends nothing.
     let tarpit = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let mut order = order(&machine, HealStep::Probe);
     order.host.port = tarpit.local_addr().unwrap().port();
@@ -189,7 +188,7 @@ async fn a_reboot_is_judged_by_the_boot_id_that_comes_after_it() {
 #[tokio::test]
 async fn a_reboot_that_only_breaks_the_connection_is_no_reboot() {
     let machine = Machine::boot(Init::Systemd).unwrap();
-    // `systemctl reboot` that cuts us off and does nothing.
+    // `systemctl reboot` that cuts the connection and does nothing.
     machine.manager_does("cut").unwrap();
     let mut order = order(&machine, HealStep::Reboot);
     order.reboot_limit = SHORT;

@@ -1,4 +1,4 @@
-//! The leader is killed, or stands still for longer than its lock lives.
+//! The leader is killed, or paused for longer than the lifetime of its lock.
 
 use super::*;
 use rustix::process::Signal;

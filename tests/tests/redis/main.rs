@@ -1,7 +1,6 @@
-//! Two real orchestrators and eight drones on a real Redis, while one of them, or Redis, is
-//! killed, paused, emptied or without memory. Nothing is accepted twice, and nothing that
-//! was acknowledged is lost where Redis kept what it promised; where it did not, somebody
-//! says so and nothing more is written.
+//! Two real orchestrators and eight drones on a real Redis, while one of them, or Redis, is killed, paused,
+//! emptied or out of memory. Nothing is accepted twice, and nothing acknowledged is lost if Redis kept its
+//! data. If it did not, this is reported and nothing more is written.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
@@ -15,13 +14,13 @@ use swarm_tests::faults::{
     redis::Redis,
 };
 
-/// Drones that work throughout.
+/// Drones that work all the time.
 const DRONES: usize = 8;
 
-/// Acknowledgements between one fault and the next.
+/// Acknowledgements between two faults.
 const SOME: usize = 20;
 
-/// Two orchestrators on a Redis that keeps everything, and drones at work.
+/// Two orchestrators on a Redis that keeps everything, and working drones.
 async fn house() -> (Redis, House, Crew) {
     let redis = Redis::start().unwrap();
     let house = House::on(&redis, 2).unwrap();
@@ -36,7 +35,7 @@ async fn house() -> (Redis, House, Crew) {
     (redis, house, crew)
 }
 
-/// Nothing was lost and nothing happened twice, up to now.
+/// Checks that nothing was lost and nothing happened twice so far.
 async fn all_is_there(redis: &Redis, house: &House, crew: Crew) {
     let acknowledged = crew.dismiss().await.unwrap();
     let (records, verified) = house.journal(redis).unwrap();
@@ -46,14 +45,14 @@ async fn all_is_there(redis: &Redis, house: &House, crew: Crew) {
     println!("{} acknowledged, {} events, none lost", acknowledged.len(), verified.events);
 }
 
-/// One line for each concern that the status shows.
+/// The concerns in the status, one per line.
 async fn concerns(house: &House, n: usize) -> String {
     let status = house.client_of(&[n]).unwrap().status().await.unwrap();
     let lines = status.concerns.iter().map(|c| format!("{} -> {}", c.what, c.next));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Waits until the status shows a concern with this in it, and gives it.
+/// Waits until the status shows a concern that contains this, and returns it.
 async fn concern(house: &House, n: usize, want: &str) -> String {
     let found = async {
         loop {
@@ -70,13 +69,13 @@ async fn concern(house: &House, n: usize, want: &str) -> String {
     shown
 }
 
-/// Whether one serves what was published.
+/// Whether an orchestrator serves the published files.
 async fn is_published(house: &House, n: usize) -> bool {
     let index = reqwest::get(format!("{}/binhost/desk/Packages", house.address(n))).await.unwrap();
     index.status() == 200
 }
 
-/// What `/readyz` of one says: its status and its text.
+/// The response of an orchestrator's `/readyz`: status and text.
 async fn ready(house: &House, n: usize) -> (u16, String) {
     let answer = reqwest::get(format!("{}/readyz", house.address(n))).await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())

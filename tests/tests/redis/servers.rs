@@ -55,7 +55,7 @@ async fn a_redis_that_comes_back_empty_is_not_written_to_and_everybody_says_why(
         assert!(status == 503 && said.contains("lost acknowledged events"), "{status} {said}");
         assert!(is_published(&house, n).await);
     }
-    // A restart forgets nothing of it, and still serves what is published.
+    // A restart does not forget this, and the published files are still served.
     house.kill(0).unwrap();
     house.start(0).unwrap();
     concern(&house, 0, "lost acknowledged events").await;
@@ -73,7 +73,7 @@ async fn without_memory_or_as_a_replica_redis_takes_nothing_and_then_all_goes_on
     redis.say("CONFIG SET maxmemory 0").unwrap();
     crew.works(SOME).await.unwrap();
 
-    // Of a master that is not there, so that it keeps what it has.
+    // A replica of a master that does not exist, so that it keeps its data.
     redis.say("REPLICAOF 127.0.0.1 1").unwrap();
     concern(&house, 0, "read-only replica").await;
     let (status, said) = ready(&house, 0).await;
@@ -110,11 +110,11 @@ async fn a_failover_by_sentinel_loses_nothing_that_a_replica_confirmed() {
 
     let old = Pid::from_raw(i32::try_from(master.id().unwrap()).unwrap()).unwrap();
     kill_process(old, Signal::STOP).unwrap();
-    // Sentinel cuts a server's connections off when it gives it another role.
+    // Sentinel closes a server's connections when it changes its role.
     let has_role = |redis: &Redis, role| Ok(redis.say("ROLE").is_ok_and(|r| r.contains(role)).then_some(()));
     let is_master = || has_role(&replica, "master");
     wait::until("the replica is the master", SOON, is_master).unwrap();
-    // For a moment it believes that it is the master still.
+    // For a moment it still believes that it is the master.
     kill_process(old, Signal::CONT).unwrap();
     {
         let mut works = std::pin::pin!(crew.works(SOME));

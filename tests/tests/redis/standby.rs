@@ -1,4 +1,4 @@
-//! What a standby answers, and what it does not.
+//! Which requests a standby answers, and which it does not.
 
 use super::*;
 use swarm_client::{ClientError, IdempotencyKey};
@@ -20,7 +20,7 @@ async fn a_standby_answers_what_is_read_and_sends_writers_to_the_leader() {
     let ClientError::Problem(problem) = refused else { panic!("{refused}") };
     assert_eq!((problem.status, problem.kind.as_str()), (503, "/problems/standby"));
     assert!(problem.detail.contains(house.address(0)), "{}", problem.detail);
-    // Bytes belong where the command that names them is taken.
+    // Uploads belong to the orchestrator that executes the command naming them.
     let archive = house.folder().join("archive");
     std::fs::write(&archive, "x").unwrap();
     let refused = standby.put_snapshot(Digest::of(b"x"), &archive).await.unwrap_err();
@@ -28,12 +28,12 @@ async fn a_standby_answers_what_is_read_and_sends_writers_to_the_leader() {
     let answer =
         reqwest::Client::new().post(format!("{}/api/v1/enrol", house.address(1))).send().await.unwrap();
     assert_eq!(answer.headers()["location"], house.address(0));
-    // A credential that it has not heard of yet is not called unknown.
+    // The standby does not call a credential unknown that it may not have read yet.
     let stranger = standby.with_credential(swarm_common::secret::Secret::new("new"));
     let claim = ClaimRequest { key: "k".into(), wait_ms: 0, memory_free_bytes: 0 };
     assert_eq!(stranger.claim(&claim).await.unwrap_err().status(), Some(503));
 
-    // A client of both finds the leader, whomever it asks first.
+    // A client of both finds the leader, whichever it asks first.
     let both = house.client_of(&[1, 0]).unwrap();
     let drone = swarm_tests::api::FakeDrone::enrol(&both, &token, "drone").await.unwrap();
     let seq = leader.status().await.unwrap().journal_seq;
@@ -54,7 +54,7 @@ async fn a_standby_answers_what_is_read_and_sends_writers_to_the_leader() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_stopped_in_order_hands_over_at_once() {
     let redis = Redis::start().unwrap();
-    // It lives far longer than the takeover is waited for.
+    // The lock lives far longer than the test waits for the takeover.
     let lock = house::SOON * 10;
     let mut house = House::with_lock(2, &format!("url = \"{}\"", redis.url()), lock).unwrap();
     house.start_all().unwrap();

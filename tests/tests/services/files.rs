@@ -1,8 +1,8 @@
-//! The service files and scripts, read by the programs that will read them: systemd's own
-//! checker, systemd-sysusers and -tmpfiles on an empty root, the shell and shellcheck.
+//! The service files and scripts, checked by the programs that will read them: systemd's own checker,
+//! systemd-sysusers and -tmpfiles in an empty root, the shell and shellcheck.
 //!
-//! Any text on standard error is a failure, since systemd warns about unknown settings and
-//! goes on. A machine without systemd or shellcheck fails; `scripts/test` installs both.
+//! Any text on standard error is a failure, because systemd only warns about unknown settings. Without
+//! systemd or shellcheck, the tests fail; `scripts/test` installs both.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
@@ -27,7 +27,7 @@ fn files(folder: &str, keep: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     found
 }
 
-/// Runs a command that must succeed and print nothing on standard error.
+/// Runs a command that must succeed without printing to standard error.
 fn quiet(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -42,7 +42,7 @@ fn systemd_accepts_every_unit_without_a_word() {
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--man=no"]);
     for unit in files("systemd", |name| name.ends_with(".service") || name.ends_with(".timer")) {
-        // The programs are not installed on the machine that tests; the checker asks for them.
+        // The programs are not installed on the test machine, but the checker requires them.
         let mut text = fs::read_to_string(&unit).unwrap();
         for program in ["swarm-orchestrator", "swarm-drone", "swarmctl"] {
             text = text.replace(&format!("/usr/bin/{program}"), "/bin/true");
@@ -54,7 +54,7 @@ fn systemd_accepts_every_unit_without_a_word() {
     quiet(&mut verify);
 }
 
-/// What `systemd-analyze security` makes of a unit, from 0 (shut) to 10 (open), times ten.
+/// The exposure of a unit according to `systemd-analyze security`, from 0 (safe) to 10 (exposed), times ten.
 fn exposure(unit: &str, threshold: u32) {
     let mut analyze = Command::new("systemd-analyze");
     analyze.args(["security", "--offline=true", "--no-pager", &format!("--threshold={threshold}")]);

@@ -1,5 +1,5 @@
-//! The handbook's installation, followed to the letter: its commands are read from the page and run
-//! on three machines that have the programs and nothing else of the project.
+//! The installation in the handbook, followed literally: its commands are read from the page and run on three
+//! machines that have the programs and nothing else of the project.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
@@ -22,14 +22,14 @@ impl Section {
         Self(after.split("\n#").next().unwrap_or_default().to_owned())
     }
 
-    /// The lines of its blocks of commands.
+    /// The lines of its command blocks.
     fn commands(&self) -> Vec<&str> {
         let commands: Vec<_> = self.0.lines().filter_map(|line| line.strip_prefix("    ")).collect();
         assert!(!commands.is_empty(), "{}", self.0);
         commands
     }
 
-    /// A command that stands in a sentence.
+    /// A command that is quoted in a sentence.
     fn inline<'c>(&self, command: &'c str) -> &'c str {
         let sentence = self.0.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(sentence.contains(&format!("`{command}`")), "the page no longer says `{command}`");
@@ -37,23 +37,23 @@ impl Section {
     }
 }
 
-/// A new machine with a name.
+/// A new machine with this name.
 fn machine(name: &str) -> Machine {
     let machine = Machine::bare(Init::Systemd).unwrap();
     machine.must(&["hostname", name]).unwrap();
     machine
 }
 
-/// Runs a line as root beside the project's files, and returns what it printed. `edits` are the lines of
-/// a file that a person replaces when the command opens an editor.
+/// Runs a line as root in the project's folder, and returns its output. `edits` are the lines of a file that
+/// a person replaces when the command opens an editor.
 fn follow(on: &Machine, line: &str, edits: &[(&str, &str)]) -> String {
     let mut editor = "set -e\n".to_owned();
     for (old, new) in edits {
-        // A setting that is not in the file, or has another name there, must not go unnoticed.
+        // A setting that is missing in the file, or has another name there, must not go unnoticed.
         editor += &format!("grep -q '^{old}' \"$1\"\nsed -i 's|^{old}.*|{new}|' \"$1\"\n");
     }
     on.write("/root/editor", &editor).unwrap();
-    // A Portage that was installed by pip takes its prefix for Gentoo's otherwise.
+    // Otherwise a Portage installed by pip would use its own prefix as Gentoo's.
     let environment = "export EDITOR='sh /root/editor' PORTAGE_OVERRIDE_EPREFIX=";
     let shell = format!("cd /srv/build-swarm && {environment}\n{line}");
     on.must(&["bash", "-e", "-c", &shell]).unwrap()
@@ -82,8 +82,8 @@ fn its_installation_leads_from_three_bare_machines_to_an_installed_package() {
         follow(&nas, line, &edits);
     }
 
-    // A Gentoo workstation: Portage with its user, its configuration, a world set and a repository. What
-    // this machine lacks of one is the sandbox program.
+    // A Gentoo workstation: Portage with its user, its configuration, a world set and a repository. The only
+    // part that this machine lacks is the sandbox program.
     install_portage(&desk.path("/")).unwrap();
     let gentoo = "mkdir -p /var/db/repos /var/lib/portage && cp -r examples/repository /var/db/repos/gentoo\n\
         cd /var/db/repos/gentoo && echo gentoo > profiles/repo_name\n\
@@ -111,7 +111,7 @@ fn its_installation_leads_from_three_bare_machines_to_an_installed_package() {
         line.unwrap_or_else(|| panic!("no {name} in {said}")).to_owned()
     };
     let (orchestrators, fingerprint) = (told("orchestrators = "), told("fingerprint = "));
-    // It builds in its own `/`, a Debian, and so needs Portage: the handbook's table.
+    // It builds in its own `/`, which is a Debian, and so needs Portage: see the handbook's table.
     let prefix = format!("portage_prefix = \"{}\"", portage().unwrap().display());
     oak.write("/root/token", &nas.read("/root/token")).unwrap();
     oak.must(&["cp", "-r", "/srv/build-swarm/systemd", "/srv/build-swarm/drone", "/root/"]).unwrap();
@@ -142,7 +142,7 @@ fn its_installation_leads_from_three_bare_machines_to_an_installed_package() {
     for line in workstation.commands() {
         follow(&desk, line, &[]);
     }
-    // Debian's linker does not look there by itself.
+    // Debian's linker does not search this directory by default.
     follow(&desk, "LD_LIBRARY_PATH=/usr/lib64 banner 42", &[]);
 
     let schedule = Section::of(&page, "### 6. Schedule");

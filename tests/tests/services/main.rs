@@ -1,5 +1,5 @@
-//! The services: their files, the NixOS modules, and the programs below the real systemd and the real
-//! OpenRC; and what switches a NixOS machine.
+//! The services: their files, the NixOS modules, the programs run by the real systemd and the real OpenRC,
+//! and the program that switches NixOS machines.
 
 mod files;
 mod handbook;

@@ -1,5 +1,5 @@
-//! The OpenRC scripts below the real supervise-daemon, on a machine in namespaces: start, crash,
-//! crash loop, reload, drain, stop and restart in the middle of a build.
+//! The OpenRC scripts with the real supervise-daemon, on a machine in namespaces: start, crash, crash loop,
+//! reload, drain, and stop and restart during a build.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
@@ -27,7 +27,7 @@ fn kill(pid: u32) {
     signal(pid, Signal::KILL);
 }
 
-/// What `rc-service NAME status` says.
+/// The output of `rc-service NAME status`.
 fn status(services: &Services, service: &str) -> String {
     let said = services.machine.run(&["rc-service", service, "status"]).unwrap();
     swarm_tests::e2e::workstation::text(&said)
@@ -50,7 +50,7 @@ fn a_crash_is_followed_by_a_new_start_a_bad_reload_by_nothing_and_a_crash_loop_b
     assert!(services.machine.processes(ORCHESTRATOR).unwrap().is_empty());
     assert!(status(&services, ORCHESTRATOR).contains("stopped"));
 
-    // What crashes again and again may still come round.
+    // A service that crashes repeatedly may still recover.
     services.machine.write("/etc/conf.d/swarm-orchestrator", "respawn_delay=1\n").unwrap();
     services.tell("start", ORCHESTRATOR).unwrap();
     let mut crashed = services.process(ORCHESTRATOR).unwrap();
@@ -73,7 +73,7 @@ fn openrc_leaves_a_drone_down_that_was_removed_or_is_configured_wrongly_and_retr
     services.start_drone("").unwrap();
     let own: Vec<u32> = supervisors().unwrap().into_iter().filter(|pid| !others.contains(pid)).collect();
     let [supervisor] = own[..] else { panic!("{own:?}") };
-    // It is busy when the drone ends.
+    // The supervisor is busy when the drone ends.
     signal(supervisor, Signal::STOP);
     services.machine.must(&["swarmctl", "drone", "remove", "oak", "--yes"]).unwrap();
     services.says(DRONE, "swarm-drone: drone oak was removed").unwrap();
@@ -135,7 +135,7 @@ fn drain_takes_nothing_more_and_stop_and_restart_let_the_build_finish() {
     services.tell("restart", ORCHESTRATOR).unwrap();
     services.tell("drain", DRONE).unwrap();
     services.says(DRONE, "asked to take no new work").unwrap();
-    // It waits for the build, then starts the drone anew, which takes work again.
+    // It waits for the build and then starts the drone again, which accepts work again.
     services.tell("restart", DRONE).unwrap();
     let run = services.run_ends().unwrap();
     assert_eq!(run.state, RunState::Succeeded, "{}", services.log(DRONE));

@@ -1,6 +1,5 @@
-//! `swarm-switch` with the real Nix: a machine with a store of its own, in a mount namespace, and a
-//! cache in a directory. The systems are made up; their `switch-to-configuration` writes down how it
-//! was called.
+//! `swarm-switch` with the real Nix: a machine with its own store in a mount namespace, and a cache in a
+//! directory. The systems are fake; their `switch-to-configuration` records how it was called.
 
 use super::files::repository;
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use std::{
 use swarm_common::secret::Secret;
 use swarm_formats::nix::keys::SecretKey;
 
-/// Settings of Nix without the machine's own and without sandbox, which has no shell.
+/// Nix settings that replace the machine's own. There is no sandbox, because it would have no shell.
 const CONF: &str =
     "build-users-group =\nsubstituters =\nsandbox = false\nexperimental-features = nix-command\n";
 
@@ -51,12 +50,12 @@ impl Lab {
         command.output().unwrap()
     }
 
-    /// Builds a system with this kernel and puts it into the cache. Returns its store path.
+    /// Builds a system with this kernel and copies it to the cache. Returns its store path.
     fn system(&self, version: u32, kernel: u32) -> String {
         self.system_with(version, kernel, "")
     }
 
-    /// Builds a system in which these commands have made more.
+    /// Like [`Self::system`], with additional build commands.
     fn system_with(&self, version: u32, kernel: u32, more: &str) -> String {
         let expression = format!(
             r#"let make = name: script: derivation {{ inherit name; system = "x86_64-linux"; builder = "/bin/sh";
@@ -78,7 +77,6 @@ impl Lab {
         path
     }
 
-    /// Publishes a pointer.
     fn ready(&self, generation: u64, path: &str) {
         let ready = json!({
             "profile": "home", "host": "desk", "path": path, "generation": generation, "run": "r1",
@@ -87,7 +85,7 @@ impl Lab {
         self.pointer(&ready);
     }
 
-    /// Publishes a pointer, signed whatever it says.
+    /// Publishes a pointer with valid signatures, whatever its content.
     fn pointer(&self, ready: &Value) {
         let mut ready = ready.clone();
         if let Some(fields) = ready.as_object_mut() {
@@ -103,7 +101,7 @@ impl Lab {
         self.unsigned(&ready);
     }
 
-    /// Publishes a pointer as it is.
+    /// Publishes a pointer unchanged.
     fn unsigned(&self, ready: &Value) {
         fs::write(self.at("cache/ready/desk"), ready.to_string()).unwrap();
     }
@@ -112,7 +110,7 @@ impl Lab {
         SecretKey::parse(&Secret::new(&fs::read_to_string(self.at("secret")).unwrap())).unwrap()
     }
 
-    /// Runs `swarm-switch` on the machine. Returns its exit code and what it said.
+    /// Runs `swarm-switch` on the machine. Returns its exit code and output.
     fn switch(&self, more: &[&str]) -> (i32, String) {
         let url = format!("file://{}", self.at("cache").display());
         let (state, profile) = (self.at("machine/state"), "/nix/var/nix/profiles/system");
@@ -127,12 +125,12 @@ impl Lab {
         (output.status.code().unwrap(), String::from_utf8(text).unwrap())
     }
 
-    /// How the systems were switched to.
+    /// The recorded calls of `switch-to-configuration`.
     fn calls(&self) -> String {
         fs::read_to_string(self.at("machine/run/calls")).unwrap_or_default()
     }
 
-    /// The system of the machine's profile.
+    /// The system in the machine's profile.
     fn installed(&self) -> Option<String> {
         let profiles = self.at("machine/nix/var/nix/profiles");
         let generation = fs::read_link(profiles.join("system")).ok()?;
@@ -323,7 +321,7 @@ fn a_machine_takes_the_systems_of_its_own_channel_only() {
     });
     lab.pointer(&staged);
     expect(lab.switch(&[]), 3, "is in the channel staging and not in stable");
-    // Whoever can answer for the cache may leave the channel out, but not sign what is left.
+    // Whoever controls the cache may remove the channel, but cannot sign the result.
     let mut stripped: Value = serde_json::from_slice(&fs::read(lab.at("cache/ready/desk")).unwrap()).unwrap();
     stripped.as_object_mut().unwrap().remove("channel");
     lab.unsigned(&stripped);

@@ -1,5 +1,5 @@
-//! The units below the real systemd, as the first process of a machine in namespaces: readiness,
-//! reload, crash, watchdog, stop and restart in the middle of a build.
+//! The units with the real systemd as the first process of a machine in namespaces: readiness, reload, crash,
+//! watchdog, and stop and restart during a build.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
@@ -31,7 +31,7 @@ fn property(services: &Services, unit: &str, name: &str) -> String {
     services.machine.must(&show).unwrap().trim().to_owned()
 }
 
-/// Settings of a unit that a person would add with `systemctl edit`.
+/// Adds settings to a unit, as with `systemctl edit`.
 fn edit(services: &Services, unit: &str, settings: &str) {
     let path = format!("/etc/systemd/system/{unit}.service.d/test.conf");
     services.machine.write(&path, &format!("[Service]\n{settings}\n")).unwrap();
@@ -48,7 +48,7 @@ fn a_good_reload_is_taken_over_a_bad_one_is_refused_and_a_stop_is_clean() {
     let pid = services.process(ORCHESTRATOR).unwrap();
 
     services.reload_well_and_badly().unwrap();
-    // Also without the unit's own look at the file.
+    // The same without the check of the file in the unit.
     signal(pid, Signal::HUP);
     services.says(ORCHESTRATOR, "keeping the old one").unwrap();
     let warnings = ["journalctl", "--no-pager", "--output=cat", "--priority=warning", "-u", ORCHESTRATOR];
@@ -60,7 +60,7 @@ fn a_good_reload_is_taken_over_a_bad_one_is_refused_and_a_stop_is_clean() {
 
     services.tell("stop", ORCHESTRATOR).unwrap();
     assert_eq!(property(&services, ORCHESTRATOR, "Result"), "success");
-    // A wrong configuration is for a person: it is not tried again and again.
+    // A wrong configuration needs an admin, so the start is not repeated.
     assert!(services.tell("start", ORCHESTRATOR).is_err());
     assert_eq!(property(&services, ORCHESTRATOR, "ExecMainStatus"), "78");
     assert_eq!(property(&services, ORCHESTRATOR, "NRestarts"), "0");
@@ -103,7 +103,7 @@ fn a_drone_that_was_removed_or_is_configured_wrongly_stays_down_and_one_whose_to
     services.says(DRONE, "online, ready for work").unwrap();
 }
 
-/// Waits until a service has been started more often than would do it within any usual limit.
+/// Waits until a service has been started more often than any usual limit allows.
 fn restarts_often(services: &Services, unit: &str) {
     let often = || Ok((property(services, unit, "NRestarts").parse::<u32>()? >= 20).then_some(()));
     wait::until("it is started again and again", SOON, often).unwrap();
@@ -177,7 +177,7 @@ fn a_timer_offers_the_newest_commit_without_being_root_and_says_what_it_cannot_f
     let script = |text: &str| machine.must(&["sh", "-ec", text]).unwrap();
     let commit = "git -C /srv/config -c user.name=t -c user.email=t@example.org commit --quiet --allow-empty --message";
     machine.write("/srv/config/default.nix", "{ }").unwrap();
-    // The repository is root's, which Git does not read for others.
+    // The repository belongs to root, and Git does not read other users' repositories.
     machine.write("/etc/gitconfig", "[safe]\n\tdirectory = *\n").unwrap();
     edit(&services, "swarm-update@", "Environment=GIT_CONFIG_SYSTEM=/etc/gitconfig");
     script(&format!(
@@ -220,7 +220,7 @@ fn what_crashes_hangs_or_stands_still_is_started_anew_and_remembers_everything()
         let crashed = services.process(unit).unwrap();
         signal(crashed, Signal::KILL);
         let stopped = services.other_process(unit, crashed).unwrap();
-        // The watchdog counts from when it is ready on.
+        // The watchdog's time starts when the service is ready.
         let active = || Ok((property(&services, unit, "ActiveState") == "active").then_some(()));
         wait::until("it is ready again", SOON, active).unwrap();
         let restarts = property(&services, unit, "NRestarts");
@@ -230,8 +230,7 @@ fn what_crashes_hangs_or_stands_still_is_started_anew_and_remembers_everything()
         services.says(unit, "Watchdog timeout (limit 4s)!").unwrap();
     }
 
-    // The disk's answer never comes: the engine hangs in the middle of an append, and everything
-    // around it goes on.
+    // The disk never answers: the engine hangs during an append, while everything else continues.
     let hangs = services.process(ORCHESTRATOR).unwrap();
     let engine = fs::read_dir(format!("/proc/{hangs}/task")).unwrap().flatten().map(|task| task.path());
     let engine =
@@ -250,11 +249,11 @@ fn what_crashes_hangs_or_stands_still_is_started_anew_and_remembers_everything()
     let judged = || services.log(ORCHESTRATOR).matches("Watchdog timeout").count();
     let before = judged();
     std::thread::scope(|scope| {
-        // Whatever is written down; whether it is answered by the next orchestrator is its own matter.
+        // Any command that is journaled. It does not matter whether the next orchestrator answers it.
         scope.spawn(|| services.machine.run(&["swarmctl", "drone", "token"]));
         services.says(ORCHESTRATOR, "the engine is unresponsive").unwrap();
         wait::until("systemd gives it up", SOON, || Ok((judged() > before).then_some(()))).unwrap();
-        // A thread that is held from outside cannot even be killed; the kernel has no such hold.
+        // A thread that strace holds cannot be killed, unlike one that waits for the kernel.
         drop(strace);
         services.other_process(ORCHESTRATOR, hangs).unwrap();
     });

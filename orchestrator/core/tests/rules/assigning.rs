@@ -1,4 +1,4 @@
-//! What drones are given, whatever has happened before.
+//! What drones are assigned, whatever has happened before.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::{
@@ -14,7 +14,7 @@ use swarm_common::{
 };
 use swarm_core::{Command, Request};
 
-/// Something that happens to one of three drones.
+/// An action of one of three drones.
 #[derive(Debug, Clone)]
 enum Act {
     Claim,
@@ -35,7 +35,7 @@ fn act() -> impl Strategy<Value = (usize, Act)> {
     (0..3usize, act)
 }
 
-/// A run of three drones, the last of which builds three packages at a time, that has this plan.
+/// A run with this plan, and three drones, of which the last builds three packages at a time.
 fn swarm(plan: PlanReport) -> Kit {
     let mut kit = Kit::new(&["one", "two", "three"]);
     kit.swarm.drones.get_mut(&DroneId(3)).unwrap().facts.slots = 3;
@@ -43,7 +43,7 @@ fn swarm(plan: PlanReport) -> Kit {
     kit
 }
 
-/// All that must be installed while a package is built.
+/// Everything that must be installed while a package is built.
 fn needed(kit: &Kit, package: PackageId) -> BTreeSet<PackageId> {
     let mut found = BTreeSet::new();
     let mut open = kit.swarm.packages[&package].build_deps.to_vec();

@@ -1,4 +1,4 @@
-//! Bases: who may build in which, and in which generation of it.
+//! Bases: who may build in which one, and in which of its generations.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by a panic")]
 

@@ -1,4 +1,4 @@
-//! Due times, the pause, and the alarms for what ought to happen and does not.
+//! Due times, the pause, and alarms for events that should happen but do not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::kit::{Kit, name};
@@ -26,7 +26,7 @@ fn forecast(next: TimeMs) -> Forecast {
     Forecast { next, period_ms: DAY }
 }
 
-/// A swarm whose runs are due every day, first in an hour. Gives that time.
+/// A swarm whose runs are due every day, for the first time in an hour. Returns that time.
 fn nightly(kit: &mut Kit) -> TimeMs {
     let due = kit.now + HOUR;
     put(kit, due, true);
@@ -38,7 +38,7 @@ fn put(kit: &mut Kit, due: TimeMs, enabled: bool) {
     kit.must(Command::PutSchedule { profile: name("desk"), request, forecast: forecast(due) });
 }
 
-/// Says that a due time has come, as the shell does.
+/// Reports that a time is due, as the shell does.
 fn due(kit: &mut Kit, due: TimeMs) {
     let next = forecast(due + DAY);
     kit.must(Command::HandleDue { profile: name("desk"), due, forecast: next });
@@ -76,7 +76,7 @@ fn a_due_time_starts_one_run_however_often_it_is_said() {
 fn a_run_that_was_missed_is_made_up_for_once() {
     let mut kit = Kit::new(&["a"]);
     let first = nightly(&mut kit);
-    // Three due times passed while the orchestrator was down; the shell names the last.
+    // Three due times passed while the orchestrator was down. The shell reports the last one.
     kit.now = first + 2 * DAY + 5 * HOUR;
     kit.must(Command::StartOrchestrator);
     due(&mut kit, first + 2 * DAY);
@@ -194,7 +194,7 @@ fn a_due_run_that_nobody_starts_is_an_alarm() {
     assert_eq!(told.what, "a run of desk was due 12 min ago and has not started");
     due(&mut kit, first);
     assert!(alarm(&kit, AlarmKind::Overdue).is_none());
-    // After a start there is time for the first look.
+    // After a start there is time for the first check.
     kit.now = first + 3 * DAY;
     kit.must(Command::StartOrchestrator);
     assert!(alarm(&kit, AlarmKind::Overdue).is_none());
@@ -236,7 +236,7 @@ fn needed_work_beside_a_drone_that_has_stopped_asking_is_an_alarm() {
          work";
     assert!(matches!(told.fact, ConcernKind::DroneIdle { run: RunId(1), packages: 2, .. }), "{told:?}");
     assert_eq!(told.what, what);
-    // One works, the other is mute: that is one too.
+    // One drone works and the other is silent, which counts as idle.
     let got = kit.claim(DroneId(1)).unwrap();
     assert!(alarm(&kit, AlarmKind::Idle).is_none());
     kit.pass(12 * MINUTE, &[DroneId(1), DroneId(2)]);
@@ -285,14 +285,14 @@ fn a_timer_that_stays_away_for_twice_its_interval_is_missed_until_it_runs_or_is_
         "the timer on nas that updates desk has not run for 2 d 1 h, though it runs every 1 d"
     );
     assert!(told.next.contains("on nas that runs `swarmctl profile update desk`"), "{}", told.next);
-    // What an admin does by hand does not show that the timer runs.
+    // Manual actions of an admin do not prove that the timer runs.
     let request = kit.swarm.profiles[&name("desk")].request.clone();
     kit.must(Command::PutProfile {
         name: name("desk"),
         request: ProfileRequest { source: "new".into(), ..request },
     });
     assert!(alarm(&kit, AlarmKind::Silent).is_some());
-    // It runs again, on another machine, and less often.
+    // It runs again, on another machine and less often.
     let timer_of_oak = TimerRequest { every_ms: 7 * DAY, machine: name("oak") };
     kit.must(Command::NoteTimer { profile: name("desk"), timer: timer_of_oak });
     kit.now = kit.now + 14 * DAY;

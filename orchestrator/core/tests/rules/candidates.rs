@@ -1,4 +1,5 @@
-//! Candidates: content that a profile switches to only if a run serves with it what is served now.
+//! Candidates: content to which a profile switches only if a run with it provides everything that is served
+//! now.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::{
@@ -25,12 +26,12 @@ fn offer(kit: &mut Kit, source: &str) {
     kit.must(Command::OfferCandidate { profile: name("hosts"), candidate: content(source) });
 }
 
-/// The source that the profile is at.
+/// The current source of the profile.
 fn source(kit: &Kit) -> String {
     kit.swarm.profiles[&name("hosts")].request.source.clone()
 }
 
-/// How many generations the profile has made.
+/// How many generations the profile has.
 fn generations(kit: &Kit) -> usize {
     kit.swarm.profiles[&name("hosts")].stable.generations.len()
 }
@@ -40,7 +41,7 @@ fn refused(kit: &Kit) -> Option<Concern> {
     all.into_iter().find(|concern| matches!(concern.fact, ConcernKind::CandidateRefused { .. }))
 }
 
-/// A profile that serves the world, from `a test`.
+/// A profile that serves the world, with the source `a test`.
 fn serving() -> (Kit, RunId) {
     let mut kit = kit();
     let run = kit.plan_for("hosts", world('a'));
@@ -48,7 +49,7 @@ fn serving() -> (Kit, RunId) {
     (kit, run)
 }
 
-/// A plan in which an attribute of the world is not evaluated.
+/// A plan in which an attribute of the world could not be evaluated.
 fn broken(attribute: &str) -> PlanReport {
     let mut plan = world('b');
     plan.roots.retain(|root| root.attribute != attribute);
@@ -61,7 +62,7 @@ fn broken(attribute: &str) -> PlanReport {
     plan
 }
 
-/// Builds what a run still needs.
+/// Builds everything that a run still needs.
 fn finish(kit: &mut Kit, run: RunId) {
     while !kit.swarm.runs[&run].state.is_over() {
         build(kit, &[]);
@@ -87,7 +88,7 @@ fn one_that_serves_everything_is_taken_and_nothing_of_it_is_published_before() {
     let run = kit.plan_for("hosts", world('b'));
     assert_eq!(kit.swarm.runs[&run].snapshot, Digest::of(b"new"));
     build(&mut kit, &[]);
-    // It stands still: another run would be published as far as it is.
+    // The run is at a standstill: any other run would be published partially.
     let got = kit.claim(ONE).unwrap();
     kit.fail(ONE, &got, FailureClass::Package, "error: not yet");
     kit.pass(30_000, &[ONE]);
@@ -127,7 +128,7 @@ fn one_that_does_not_evaluate_is_refused_and_named_until_another_is_taken() {
     let why = view::why(&kit.swarm, kit.now, PackageId(5)).unwrap().lines.join("\n");
     assert!(why.contains("not published, as hosts did not switch to the content of r2"), "{why}");
 
-    // The next run is one of the old content, and changes nothing about that.
+    // The next run uses the old content and changes nothing about this.
     let old = kit.plan_for("hosts", world('a'));
     assert_eq!(kit.swarm.runs[&old].snapshot, Digest::of(b"flake"));
     assert_eq!((kit.swarm.runs[&old].state, generations(&kit)), (RunState::Succeeded, 1));
@@ -227,7 +228,7 @@ fn a_source_that_none_can_be_made_of_is_named_until_one_is_taken() {
     assert!(told.next.contains("`swarmctl profile update`"), "{}", told.next);
     kit.plan_for("hosts", world('a'));
     assert!(refused(&kit).is_some(), "an ordinary run does not show that it can be fetched");
-    // It can be fetched again, and is what is pinned.
+    // It can be fetched again and equals the pinned content.
     let pinned = CandidateRequest { snapshot: Digest::of(b"flake"), source: "a test".into() };
     kit.must(Command::OfferCandidate { profile: name("hosts"), candidate: pinned });
     kit.plan_for("hosts", world('a'));
@@ -267,7 +268,7 @@ fn what_is_known_is_not_offered_again_and_a_portage_profile_needs_none() {
     offer(&mut kit, "bad");
     assert_eq!(kit.swarm.profiles[&name("hosts")].candidates.offered, None, "it is tried");
     finish(&mut kit, run);
-    // The source is what it was again.
+    // The source is again what it was.
     kit.must(pinned);
     kit.plan_for("hosts", world('a'));
     assert_eq!(refused(&kit), None);

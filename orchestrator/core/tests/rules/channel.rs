@@ -1,4 +1,4 @@
-//! What workstations are shown: a working version stays until its successor can be installed.
+//! What workstations get: a working version stays until its successor can be installed.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::kit::{Kit, artifacts, name, package_of, report};
@@ -13,7 +13,7 @@ use swarm_common::{
 };
 use swarm_core::{Command, kept, view};
 
-/// What must be there for the first of two to work.
+/// The first package needs the second one at run time.
 fn runtime(from: u32, to: u32) -> PlanEdge {
     PlanEdge { from, to, build: false, runtime: true, slot_operator: false, satisfied: false }
 }
@@ -40,9 +40,9 @@ fn abi(mut plan: PlanReport, subslots: &[(usize, &str)]) -> PlanReport {
     plan
 }
 
-/// Runs a night in which everything can be built but what begins with a name of `broken`.
+/// Runs a night in which everything can be built except packages whose name begins with one of `broken`.
 pub fn night(kit: &mut Kit, plan: PlanReport, broken: &[&str]) -> RunId {
-    // What was broken the night before is tried again.
+    // Packages that failed the night before are tried again.
     kit.swarm.policy.quarantine_retry_ms = 60_000;
     kit.pass(60_000, &[DroneId(1), DroneId(2)]);
     let run = kit.plan(plan);
@@ -76,7 +76,8 @@ fn build(kit: &mut Kit, broken: &[&str]) {
     panic!("the night does not end");
 }
 
-/// What the channel of `desk` holds, sorted; `NAME-VERSION*` for what is there only for others.
+/// The content of `desk`'s channel, sorted. `NAME-VERSION*` is a package that is only there because others
+/// need it.
 fn held(kit: &Kit) -> Vec<String> {
     let channel = &kit.swarm.profiles[&name("desk")].channel;
     let mut held: Vec<String> = channel
@@ -111,7 +112,8 @@ fn a_version_whose_run_time_needs_failed_does_not_replace_the_one_that_works() {
 fn what_the_base_stands_in_for_during_a_night_must_be_offered_with_what_needs_it() {
     let mut kit = Kit::new(&["a", "b"]);
     night(&mut kit, plan(&["setuptools-1"], &[]), &[]);
-    // setuptools needs scm once it is installed, scm is built with vcs, and that with setuptools; the base has all.
+    // setuptools needs scm after its installation, scm is built with vcs, and vcs with setuptools. The base
+    // has all of them.
     let world = || {
         let mut plan =
             plan(&["setuptools-2", "scm-1", "vcs-1", "jinja-1"], &[(0, 1), (1, 2), (2, 0), (3, 0)]);
@@ -147,7 +149,7 @@ fn what_stays_keeps_what_it_needs_and_that_goes_with_it() {
     let mut kit = Kit::new(&["a", "b"]);
     let old = plan(&["viewer-1", "codec-1", "data-1"], &[(0, 1), (1, 2)]);
     night(&mut kit, old, &[]);
-    // The new version needs neither codec nor data any more, but does not compile.
+    // The new version needs neither codec nor data, but does not compile.
     night(&mut kit, plan(&["viewer-2"], &[]), &["viewer"]);
     assert_eq!(held(&kit), ["codec-1*", "data-1*", "viewer-1"]);
     night(&mut kit, plan(&["viewer-2"], &[]), &[]);
@@ -160,7 +162,7 @@ fn what_the_resolver_refuses_stays_with_its_needs_until_it_is_planned_or_dropped
     night(&mut kit, plan(&["editor-1", "lib-1", "other-1"], &[(0, 1)]), &[]);
     night(&mut kit, refused(plan(&["other-2"], &[]), &[">=app/editor-1:0[-gtk]"]), &[]);
     assert_eq!(held(&kit), ["editor-1", "lib-1*", "other-2"]);
-    // The next night it is no longer wanted.
+    // The next night it is not wanted any more.
     night(&mut kit, plan(&["other-2"], &[]), &[]);
     assert_eq!(held(&kit), ["other-2"]);
 }
@@ -180,7 +182,7 @@ fn a_kept_package_and_its_new_neighbours_can_be_installed_together_in_their_old_
     night(&mut kit, abi(old, &[(2, "1")]), &[]);
     let new = || abi(plan(&["viewer-2", "player-2", "lib-2"], &[(0, 2), (1, 2)]), &[(2, "2")]);
     night(&mut kit, new(), &["viewer"]);
-    // viewer-1 works with lib-1 only, and so does no player but the old one.
+    // viewer-1 and the old player work only with lib-1.
     assert_eq!(held(&kit), ["lib-1*", "lib-2", "player-1*", "player-2", "viewer-1"]);
     night(&mut kit, new(), &[]);
     assert_eq!(held(&kit), ["lib-2", "player-2", "viewer-2"]);

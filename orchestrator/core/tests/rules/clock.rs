@@ -1,4 +1,4 @@
-//! Clocks that are wrong, and an orchestrator that stood still.
+//! Clocks that are wrong, and an orchestrator that was suspended.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::kit::{Kit, name};
@@ -12,7 +12,8 @@ use swarm_core::{Command, state::Forecast, view};
 
 const HOUR: u64 = 3_600_000;
 
-/// A swarm that began by a clock `ahead_ms` ahead, with a build under way, whose clock is then set.
+/// A swarm that started with a clock `ahead_ms` ahead and has a running build, and whose clock is then
+/// corrected.
 fn set_right(ahead_ms: i64) -> (Kit, DroneAtWork) {
     let mut kit = Kit::new(&["oak"]);
     kit.now = TimeMs(1_000_000_000_u64.saturating_add_signed(ahead_ms));
@@ -43,7 +44,7 @@ fn a_clock_that_is_set_either_way_loses_no_lease_and_dates_nothing_in_the_future
         assert_eq!((run.started_at, attempt.started_at), (TimeMs(1_000_000_000), TimeMs(1_000_000_000)));
         assert_eq!(kit.swarm.at, kit.now);
         assert_eq!(view::concerns(&kit.swarm, kit.now, kit.now, &[]), [], "{ahead_ms}");
-        // The lease runs out when it would have, and silence is counted from the last word.
+        // The lease ends when it would have ended, and silence counts from the last heartbeat.
         kit.now = kit.now + kit.swarm.policy.offline_after_ms + kit.swarm.policy.startup_grace_ms + 1;
         kit.must(Command::Maintain);
         assert_eq!(kit.swarm.drones[&drone].state(), DroneState::Offline, "{ahead_ms}");
@@ -100,7 +101,7 @@ fn an_orchestrator_that_stood_still_counts_no_silence_of_that_time() {
     kit.must(Command::Maintain);
     assert!(kit.swarm.attempts[&work.attempt].is_live());
     assert_eq!(kit.swarm.drones[&drone].state(), DroneState::Online);
-    // From then on it counts.
+    // From then on, silence counts.
     kit.now = kit.now + kit.swarm.policy.offline_after_ms + 1;
     kit.must(Command::Maintain);
     assert_eq!(kit.swarm.drones[&drone].state(), DroneState::Offline);
@@ -128,6 +129,6 @@ fn a_machine_that_slept_keeps_its_leases_and_its_past() {
     assert_eq!(kit.swarm.runs[&run].started_at, run_began);
     assert_eq!(kit.swarm.attempts[&work.attempt].started_at, began);
     assert!(!kit.swarm.tokens.contains_key(&Digest::of(b"a")), "it was valid for ten minutes");
-    // That nobody asked for work meanwhile is no one's fault.
+    // Nobody is at fault if no drone asked for work meanwhile.
     assert_eq!(view::concerns(&kit.swarm, kit.now, kit.now, &[]), []);
 }

@@ -1,4 +1,4 @@
-//! Two machines with one credential, as after a disk was cloned.
+//! Two machines with one credential, as after cloning a disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::kit::{self, Kit};
@@ -48,7 +48,7 @@ fn a_machine_is_known_by_its_id_and_by_the_boots_that_it_left_behind() {
         ("an older one of it", None, "1", Some("which is another machine (oak has rebooted since, but this")),
         ("the one that is heard, again", Some("oak"), "3", None),
     ] {
-        // Changes that follow each other at once are deferred.
+        // Changes in quick succession are deferred.
         kit.now = kit.now + 10_000;
         let seq = kit.swarm.seq;
         match (beat(&mut kit, machine_id, boot_id), refused) {
@@ -74,8 +74,8 @@ fn a_machine_is_known_by_its_id_and_by_the_boots_that_it_left_behind() {
     }
 }
 
-/// A heartbeat with this boot id, after so many milliseconds: whether it is taken, or `None` if that is
-/// put off. What was refused is noted, as the handler does.
+/// Sends a heartbeat with this boot ID after some milliseconds. Returns whether it is accepted; `None` if the
+/// decision is deferred. A refusal is recorded, as the handler does.
 fn taken(kit: &mut Kit, boot_id: &str, after_ms: u64) -> Option<bool> {
     kit.now = kit.now + after_ms;
     match beat(kit, Some("oak"), boot_id) {
@@ -89,8 +89,8 @@ fn taken(kit: &mut Kit, boot_id: &str, after_ms: u64) -> Option<bool> {
     }
 }
 
-/// A container whose host changes and changes back, and a virtual machine that returns to a state of its
-/// memory: the boot id recurs, and there is one machine.
+/// The boot ID recurs although there is one machine: a container whose host changes and changes back, or a
+/// virtual machine that returns to a saved state.
 // fault: 53
 #[test]
 fn an_earlier_boot_is_taken_back_when_the_newer_one_has_been_silent_for_two_offline_periods() {
@@ -110,14 +110,14 @@ fn an_earlier_boot_is_taken_back_when_the_newer_one_has_been_silent_for_two_offl
         assert_eq!(taken(&mut kit, boot, 15_000), Some(true), "{boot}");
         assert_eq!(kit.swarm.drones[&OAK].former_boots.iter().filter(|former| *former == boot).count(), 0);
     }
-    // A drone that only claims says nothing about the newer boot.
+    // A drone that only claims proves nothing about the newer boot.
     assert_eq!(taken(&mut kit, "1", 15_000), None);
     kit.claim(OAK);
     assert_eq!(taken(&mut kit, "1", 15_000), None);
-    // Both are heard in turn.
+    // Both send heartbeats alternately.
     assert_eq!(taken(&mut kit, "2", 1_000), Some(true));
     assert_eq!(taken(&mut kit, "1", 14_000), Some(false));
-    // After a start nobody has been heard yet.
+    // After a start, no drone has been heard yet.
     let live = &mut kit.swarm.live;
     (live.started_at, live.beaten, live.cloned) = (kit.now, Default::default(), Default::default());
     assert_eq!(taken(&mut kit, "1", 1_000), None);

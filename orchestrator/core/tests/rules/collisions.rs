@@ -1,5 +1,5 @@
-//! Packages that install the same paths: one of the two is offered, and what needs the other
-//! is as what could not be built.
+//! Packages that install the same paths: one of the two is published, and packages that need the other are
+//! treated as if it could not be built.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::kit::{Kit, artifacts, name, report};
@@ -15,7 +15,7 @@ use swarm_core::{
     view,
 };
 
-/// A plan whose first of two needs the second at run time.
+/// A plan. In each pair of `needs`, the first package needs the second one at run time.
 fn plan(packages: &[&str], needs: &[(u32, u32)]) -> PlanReport {
     let edge = |&(from, to): &(u32, u32)| PlanEdge {
         from,
@@ -36,7 +36,7 @@ fn stored(kit: &Kit, version: &str) -> Option<Digest> {
         .map(|artifact| artifact.digest)
 }
 
-/// Builds everything; each of `pairs` is found to have a file in common as the later arrives.
+/// Builds everything. Each of `pairs` is found to have a file in common when its later package arrives.
 fn night(kit: &mut Kit, plan: PlanReport, pairs: &[(&str, &str)]) -> RunId {
     kit.pass(60_000, &[DroneId(1)]);
     let run = kit.plan(plan);
@@ -91,7 +91,7 @@ fn what_needs_a_package_that_is_not_offered_stays_as_it_was() {
 #[test]
 fn a_new_version_with_a_file_of_what_stays_waits_for_the_new_version_of_that() {
     let mut kit = Kit::new(&["a"]);
-    // The file moves from one to the other; the resolver refuses the one for a night.
+    // The file moves from one package to the other. The resolver refuses the first one for a night.
     night(&mut kit, plan(&["one-1", "other-1"], &[]), &[]);
     let mut refused = plan(&["other-2"], &[]);
     refused.problems.push(PlanProblem {

@@ -1,4 +1,4 @@
-//! What drones say of themselves that keeps them from building or delivering.
+//! What drones report about themselves that keeps them from building or delivering.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::kit::{Kit, name};
@@ -52,13 +52,13 @@ fn changed_facts_are_taken_at_once_but_not_again_within_ten_seconds() {
         let reply = beat(&mut kit, |facts| facts.cores = cores, Vec::new());
         assert_eq!(reply.facts_deferred, second % 10 != 0, "{second}");
         boot(&mut kit, format!("boot {second}"));
-        // What stands in the journal is no change.
+        // Facts that are already in the journal are not a change.
         assert!(!beat(&mut kit, |_| {}, Vec::new()).facts_deferred);
         kit.now = kit.now + 1000;
     }
     assert_eq!(kit.swarm.seq - before, 10);
     assert_eq!(kit.swarm.drones[&oak].facts.cores, 100);
-    // One that is no liar reports the same until it is taken.
+    // An honest drone repeats its facts until they are accepted.
     let (known, last) = (kit.swarm.seq, kit.now);
     while beat(&mut kit, |facts| facts.cores = 7, Vec::new()).facts_deferred {
         kit.now = kit.now + 1000;

@@ -1,4 +1,5 @@
-//! Bases follow the tree: what a run built of them is their next generation, and never by halves.
+//! Bases follow the tree: the packages of a base that a run built form its next generation, all or none of
+//! them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by a panic")]
 
@@ -19,7 +20,7 @@ use swarm_core::{Command, Refusal, Reply, state::NamedBase, view};
 const ADA: DroneId = DroneId(1);
 const BOB: DroneId = DroneId(2);
 
-/// A swarm whose profile `desk` builds in the base `gentoo`.
+/// A swarm with the profile `desk`, which builds in the base `gentoo`.
 fn house() -> Kit {
     let mut kit = Kit::new(&["ada", "bob"]);
     put(&mut kit, "June");
@@ -47,7 +48,7 @@ fn build_in(kit: &mut Kit, profile: &str, base: Option<&str>) {
     kit.must(Command::PutProfile { name: name(profile), request });
 }
 
-/// A plan; the base has those whose names are in `base`, and `runtime` are needs at run time.
+/// A plan. The base contains the packages whose names are in `base`; `runtime` are run-time dependencies.
 fn plan(packages: &[&str], base: &[&str], runtime: &[(u32, u32)]) -> PlanReport {
     let mut plan = report(packages, runtime);
     for package in plan.packages.iter_mut().filter_map(|package| package.portage_mut()) {
@@ -73,7 +74,8 @@ fn run(kit: &mut Kit, plan: PlanReport) -> RunId {
     run_of(kit, "desk", plan)
 }
 
-/// What `drone` gets, which must be a base to make: its attempt, and what is installed in order.
+/// Claims work for `drone`, which must be making a base. Returns the attempt and the packages to install, in
+/// order.
 fn job(kit: &mut Kit, drone: DroneId) -> (AttemptId, Vec<String>) {
     let got = kit.claim(drone).unwrap();
     assert_eq!(got.work, Work::Base);
@@ -120,12 +122,12 @@ fn what_a_run_built_of_its_base_is_installed_there_once_with_what_it_needs() {
     assert_eq!((generation.number, generation.run), (2, Some(first)));
     assert_eq!(generation.image.digest, Digest::of(b"June"));
 
-    // The next run is built in it, and finds nothing to change.
+    // The next run is built in it and finds nothing to change.
     let next = run(&mut kit, plan(&["lib-2", "dep-1", "app-2"], &["lib", "dep"], &[(0, 1), (2, 0)]));
     assert_eq!(kit.swarm.runs[&next].base, generation.base());
     assert_eq!((kit.claim(ADA), gentoo(&kit).following.is_none()), (None, true));
 
-    // A newer version takes the place of the one before, and the rest stays.
+    // A newer version replaces the previous one, and the rest stays.
     run(&mut kit, plan(&["lib-3", "dep-1"], &["lib", "dep"], &[]));
     let (attempt, installed) = job(&mut kit, BOB);
     assert_eq!(installed, ["dep-1", "lib-3"]);
@@ -135,7 +137,7 @@ fn what_a_run_built_of_its_base_is_installed_there_once_with_what_it_needs() {
 
 #[test]
 fn what_the_base_holds_identically_is_not_installed_for_a_build() {
-    // `app` is built with `lib`, which needs `dep` at run time. Returns what is installed for `app`.
+    // `app` is built with `lib`, which needs `dep` at run time. Returns the packages installed for `app`.
     let installed = |kit: &mut Kit, lib: &str, app: &str| {
         let mut plan = plan(&[lib, "dep-1", app], &["lib", "dep"], &[(0, 1), (2, 0)]);
         plan.edges.iter_mut().filter(|edge| edge.from == 2).for_each(|edge| edge.build = true);

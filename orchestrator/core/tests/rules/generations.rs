@@ -1,5 +1,5 @@
-//! The generations of a stable channel: every change of it has the next number, a rollback too, and
-//! what is in those that are kept stays.
+//! The generations of a stable channel: every change has the next number, including rollbacks, and the
+//! content of kept generations stays.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::{
@@ -16,7 +16,7 @@ use swarm_common::{
 };
 use swarm_core::{Command, Record, Refusal, Swarm, kept, view};
 
-/// A profile with three generations, of `viewer-1` to `viewer-3`.
+/// A profile with three generations: `viewer-1` to `viewer-3`.
 fn three() -> Kit {
     let mut kit = Kit::new(&["a", "b"]);
     for viewer in ["viewer-1", "viewer-2", "viewer-3"] {
@@ -33,7 +33,7 @@ fn promote(kit: &mut Kit) {
     kit.must(Command::Promote { profile: name("desk"), generation: None });
 }
 
-/// The number of the current generation, the one that it repeats, and the packages in it.
+/// Number of the current generation, the number of the one that it repeats, and its packages.
 fn current(kit: &Kit) -> (u64, Option<u64>, String) {
     let stable = &kit.swarm.profiles[&name("desk")].stable;
     let current = stable.current().unwrap();
@@ -119,7 +119,7 @@ fn without_a_number_each_rollback_goes_one_content_further_back() {
     assert_eq!(current(&kit), is(5, Some(1), "lib-1 viewer-1"));
     let refused = kit.send(Command::RollBack { profile: name("desk"), generation: None });
     assert_eq!(refused, Err(Refusal::UnknownGeneration { profile: name("desk"), generation: None }));
-    // Back to a rollback is back to what that was.
+    // Rolling back to a rollback restores the content of that rollback.
     roll_back(&mut kit, 4);
     assert_eq!(current(&kit), is(6, Some(2), "lib-1 viewer-2"));
 }
@@ -166,7 +166,7 @@ fn old_generations_are_dropped_with_what_only_they_had() {
         all
     };
     assert_eq!(stored(&kit), ["lib-1", "viewer-4", "viewer-5", "viewer-6"]);
-    // A rollback keeps its packages however many runs follow.
+    // A rollback keeps its packages, however many runs follow.
     roll_back(&mut kit, 4);
     for n in 7..=12 {
         night(&mut kit, plan(&[&format!("viewer-{n}"), "lib-1"], &[(0, 1)]), &[]);
@@ -255,7 +255,7 @@ fn numbers_that_were_published_before_a_restore_are_not_given_again() {
     assert!(matches!(kit.send(absurd), Err(Refusal::Invalid(_))));
 }
 
-/// As older versions wrote it: without generations.
+/// The state as older versions wrote it, without generations.
 fn of_old(kit: &Kit) -> Swarm {
     let mut saved = serde_json::to_value(&kit.swarm).unwrap();
     saved["profiles"]["desk"]
@@ -277,7 +277,7 @@ fn a_state_or_a_journal_of_an_older_version_goes_on_with_the_next_number() {
         generation: 9,
         packages: 2,
     });
-    // The disk gave the numbers in those days.
+    // At that time, numbers came from the disk.
     kit.swarm = of_old(&kit);
     kit.must(Command::StartOrchestrator);
     assert_eq!((numbers(&kit), current(&kit)), (vec![10], is(10, None, "lib-1 viewer-3")));

@@ -1,11 +1,11 @@
 //! Journals that this version and earlier ones wrote, with at least one event of every kind, and the
 //! state that each led to. Every later version must read both.
 //!
-//! `journal-0.jsonl` was written by commit 0ebedc8 and stands alone; the others go on one after the other. The files
-//! in `tests/data` are never changed. To add a kind of event, a form that a kind gets, or a part of
-//! the state, write `journal-N.jsonl`, which goes on where the journal before it ends, and run this test: it writes
-//! `state-N.json` and fails. If the state is what the events should lead to, commit both.
-#![allow(clippy::unwrap_used, clippy::panic)] // A test may.
+//! `journal-0.jsonl` was written by commit 0ebedc8 and stands alone; each of the others continues the
+//! previous one. The files in `tests/data` are never changed. To add a kind of event, a new form of one, or a
+//! part of the state, write `journal-N.jsonl`, which continues where the previous journal ends, and run this
+//! test: it writes `state-N.json` and fails. If the state is what the events should lead to, commit both.
+#![allow(clippy::unwrap_used, clippy::panic)] // Tests may use these.
 
 use serde_json::{Value, json};
 use std::{
@@ -16,7 +16,7 @@ use std::{
 use swarm_common::wire::event::{AnyEventKind, EventView};
 use swarm_core::{Event, Policy, Record, Swarm, invariants, view};
 
-/// Kinds of events that no journal holds.
+/// Kinds of events that are never journaled.
 const TRANSIENT: [&str; 6] =
     ["rollback_found", "stood_still", "drone_seen", "leases_renewed", "drone_waits", "drone_cloned"];
 
@@ -24,7 +24,7 @@ fn file(name: String) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
-/// A journal: its lines, and the file with the state after it.
+/// The lines of a journal, and the file with the resulting state.
 type Journal = (Vec<Value>, PathBuf);
 
 fn journal(n: u32) -> Option<Journal> {
@@ -33,12 +33,12 @@ fn journal(n: u32) -> Option<Journal> {
     Some((lines, file(format!("state-{n}.json"))))
 }
 
-/// The journals that go on one after the other.
+/// The journals that continue each other.
 fn journals() -> Vec<Journal> {
     (1..).map_while(journal).collect()
 }
 
-/// All that is saved of a state.
+/// Everything that is saved of a state.
 fn saved(swarm: &Swarm) -> Value {
     serde_json::to_value(swarm).unwrap()
 }
@@ -60,7 +60,7 @@ fn replay(journals: Vec<Journal>) -> Result<(), String> {
         let then: Swarm = serde_json::from_str(&text).unwrap();
         let (then, mut now) = (saved(&then), saved(&swarm));
         let written: Value = serde_json::from_str(&text).unwrap();
-        // A part that is newer than the file is in the next one.
+        // Parts that are newer than the file are in the next file.
         now.as_object_mut().unwrap().retain(|part, _| written.get(part).is_some());
         for (part, value) in then.as_object().unwrap().iter().filter(|(part, _)| now.get(part).is_some()) {
             assert_eq!(&now[part], value, "`{part}` is not what {} says", state.display());
@@ -76,12 +76,12 @@ fn every_journal_leads_to_the_state_that_it_led_to_when_it_was_written() {
 
 #[test]
 fn the_journal_of_an_early_version_leads_to_the_state_that_it_led_to() {
-    // It published generations without recording what was in them.
+    // That version published generations without recording their content.
     let broken = replay(vec![journal(0).unwrap()]).unwrap_err();
     assert!(broken.ends_with("stable of desk has generations [], and 2 is published"), "{broken}");
 }
 
-/// What `written` lacks of `line`, or has another value for.
+/// Collects what `written` lacks of `line`, or has with another value.
 fn lost(line: &Value, written: &Value, at: &str, out: &mut Vec<String>) {
     match (line, written) {
         (Value::Object(line), Value::Object(written)) => {
@@ -92,7 +92,7 @@ fn lost(line: &Value, written: &Value, at: &str, out: &mut Vec<String>) {
         (Value::Array(line), Value::Array(written)) if line.len() == written.len() => {
             line.iter().zip(written).for_each(|(line, written)| lost(line, written, at, out));
         }
-        // An early version wrote out what is left out now.
+        // An early version wrote values that are now omitted.
         (Value::Bool(false), Value::Null) => {}
         _ if line == written => {}
         _ => out.push(format!("{at}: {line} became {written}")),
@@ -132,7 +132,7 @@ fn every_event_has_a_view_of_its_kind() {
         let kind = &line["event"]["event"];
         assert!(matches!(event.event.kind, AnyEventKind::Known(_)), "{event:?}");
         assert_eq!(&serde_json::to_value(&event.event.kind).unwrap(), kind);
-        // What swarmctl makes of what this version sends, and of what a version sent that had no view.
+        // How swarmctl reads what this version sends, and what a version without views sent.
         let sent = serde_json::to_value(&event).unwrap();
         assert_eq!(serde_json::from_value::<EventView>(sent).unwrap(), event);
         let old = serde_json::from_value::<EventView>(line).unwrap();
@@ -156,7 +156,7 @@ fn what_a_newer_version_adds_to_an_event_is_ignored() {
 
 #[test]
 fn every_kind_of_event_is_in_a_journal() {
-    // Serde lists the kinds that it knows.
+    // Serde's error lists the kinds that it knows.
     let error = serde_json::from_str::<Event>(r#"{"event":"?"}"#).unwrap_err().to_string();
     let known: BTreeSet<&str> = error.split('`').skip(3).step_by(2).collect();
     assert!(known.len() > 60 && TRANSIENT.iter().all(|kind| known.contains(kind)), "{error}");

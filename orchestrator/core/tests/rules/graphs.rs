@@ -1,4 +1,4 @@
-//! Graphs and plans of any shape, compared with what a slow and obvious reading of them says.
+//! Graphs and plans of any shape, compared with slow and obvious implementations.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::kit::report;
@@ -10,16 +10,16 @@ use swarm_core::{
     plan::{self, Node},
 };
 
-/// The needs of each package, by position.
+/// The dependencies of each package, by position.
 type Needs = Vec<Vec<u32>>;
 
-/// The needs of `packages` packages, which may be cyclic.
+/// Dependencies of `packages` packages, which may be cyclic.
 fn needs(packages: usize) -> impl Strategy<Value = Needs> {
     vec(vec(0..packages as u32, 0..4), packages)
 }
 
-/// Build needs and run-time needs as plans have them. Packages come in threes, which may need each other at run time;
-/// all other needs are of earlier threes.
+/// Build and run-time dependencies as in real plans. Packages come in groups of three, which may need each
+/// other at run time; all other dependencies are on earlier groups.
 fn graph(packages: usize) -> impl Strategy<Value = (Needs, Needs)> {
     (needs(packages), needs(packages)).prop_map(|(mut build, mut runtime)| {
         for n in 0..build.len() as u32 {
@@ -34,7 +34,7 @@ fn graph(packages: usize) -> impl Strategy<Value = (Needs, Needs)> {
     })
 }
 
-/// All that `from` leads to, itself only if it is on a cycle.
+/// Everything reachable from `from`. Contains `from` itself only if it is on a cycle.
 fn reach(edges: &Needs, from: u32) -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
     let mut open = edges[from as usize].clone();
@@ -46,7 +46,7 @@ fn reach(edges: &Needs, from: u32) -> BTreeSet<u32> {
     found
 }
 
-/// A plan without cycles, as the core gets most: each package needs some of those before it.
+/// A plan without cycles, like most plans: each package needs some earlier ones.
 pub fn acyclic() -> impl Strategy<Value = PlanReport> {
     let edge = (any::<Index>(), any::<Index>(), 0..3u8);
     (2..20u32, vec(edge, 0..40)).prop_map(|(packages, edges)| {
@@ -72,7 +72,7 @@ pub fn acyclic() -> impl Strategy<Value = PlanReport> {
     })
 }
 
-/// A plan of any shape, with edges and cycles that lead nowhere now and then.
+/// A plan of any shape, sometimes with edges and cycles that refer to missing packages.
 fn any_plan() -> impl Strategy<Value = PlanReport> {
     let edge = |end: u32| {
         let kinds = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.3));
@@ -103,8 +103,8 @@ fn any_plan() -> impl Strategy<Value = PlanReport> {
     })
 }
 
-/// The nodes in an order in which they can be built: a build needs what it is built with, and all that that needs
-/// at run time.
+/// The nodes in an order in which they can be built: a build needs its build dependencies and everything that
+/// these need at run time.
 fn build_order(nodes: &[Node]) -> Vec<usize> {
     let runtime: Needs = nodes.iter().map(|node| node.runtime.clone()).collect();
     let (mut order, mut built) = (Vec::new(), BTreeSet::new());
@@ -196,12 +196,12 @@ proptest! {
             for &member in &node.members {
                 prop_assert_eq!(of[member as usize].replace(n as u32), None, "{} is in two nodes", member);
             }
-            // What is built together says so, and in which order.
+            // Packages that are built together say so, and in which order.
             let staged: BTreeSet<u32> = node.stages.iter().map(|stage| stage.package).collect();
             let all: BTreeSet<u32> = (0..node.members.len() as u32).collect();
             prop_assert!(if all.len() == 1 { staged.is_empty() } else { staged == all }, "{:?}", node);
         }
-        // Only needs that the base satisfies may be left out.
+        // Only dependencies that the base satisfies may be omitted.
         for edge in &plan.edges {
             let (from, to) = (of[edge.from as usize].unwrap(), of[edge.to as usize].unwrap());
             let node = &nodes[from as usize];

@@ -1,4 +1,4 @@
-//! One drone that means harm, or is merely broken, beside one that works.
+//! A drone that is malicious or merely broken, beside one that works.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::kit::Kit;
@@ -13,7 +13,7 @@ const EVE: DroneId = DroneId(1);
 const OAK: DroneId = DroneId(2);
 const PACKAGE: PackageId = PackageId(1);
 
-/// Eve, who is alone, gets the package and says this of it.
+/// Eve, the only drone, is assigned the package and reports this failure.
 fn eve_fails(kit: &mut Kit, signature: &str) {
     kit.pass(900_000, &[EVE]);
     let work = kit.claim(EVE).unwrap();
@@ -69,7 +69,7 @@ fn what_the_only_drone_said_holds_until_another_can_try_and_two_hold_it_for_all_
     kit.heartbeat(OAK, &[]);
     kit.run(&["good-1"], &[]);
     assert_eq!(kit.state(3), PackageState::Needed);
-    // The same again from the same drone changes nothing.
+    // The same failure from the same drone changes nothing.
     let work = kit.claim(EVE).unwrap();
     kit.fail(EVE, &work, FailureClass::Package, "invented");
     assert_eq!(kit.state(3), PackageState::Needed);

@@ -1,4 +1,4 @@
-//! The ladder, rung by rung: the shell is played by the test, every rule is the core's.
+//! The healing ladder, step by step. The test plays the shell; every rule is the core's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::kit::{ladder::*, name};
@@ -46,7 +46,7 @@ fn a_drone_that_is_heard_is_left_alone_and_starts_at_the_bottom_once_it_was_well
     take(&mut kit, Restart, Done);
     kit.pass(60_000, &[D1, DroneId(2), DroneId(3)]);
     assert_eq!(kit.drone_state(D1), DroneState::Online);
-    // It comes and goes: healing goes on where it was.
+    // It returns and disappears again: healing continues where it was.
     silent(&mut kit, 130_000);
     take(&mut kit, Restart, Done);
     kit.pass(2_000_000, &[D1, DroneId(2), DroneId(3)]);
@@ -134,7 +134,7 @@ fn a_machine_that_is_another_or_is_not_known_is_never_touched_and_a_person_is_to
         assert!(said(&kit).contains("drone oak is lost: what was seen -> `swarmctl drone resume oak`"));
         silent(&mut kit, 90_000_000);
         assert!(due(&kit).is_empty(), "{outcome}");
-        // An admin has seen to it.
+        // An admin has intervened.
         kit.must(Command::ResumeDrone(D1));
         take(&mut kit, Probe, Done);
     }
@@ -158,7 +158,7 @@ fn a_machine_that_does_not_answer_is_asked_ever_more_rarely_and_then_given_up() 
     silent(&mut kit, 10_000);
     assert_eq!(kit.drone_state(D1), DroneState::Lost);
     assert!(said(&kit).contains("its machine was unreachable 5 times: what was seen"), "{}", said(&kit));
-    // Somebody switches it on.
+    // Somebody switches the machine on.
     kit.pass(10_000, &[D1, DroneId(2), DroneId(3)]);
     assert_eq!(kit.drone_state(D1), DroneState::Online);
 }

@@ -1,4 +1,4 @@
-//! What holds healing back: our own start, a whole swarm that is silent, budgets, and people.
+//! What restrains healing: our own start, a whole swarm that is silent, budgets, and admins.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::kit::{ladder::*, name};
@@ -22,7 +22,7 @@ fn more_than_half_of_the_drones_at_once_is_our_fault_and_nobody_is_healed() {
     kit.pass(4_000_000, &[DroneId(4), DroneId(5)]);
     assert!(due(&kit).is_empty());
     assert_eq!(kit.drone_state(D1), DroneState::Offline, "nobody is given up meanwhile");
-    // One returns: now two of five are silent, and they are healed.
+    // One returns. Now two of five are silent, and they are healed.
     kit.pass(10_000, &[DroneId(3), DroneId(4), DroneId(5)]);
     assert_eq!(due(&kit), [(D1, Probe), (DroneId(2), Probe)]);
 }

@@ -1,4 +1,4 @@
-//! Whose fault a failure is, and what follows from it.
+//! The cause of a failure, and its consequences.
 
 use crate::kit::{self, Kit, package_of};
 use swarm_common::{
@@ -26,7 +26,7 @@ fn the_same_error_on_two_drones_quarantines_the_package_and_strikes_nobody() {
     assert_eq!(kit.state(2), PackageState::Quarantined);
     assert!(kit.swarm.packages[&PackageId(2)].reason.contains("same error on a and b"));
     assert_eq!((kit.strikes(a), kit.strikes(b)), (0, 0));
-    // The rest still builds, and the run ends partial.
+    // The rest is still built, and the run ends as partial.
     let good = kit.claim(a).unwrap();
     kit.deliver(a, &good).unwrap();
     assert_eq!(kit.swarm.runs[&run].state, RunState::Partial);
@@ -209,7 +209,7 @@ fn a_package_that_is_built_elsewhere_speaks_against_the_drone_it_failed_on() {
     assert_eq!(package_of(&again), package_of(&got));
     kit.deliver(b, &again).unwrap();
     assert_eq!((kit.strikes(a), kit.strikes(b)), (1, 0));
-    // A success forgives. The other drone, which would be as soon, does not ask any more.
+    // A success clears the strikes. The other drone, which would be just as fast, no longer asks.
     kit.pass(20_000, &[a, b]);
     let other = kit.claim(a).unwrap();
     kit.deliver(a, &other).unwrap();
@@ -248,7 +248,7 @@ fn a_grounded_drone_comes_back_early_when_nobody_else_can_work() {
         kit.fail(a, &got, FailureClass::Drone, "no space left");
     }
     assert_eq!(kit.drone_state(a), DroneState::Grounded);
-    // b dies; without a nothing would be built for minutes.
+    // b dies. Without a, nothing would be built for minutes.
     kit.pass(kit.swarm.policy.startup_grace_ms + 70_000, &[a]);
     assert_eq!(kit.drone_state(b), DroneState::Offline);
     kit.pass(10_000, &[a]);

@@ -1,4 +1,4 @@
-//! What is built anew, and what is taken over from whom.
+//! What is rebuilt, and what is reused from which profile.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by a panic")]
 
@@ -16,7 +16,7 @@ use swarm_common::{
 
 const A: DroneId = DroneId(1);
 
-/// `top` is built with `lib`; both say by which fields they are known.
+/// `top` is built with `lib`. Both have key fields.
 fn plan() -> PlanReport {
     let mut plan = report(&["top-1", "lib-1"], &[(0, 1)]);
     plan.settings.insert("env.CFLAGS".into(), "-O2".into());
@@ -27,7 +27,7 @@ fn plan() -> PlanReport {
     plan
 }
 
-/// Builds all that is needed. The names of what was built, and its build ids.
+/// Builds everything that is needed. Returns the names and build IDs of the built packages.
 fn build(kit: &mut Kit) -> Vec<(String, u32)> {
     let mut built = Vec::new();
     while let Some(got) = kit.claim(A) {
@@ -43,7 +43,7 @@ fn build(kit: &mut Kit) -> Vec<(String, u32)> {
     built
 }
 
-/// What a second run builds when the plan has become another since the first.
+/// What a second run builds after the plan has changed since the first one.
 fn built_after(rule: Rebuild, change: impl FnOnce(&mut PlanReport)) -> Vec<String> {
     let mut kit = Kit::new(&["a"]);
     kit.put_profile("desk", rule);
@@ -94,7 +94,7 @@ fn what_all_packages_have_in_common_by_chance_is_no_other_package() {
             package.fields.insert(name.clone(), value.clone());
         }
     };
-    // Only the setting that is new is another one.
+    // Only a new setting is a difference.
     assert_eq!(built_after(Rebuild::Gentoo, moved).len(), 2);
     let moved = |plan: &mut PlanReport| {
         for package in plan.packages.iter_mut().filter_map(|package| package.portage_mut()) {
@@ -131,7 +131,7 @@ fn an_identical_second_profile_builds_nothing_and_no_path_gets_other_bytes() {
     build(&mut kit);
     let run = kit.plan_for("attic", plan());
     assert_eq!((kit.swarm.runs[&run].state, kit.swarm.runs[&run].reused), (RunState::Succeeded, 2));
-    // What it builds of its own comes under a new name, also in the eyes of the other.
+    // Its own builds get a new name, which the other profile sees too.
     let mut other = plan();
     other.packages[1].portage_mut().unwrap().fields.insert("patches".into(), "p1".into());
     kit.plan_for("attic", other.clone());
@@ -177,10 +177,10 @@ fn what_another_profile_has_built_is_taken_over_as_far_as_the_index_has_room() {
     let run = kit.plan_for("attic", plan());
     assert_eq!(kit.swarm.runs[&run].reused, 1);
     assert_eq!(build(&mut kit).len(), 1);
-    // What its index has already takes no more room.
+    // What is already in its index takes no additional space.
     let run = kit.plan_for("attic", plan());
     assert_eq!((kit.swarm.runs[&run].reused, build(&mut kit)), (2, vec![]));
-    // Nor does an artifact that comes while both are under way.
+    // Nor does an artifact that arrives while both runs are active.
     kit.swarm.policy.index_bytes = 0;
     let mut other = plan();
     for package in other.packages.iter_mut().filter_map(|package| package.portage_mut()) {

@@ -1,4 +1,4 @@
-//! The rules of the core, tried step by step on small swarms: one file for each subject.
+//! The rules of the core, tested step by step on small swarms: one file per subject.
 
 mod assigning;
 mod bases;

@@ -1,5 +1,5 @@
-//! The night's end: sources that cannot be had, what is published of a run that stands still,
-//! and what later runs leave alone.
+//! The end of a night: sources that cannot be downloaded, what is published of a run at a standstill, and
+//! what later runs do not try again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by a panic")]
 
@@ -75,7 +75,7 @@ fn what_a_run_has_is_published_while_the_rest_waits_for_another_try() {
     let eta = view::run(&kit.swarm, kit.now, run).unwrap().eta.unwrap();
     let waits = kit.swarm.packages[&PackageId(2)].not_before;
     assert!(eta > waits, "the end is not before the next try");
-    // Nothing new is not published again.
+    // Without anything new, nothing is published again.
     let seq = kit.swarm.seq;
     kit.pass(60_000, &[A]);
     assert_eq!(kit.swarm.seq, seq);
@@ -94,7 +94,7 @@ fn a_run_that_goes_on_is_published_at_its_end_only() {
     assert_eq!(kit.swarm.runs[&run].to_publish(), Some(2));
 }
 
-/// A run in which `bad-1` fails alike twice on the only drone.
+/// A run in which `bad-1` fails twice in the same way on the only drone.
 fn broken(kit: &mut Kit) -> RunId {
     let run = kit.run(&["user-1", "bad-1"], &[(0, 1)]);
     for _ in 0..2 {
@@ -116,7 +116,7 @@ fn what_is_broken_is_not_built_again_until_an_input_changes() {
     assert!(kit.swarm.packages[&PackageId(4)].reason.contains("same error"));
     let why = view::why(&kit.swarm, kit.now, PackageId(4)).unwrap().lines.join("\n");
     assert!(why.contains("retry it anyway in 7 d") && why.contains("swarmctl retry p4"), "{why}");
-    // The ebuild is mended.
+    // The ebuild is fixed.
     let mut plan = report(&["user-1", "bad-1"], &[(0, 1)]);
     plan.packages[1].portage_mut().unwrap().inputs = swarm_common::digest::Digest::of(b"mended");
     kit.plan(plan);
@@ -166,7 +166,7 @@ fn what_is_broken_is_tried_again_for_a_person_and_after_a_week() {
     kit.fail(A, &got, FailureClass::Package, "undeclared");
     assert_eq!(kit.state(6), PackageState::Quarantined, "the same again is enough");
     assert_eq!(kit.swarm.runs[&third].state, RunState::Partial);
-    // Never means never.
+    // 0 means never.
     kit.swarm.policy.quarantine_retry_ms = 0;
     kit.now = kit.now + 1_000_000_000;
     kit.pass(10_000, &[A]);
@@ -185,7 +185,7 @@ fn a_retry_of_what_still_waits_for_another_waits() {
         let got = kit.claim(A).unwrap();
         kit.fail(A, &got, FailureClass::Package, "undeclared");
     }
-    // The library's file is needed anew, as nobody has it any more.
+    // The library's file must be built again, because it is gone.
     kit.swarm.built.clear();
     kit.run(&["app-1", "lib-1"], &[(0, 1)]);
     assert_eq!((kit.state(3), kit.state(4)), (PackageState::Quarantined, PackageState::Needed));

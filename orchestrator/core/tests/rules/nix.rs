@@ -1,5 +1,5 @@
-//! Profiles of Nix: derivations as packages, references learned on arrival, and attributes that move
-//! only when everything that they need is there.
+//! Nix profiles: derivations as packages, references that become known on arrival, and attributes that move
+//! only when everything they need is there.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::kit::{Kit, artifacts, name, package_of, report};
@@ -21,7 +21,7 @@ use swarm_core::{Command, Reply, judge, plan, view};
 
 pub const ONE: DroneId = DroneId(1);
 
-/// A store path that differs with `hash`, a digit or letter.
+/// A store path that differs for each `hash`, a digit or letter.
 pub fn path(hash: char, name: &str) -> String {
     format!("/nix/store/{}-{name}", hash.to_string().repeat(32))
 }
@@ -47,7 +47,7 @@ pub fn root(attribute: &str, path: String) -> NixRoot {
     NixRoot { attribute: attribute.into(), path, host: attribute == "server" }
 }
 
-/// `lib`, `tool` built with `lib`, and the host `server` built with `tool`. `version` changes all but
+/// `lib`, `tool` built with `lib`, and the host `server` built with `tool`. `version` changes all of them but
 /// `lib`.
 pub fn world(version: char) -> PlanReport {
     let edge =
@@ -77,7 +77,7 @@ pub fn kit() -> Kit {
     kit
 }
 
-/// Claims a build, and delivers it with references to these store paths.
+/// Claims a build and delivers it with references to these store paths.
 pub fn build(kit: &mut Kit, references: &[String]) -> BuildOrder {
     let got = kit.claim(ONE).unwrap();
     let Work::Build(order) = &got.work else { panic!("{got:?}") };
@@ -105,7 +105,7 @@ fn a_derivation_is_ordered_with_the_closure_of_what_it_is_built_with() {
     let lib = build(&mut kit, &[]);
     assert!(lib.inputs.is_empty() && lib.dependencies.is_empty());
     assert_eq!(lib.targets[0].title(), "lib-1");
-    // The tool needs the library at run time, which nobody knew before it was built.
+    // The tool needs the library at run time, which was unknown before it was built.
     let tool = build(&mut kit, &[path('0', "lib-1"), path('f', "tool-2")]);
     let paths = |order: &BuildOrder| order.inputs.iter().map(|i| i.path.clone()).collect::<Vec<_>>();
     assert_eq!(paths(&tool), [path('0', "lib-1")]);
@@ -124,21 +124,21 @@ fn only_a_drone_with_nix_gets_derivations() {
     assert!(kit.claim(ONE).is_some());
 }
 
-/// The drone tells that it builds for this system, and has these features.
+/// The drone reports that it builds for this system and has these features.
 fn tells(kit: &mut Kit, drone: DroneId, system: &str, features: &[&str]) {
     let features = features.iter().map(|&feature| feature.to_owned()).collect();
     let machine = NixMachine { systems: vec![system.into()], features };
     kit.swarm.drones.get_mut(&drone).unwrap().facts.nix_machine = Some(machine.into());
 }
 
-/// The `nth` derivation of the plan is for this system and requires these features.
+/// Makes the `nth` derivation of the plan require this system and these features.
 fn require(plan: &mut PlanReport, nth: usize, system: &str, features: &[&str]) {
     let PlanPackage::Nix(package) = &mut plan.packages[nth] else { panic!("no derivation") };
     package.system = system.into();
     package.features = features.iter().map(|&feature| feature.to_owned()).collect();
 }
 
-/// What is told of machines that there are not: the text, and what to do.
+/// The concerns about missing machines: the text, and what to do.
 fn concerns(kit: &Kit) -> Vec<(String, String)> {
     let found = view::concerns(&kit.swarm, kit.now, kit.now, &[]).into_iter();
     let found = found.filter(|concern| matches!(concern.fact, ConcernKind::NoSuchMachine { .. }));
@@ -155,7 +155,7 @@ fn a_derivation_goes_only_to_a_drone_of_its_system_with_the_features_that_it_req
     plan.edges.clear();
     require(&mut plan, 0, "aarch64-linux", &[]);
     require(&mut plan, 1, "x86_64-linux", &["big-parallel"]);
-    // Nix itself does it on every system, but not without the feature.
+    // Nix itself builds it on every system, but not without the feature.
     require(&mut plan, 2, "", &["kvm"]);
     kit.plan_for("hosts", plan);
     let mut got = BTreeMap::new();

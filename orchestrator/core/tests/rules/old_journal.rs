@@ -1,5 +1,5 @@
-//! What older versions wrote is read to the same state.
-#![allow(clippy::unwrap_used)] // A test may unwrap.
+//! Journals that older versions wrote lead to the same state.
+#![allow(clippy::unwrap_used)] // Tests may use this.
 
 use crate::kit::*;
 use swarm_common::{

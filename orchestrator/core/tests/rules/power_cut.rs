@@ -1,5 +1,5 @@
-//! The power cut: three of five machines go dark at once with twelve packages in the
-//! making. Nobody lifts a hand, and nothing is lost, built for ever or accepted twice.
+//! A power failure: three of five machines disappear at once while twelve packages are being built. Without
+//! manual intervention, nothing is lost, built forever or accepted twice.
 
 use crate::kit::{Kit, package_of};
 use swarm_common::{id::*, state::*, wire::drone::Assignment};
@@ -26,7 +26,7 @@ fn three_of_five_machines_vanish_and_return_and_nobody_lifts_a_hand() {
     let kept: Vec<(DroneId, Assignment)> = alight.iter().map(|&d| (d, kit.claim(d).unwrap())).collect();
     assert_eq!(lost.len(), 12);
 
-    // Dark. Those that are left finish what they have.
+    // The power fails. The remaining drones finish their work.
     let cut_at = kit.now;
     for (drone, got) in &kept {
         kit.deliver(*drone, got).unwrap();
@@ -50,7 +50,7 @@ fn three_of_five_machines_vanish_and_return_and_nobody_lifts_a_hand() {
         kit.pass(5_000, &alight);
     }
 
-    // The power is back: the machines start, and are part of the swarm again.
+    // The power is back: the machines start and rejoin the swarm.
     for (&drone, old) in dark.iter().zip(&lost) {
         let told = kit.heartbeat(drone, &[old.attempt]);
         assert_eq!(told.cancel.len(), 1, "what it had is done by others");

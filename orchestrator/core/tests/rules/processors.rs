@@ -1,6 +1,6 @@
 //! Drones whose processor cannot run what a profile compiles.
 
-#![allow(clippy::unwrap_used)] // A test may unwrap.
+#![allow(clippy::unwrap_used)] // Tests may use this.
 
 use crate::kit::{Kit, name};
 use swarm_common::{

@@ -1,4 +1,4 @@
-//! A package's way through the queue, and every way its result can arrive.
+//! A package's way through the queue, and all ways in which its result can arrive.
 
 use crate::kit::{Kit, artifacts, name, package_of, report};
 use swarm_common::{
@@ -128,7 +128,7 @@ fn a_second_run_builds_only_what_changed_and_what_is_built_with_it() {
         ));
         kit.deliver(a, &got).unwrap();
     }
-    // The rebuilt `top-1` gets a build id of its own: a published path never changes.
+    // The rebuilt `top-1` gets a new build ID, because the content of a published path never changes.
     assert_eq!(built, [("lib-2".to_owned(), 1), ("top-1".to_owned(), 2)]);
     assert_eq!(kit.swarm.runs[&run].state, RunState::Succeeded);
 }
@@ -215,7 +215,7 @@ fn a_drone_that_signs_off_and_returns_in_turn_does_not_fill_the_journal() {
         kit.heartbeat(DroneId(1), &[]);
         kit.claim(DroneId(1));
     }
-    // In half a minute it returns three times, each with one attempt that it hands back.
+    // Within half a minute it returns three times, each time with one attempt that it hands back.
     let written = kit.swarm.seq - before;
     assert!(written <= 20, "{written} events");
     kit.now = kit.now + 10_000;

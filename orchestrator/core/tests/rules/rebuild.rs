@@ -1,4 +1,4 @@
-//! Packages that an admin wants rebuilt, and why a package is.
+//! Packages that an admin wants to rebuild, and the reason why a package is rebuilt.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by a panic")]
 
@@ -11,7 +11,7 @@ use swarm_core::{Command, Reply, view};
 
 const A: DroneId = DroneId(1);
 
-/// `top` is built with `mid`, which needs `lib` at run time; `lone` is by itself.
+/// `top` is built with `mid`, which needs `lib` at run time. `lone` has no dependencies.
 fn plan() -> PlanReport {
     let mut plan = report(&["top-1", "mid-1", "lib-1", "lone-1"], &[(0, 1), (1, 2)]);
     (plan.edges[1].build, plan.edges[1].runtime) = (false, true);
@@ -19,7 +19,7 @@ fn plan() -> PlanReport {
     plan
 }
 
-/// Builds all that is needed. The names of what was built.
+/// Builds everything that is needed. Returns the names of the built packages.
 fn build(kit: &mut Kit) -> Vec<String> {
     let mut built = Vec::new();
     while let Some(got) = kit.claim(A) {

@@ -1,5 +1,5 @@
-//! What is known of builds whose runs are forgotten.
-#![allow(clippy::unwrap_used)] // A test may unwrap.
+//! What is known about builds whose runs are forgotten.
+#![allow(clippy::unwrap_used)] // Tests may use this.
 
 use crate::kit::*;
 use swarm_common::{digest::Digest, id::*, state::*, wire::build::BuildView};
@@ -41,7 +41,7 @@ fn who_built_an_artifact_is_known_for_as_long_as_it_is_kept_and_no_longer() {
     assert_eq!(before.usage.unwrap().wall_ms, 10_000);
     assert!(before.phases.contains_key(&Phase::Assigned));
 
-    // Its run is forgotten; a channel and a later run have its artifact.
+    // Its run is forgotten, but a channel and a later run have its artifact.
     let second = run(&mut kit, &["old-2", "same-1"]);
     assert!(!kit.swarm.runs.contains_key(&first) && !kit.swarm.attempts.contains_key(&same));
     assert_eq!(build(&kit, same).as_ref(), Some(&before));
@@ -50,7 +50,7 @@ fn who_built_an_artifact_is_known_for_as_long_as_it_is_kept_and_no_longer() {
     assert!(kit.swarm.packages[&reused].reused);
     assert_eq!(view::package(&kit.swarm, kit.now, reused).unwrap().builds, std::slice::from_ref(&before));
 
-    // A checkpoint has it, and one of an older version is read.
+    // A checkpoint contains it, and a checkpoint of an older version can be read.
     let mut saved = serde_json::to_value(&kit.swarm).unwrap();
     let read: Swarm = serde_json::from_value(saved.clone()).unwrap();
     assert_eq!(view::build(&read, same).as_ref(), Some(&before));
@@ -60,12 +60,12 @@ fn who_built_an_artifact_is_known_for_as_long_as_it_is_kept_and_no_longer() {
     let newest = builder(&read, "app/old-2");
     assert_eq!(view::build(&read, newest).map(|build| build.run), Some(second), "its run is kept");
 
-    // No generation has the artifact any more.
+    // No generation contains the artifact any more.
     run(&mut kit, &["old-3", "same-1"]);
     assert_eq!(build(&kit, old), None);
     assert_eq!(build(&kit, same).as_ref(), Some(&before));
 
-    // With the profile its artifacts go.
+    // Removing the profile removes its artifacts.
     kit.must(Command::RemoveProfile(name("desk")));
     assert_eq!(build(&kit, same), None);
     assert!(kit.swarm.builds == Default::default());
@@ -93,7 +93,7 @@ fn an_attempt_that_a_killed_drone_reports_is_lost_wherever_it_is_shown() {
     assert_eq!(package.attempts[0].outcome.as_deref(), Some(AttemptOutcome::Lost.word()));
 }
 
-/// The attempts that a query means and how they ended, the newest first.
+/// The attempts that match a query and how they ended, newest first.
 fn history(kit: &Kit, query: &str) -> Vec<(u64, Option<AttemptOutcome>)> {
     view::history(&kit.swarm, query).iter().map(|row| (row.attempt.0, row.outcome)).collect()
 }
@@ -130,7 +130,7 @@ fn attempts_are_known_after_their_run_is_forgotten_until_they_are_too_old() {
         assert_eq!(history(&kit, query).len(), attempts, "{query}");
     }
 
-    // A checkpoint has them, and one of an older version is read.
+    // A checkpoint contains them, and a checkpoint of an older version can be read.
     let mut saved = serde_json::to_value(&kit.swarm).unwrap();
     let read: Swarm = serde_json::from_value(saved.clone()).unwrap();
     assert_eq!(view::history(&read, "x"), known);

@@ -1,11 +1,12 @@
-//! A swarm at rest says when time alone changes something next, so that nobody has to look
-//! every second; one that works does not.
+//! A swarm at rest reports when time alone will change something next, so that nobody has to check every
+//! second. A working swarm does not.
 
 use crate::kit::{Kit, name};
 use swarm_common::{digest::Digest, id::DroneId, state::*, time::TimeMs};
 use swarm_core::Command;
 
-/// Lets time pass until just before what is due, and then until it is; counts the events of both.
+/// Lets time pass until just before something is due, and then until it is due. Counts the events of both
+/// steps.
 fn before_and_at(kit: &mut Kit, due: TimeMs) -> (u64, u64) {
     let seq = kit.swarm.seq;
     kit.now = TimeMs(due.0 - 1);
@@ -32,7 +33,7 @@ fn what_time_changes_next_is_known_while_nothing_is_under_way() {
     let due = kit.swarm.next_due().unwrap();
     assert_eq!((due, before_and_at(&mut kit, due)), (kit.now, (0, 1)));
 
-    // The one that was heard first falls silent first.
+    // The drone heard first becomes silent first.
     let due = kit.swarm.next_due().unwrap();
     assert_eq!(before_and_at(&mut kit, due), (0, 1));
     assert_eq!(kit.drone_state(DroneId(1)), DroneState::Offline);

@@ -1,4 +1,4 @@
-//! Journals that came back with less than was acknowledged.
+//! Journals that were restored with fewer events than were acknowledged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::kit::{Kit, name, package_of, report};
@@ -18,7 +18,7 @@ use swarm_core::{
 const OAK: DroneId = DroneId(1);
 const ELM: DroneId = DroneId(2);
 
-/// A state out of a backup is started, with these dice.
+/// Starts from the state in a backup, with this entropy.
 fn restore(backup: &Kit, entropy: u64) -> Swarm {
     let mut swarm = backup.swarm.clone();
     for command in [Command::SkipIds, Command::StartOrchestrator] {
@@ -27,7 +27,7 @@ fn restore(backup: &Kit, entropy: u64) -> Swarm {
     swarm
 }
 
-/// A heartbeat that tells of this attempt. How many events it leaves in the journal.
+/// Sends a heartbeat that reports this highest attempt. Returns how many events it adds to the journal.
 fn tell(kit: &mut Kit, drone: DroneId, seen: u64) -> u64 {
     let request = HeartbeatRequest {
         vitals: Vitals::default(),
@@ -51,7 +51,7 @@ fn rollbacks(kit: &Kit) -> Vec<ConcernKind> {
 fn restores_of_one_backup_at_one_moment_go_different_ways() {
     let mut kit = Kit::new(&["oak"]);
     kit.run(&["a-1"], &[]);
-    // Numbers as a generator gives them.
+    // Numbers like those of a random number generator.
     let dice = (1..=20_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17));
     let lives: Vec<Swarm> = dice.map(|entropy| restore(&kit, entropy)).collect();
     let mut firsts = [const { BTreeSet::new() }; 5];
@@ -112,7 +112,7 @@ fn a_drone_that_saw_a_later_attempt_shows_that_the_journal_was_rolled_back() {
     let drone = name("oak");
     assert_eq!(rollbacks(&kit), [ConcernKind::JournalRolledBack { drone, seen, last }]);
     assert!(kit.swarm.last.attempt > seen.0 + 1000 && kit.swarm.restored_at == Some(kit.now));
-    // The other drone saw more, but the ids skipped cover that.
+    // The other drone has seen more, but the skipped IDs cover it.
     assert_eq!(tell(&mut kit, DroneId(2), seen.0 + 500), 0);
     kit.run(&["a-1"], &[]);
     assert!(kit.claim(OAK).unwrap().attempt.0 > seen.0 + 500);
@@ -141,7 +141,7 @@ fn the_event_of_skipped_ids_is_read_as_it_was_written_before() {
     assert!(matches!(event, Event::IdsSkipped { build_id: 5, .. }));
 }
 
-/// A heartbeat with a build that was begun in a life of which the journal knows nothing.
+/// Sends a heartbeat with a build that began in a time that the journal has lost.
 fn offer(kit: &mut Kit, drone: DroneId, attempt: AttemptId, made_from: Option<MadeFrom>) -> Option<String> {
     offer_with(kit, drone, attempt, made_from, None)
 }
@@ -168,8 +168,8 @@ fn offer_with(
     reply.cancel.into_iter().next().map(|cancelled| cancelled.reason)
 }
 
-/// A swarm out of a backup made when `a-1` was needed and `b-1` waited for it, and what the drones did
-/// afterwards: oak built `a-1`, and then `b-1`.
+/// A swarm restored from a backup made when `a-1` was needed and `b-1` waited for it, and the drones' work
+/// afterwards: oak built `a-1`, then `b-1`.
 fn lost_life() -> (Kit, Vec<Assignment>) {
     let mut kit = Kit::new(&["oak", "elm"]);
     kit.run(&["a-1", "b-1"], &[(1, 0)]);
@@ -191,7 +191,7 @@ fn what_a_restored_journal_does_not_know_is_taken_back_with_build_ids_of_its_own
     let (mut later, last) = (kit.swarm.clone(), kit.swarm.last.attempt);
     assert!(first.made_from() != second.made_from());
 
-    // The second is not needed before the first is there.
+    // The second one is not needed before the first one is there.
     assert_eq!(offer(&mut kit, OAK, second.attempt, second.made_from()), None);
     assert_eq!(kit.swarm.attempts.get(&second.attempt), None);
     assert_eq!(offer(&mut kit, OAK, first.attempt, first.made_from()), None);
@@ -209,7 +209,7 @@ fn what_a_restored_journal_does_not_know_is_taken_back_with_build_ids_of_its_own
     assert!(kit.deliver(OAK, second).unwrap().accepted, "a repeat");
     assert_eq!(kit.swarm.last.attempt, last, "no id was given out");
 
-    // Another drone has it by then: whichever delivers first counts.
+    // Another drone has been assigned it meanwhile. The first delivery counts.
     std::mem::swap(&mut kit.swarm, &mut later);
     let again = kit.claim(ELM).unwrap();
     let building = kit.swarm.clone();
@@ -242,10 +242,10 @@ fn nothing_is_taken_back_that_no_run_needs_or_that_the_drone_may_not_build() {
     let as_it_is = |_: &mut Kit| ();
     assert_eq!(told(&as_it_is, attempt, Some(made)), (false, 1));
     assert_eq!(told(&as_it_is, attempt, None), DISCARDED);
-    // A run after the backup may have needed it, and so may the next one.
+    // A run after the backup may have needed it, and so may the next run.
     assert_eq!(told(&as_it_is, attempt, Some(MadeFrom { key: other, ..made })), KEPT);
     assert_eq!(told(&as_it_is, attempt, Some(MadeFrom { base: other, ..made })), KEPT);
-    // An id that is yet to be given out is no attempt's.
+    // An ID that was not assigned yet belongs to no attempt.
     assert_eq!(told(&as_it_is, AttemptId(u64::MAX), Some(made)), KEPT);
 
     let cancel = |kit: &mut Kit| {
@@ -272,7 +272,7 @@ fn nothing_is_taken_back_that_no_run_needs_or_that_the_drone_may_not_build() {
 #[test]
 fn a_result_that_no_run_needs_is_kept_until_each_profile_has_had_a_plan_since_the_restore() {
     let mut kit = Kit::new(&["oak", "elm"]);
-    // Of the backup's run `a-1` is received. The next run, of which the journal knows nothing, built `b-1`.
+    // In the backup's run, `a-1` was received. The next run, which the journal has lost, built `b-1`.
     kit.run(&["a-1"], &[]);
     let first = kit.claim(OAK).unwrap();
     kit.deliver(OAK, &first).unwrap();

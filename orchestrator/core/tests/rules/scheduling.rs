@@ -1,6 +1,6 @@
-//! Who gets which package, and what a drone without work is told.
+//! Which drone gets which package, and what a drone without work is told.
 
-#![allow(clippy::unwrap_used)] // A test may unwrap.
+#![allow(clippy::unwrap_used)] // Tests may use this.
 
 use crate::kit::{self, Kit, package_of};
 use swarm_common::{id::*, state::*, wire::drone::Usage};
@@ -16,13 +16,13 @@ fn a_slow_drone_is_not_given_what_a_fast_one_will_finish_sooner() {
     let mut kit = with_history(&packages, &[100_000, 20_000], &[], &[1000, 4000]);
     let (slow, fast) = (DroneId(1), DroneId(2));
     kit.swarm.live.waiting.insert(fast, kit.now + 60_000);
-    // The fast one would have both done after 30 s. By then the slow one has the short one done.
+    // The fast drone would have both done after 30 s. By then the slow one has done the short one.
     let short = kit.claim(slow).unwrap();
     assert_eq!(package_of(&short), PackageId(2), "though the long one is more urgent");
     kit.deliver(slow, &short).unwrap();
     let reply = kit.claim_reply(slow, "s");
     assert_eq!(reply.reason.unwrap(), "held back: app/long-1 will be finished sooner by d2");
-    // Once the fast one does not ask, nothing is kept for it.
+    // Once the fast drone no longer asks, nothing is held back for it.
     kit.swarm.live.waiting.remove(&fast);
     assert!(kit.claim_reply(slow, "s2").assignment.is_some());
 }
@@ -37,7 +37,7 @@ fn a_claim_is_held_back_for_a_busy_drone_only_while_that_pays() {
     kit.claim(fast).unwrap();
     let reply = kit.claim_reply(slow, "s");
     assert_eq!(reply.reason.unwrap(), "held back: app/two-1 will be finished sooner by fast");
-    // The fast drone hangs: before long the slow one is the sooner.
+    // The fast drone hangs. Soon the slow one would finish sooner.
     kit.pass(900_000, &[slow, fast]);
     assert!(kit.claim_reply(slow, "s2").assignment.is_some());
 }
@@ -100,7 +100,7 @@ fn a_drone_without_work_is_told_why() {
     assert_eq!(kit.drone_state(DroneId(2)), DroneState::Draining);
 }
 
-/// Drones of 1, 1 and 4 with a run of packages that were all built before.
+/// Drones of speed 1, 1 and 4, and a run of packages that were all built before.
 fn with_history(packages: &[&str], works_ms: &[u64], edges: &[(u32, u32)], speeds: &[u64]) -> Kit {
     let names: Vec<String> = (1..=speeds.len()).map(|n| format!("d{n}")).collect();
     let mut kit = Kit::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -118,14 +118,14 @@ fn with_history(packages: &[&str], works_ms: &[u64], edges: &[(u32, u32)], speed
 
 #[test]
 fn a_fast_drone_is_kept_free_for_what_will_be_ready_soon_unless_something_fits_before() {
-    // `next` is long and waits for `base`, which the slow drone has nearly done.
+    // `next` is long and waits for `base`, which the slow drone has nearly finished.
     let packages = ["base-1", "next-1", "medium-1", "small-1"];
     let mut kit = with_history(&packages, &[60_000, 4_000_000, 400_000, 20_000], &[(1, 0)], &[1000, 4000]);
     let (slow, fast) = (DroneId(1), DroneId(2));
     let first = kit.claim(fast).unwrap();
     assert_eq!(package_of(&first), PackageId(1));
     kit.now = kit.now + 5_000;
-    // Ten seconds are left until `next` is ready: `medium` would take the fast drone 100 s.
+    // `next` is ready in ten seconds; `medium` would occupy the fast drone for 100 s.
     let got = kit.claim(slow).unwrap();
     assert_eq!(package_of(&got), PackageId(3), "the fast drone is worth more to `next`");
     kit.now = kit.now + 10_000;
@@ -135,7 +135,7 @@ fn a_fast_drone_is_kept_free_for_what_will_be_ready_soon_unless_something_fits_b
 
 #[test]
 fn no_drone_is_kept_free_while_there_is_so_much_else_to_do_that_nothing_is_lost() {
-    // Two of the longest chain wait for `base`, one for either drone.
+    // Two packages of the longest chain wait for `base`, one for each drone.
     let packages = ["base-1", "left-1", "right-1", "a-1", "b-1", "c-1"];
     let works = [60_000, 100_000, 100_000, 90_000, 90_000, 90_000];
     let mut kit = with_history(&packages, &works, &[(1, 0), (2, 0)], &[1000, 1000]);
@@ -174,7 +174,7 @@ fn a_straggler_is_given_to_a_second_drone_and_only_the_first_result_counts() {
     assert!(kit.deliver(a, &first).is_err());
     let told = kit.heartbeat(a, &[first.attempt]);
     assert_eq!(told.cancel[0].reason, "another attempt delivered first");
-    // What took it so long while another did the same is the drone's.
+    // The drone is blamed for taking so long while another one did the same work.
     assert!(kit.swarm.drones[&a].speed_permille < 700);
 }
 
@@ -188,7 +188,7 @@ fn what_is_overdue_goes_to_a_second_drone_only_while_that_has_nothing_better_to_
     assert_ne!(package_of(&other), package_of(&first), "other work comes first");
     let second = kit.claim(c).unwrap();
     assert_eq!(package_of(&second), package_of(&first));
-    // Neither of them is late beyond doubt, and one second is enough.
+    // Neither of them is certainly late, and one duplicate is enough.
     let d = kit.enrol("d");
     assert!(kit.claim(d).is_none());
 }
@@ -308,10 +308,10 @@ fn a_package_goes_to_a_drone_with_the_memory_it_took_before() {
     kit.swarm.live.waiting.insert(roomy, kit.now + 60_000);
     let reason = kit.claim_reply(fast, "f").reason.unwrap();
     assert!(reason.starts_with("held back: app/big-1"), "{reason}");
-    // The kit's claims say that 1 GiB is free, and another drone has room.
+    // The kit's claims report 1 GiB of free memory. Another drone has enough.
     let reason = kit.claim_reply(roomy, "r").reason.unwrap();
     assert_eq!(reason, "app/big-1 takes more memory than is free here");
-    // Where no other drone is left, memory is no reason: better swap than wait for ever.
+    // If no other drone is left, memory is ignored: swapping is better than waiting forever.
     kit.must(Command::RemoveDrone(other));
     kit.must(Command::RemoveDrone(roomy));
     assert!(kit.claim(fast).is_some());
@@ -362,7 +362,7 @@ fn setting_up_and_speed_are_learnt_from_the_phases() {
     }
     let record = &kit.swarm.drones[&drone];
     assert!((300..8_000).contains(&record.setup_ms), "{}", record.setup_ms);
-    // Twice about three times as fast as believed.
+    // Twice, it was about three times as fast as assumed.
     assert!(record.speed_permille > 1_500, "{}", record.speed_permille);
 }
 

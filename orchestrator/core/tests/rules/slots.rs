@@ -1,20 +1,20 @@
-//! Drones that do several builds at a time.
+//! Drones that run several builds at a time.
 
-#![allow(clippy::unwrap_used)] // A test may unwrap.
+#![allow(clippy::unwrap_used)] // Tests may use this.
 
 use crate::kit::{self, Kit, package_of};
 use swarm_common::{id::*, state::*, wire::drone::*};
 use swarm_core::Command;
 
-/// A drone with so many slots and 4 processors.
+/// A drone with this many slots and 4 processors.
 fn drone(kit: &mut Kit, name: &str, slots: u32) -> DroneId {
     let id = kit.enrol(name);
     kit.swarm.drones.get_mut(&id).unwrap().facts.slots = slots;
     id
 }
 
-/// A kit with one such drone and these packages, which were built before, took 100 s each
-/// on it, and needed so much memory.
+/// A kit with one such drone and these packages, which were built before, took 100 s each and needed this
+/// much memory.
 fn kit(slots: u32, packages: &[&str], gib: u64) -> (Kit, DroneId) {
     let mut kit = Kit::new(&[]);
     let id = drone(&mut kit, "a", slots);
@@ -45,7 +45,7 @@ fn a_drone_gets_a_build_for_each_slot_and_the_next_when_one_is_free() {
     let second = kit.claim(a).unwrap();
     let told = kit.claim_reply(a, "third").reason.unwrap();
     assert_eq!(told, format!("it has {}, {} already", first.attempt, second.attempt));
-    // Its package is still to be sent, but its slot is free.
+    // Its package still has to be uploaded, but its slot is free.
     say_uploading(&mut kit, a, first.attempt);
     assert!(kit.claim(a).is_some());
     assert_eq!(kit.claim(a), None);
@@ -96,7 +96,7 @@ fn of_two_lost_builds_of_one_package_on_one_drone_one_is_revived() {
     let (mut kit, a) = kit(2, &["x-1"], 0);
     let first = kit.claim(a).unwrap();
     kit.pass(600_000, &[]);
-    // It is back, and asks before it tells what it still builds.
+    // It has returned, and claims before it reports its running builds.
     let second = kit.claim(a).unwrap();
     assert_eq!(package_of(&first), package_of(&second));
     kit.pass(600_000, &[]);
@@ -135,7 +135,7 @@ fn neighbours_make_builds_longer_and_teach_neither_a_slow_drone_nor_more_work() 
     let (mut kit, a) = kit(2, &["x-1", "y-1"], 0);
     let speed = kit.swarm.drones[&a].speed_permille;
     let both = [kit.claim(a).unwrap(), kit.claim(a).unwrap()];
-    // 1.4 times what each takes alone.
+    // 1.4 times what each one takes alone.
     kit.pass(140_000, &[a]);
     for work in &both {
         let usage = Usage { wall_ms: 140_000, ..Usage::default() };

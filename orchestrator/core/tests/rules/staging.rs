@@ -1,5 +1,5 @@
-//! Profiles that publish to staging: what runs build waits there, and stable stays until a generation is
-//! promoted.
+//! Profiles that publish to staging: results of runs wait there, and stable stays unchanged until a
+//! generation is promoted.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::{
@@ -43,7 +43,7 @@ fn promote(kit: &mut Kit, generation: impl Into<Option<u64>>) {
     kit.must(Command::Promote { profile: name("desk"), generation: generation.into() });
 }
 
-/// The kept numbers of a channel, the one that the last repeats, and the version of the viewer in it.
+/// The kept generations of a channel, the one that the last of them repeats, and its version of the viewer.
 fn at(kit: &Kit, channel: ChannelName) -> (Vec<u64>, Option<u64>, String) {
     let history = desk(kit).history(channel);
     let current = history.current().unwrap();
@@ -78,7 +78,7 @@ fn a_chosen_generation_is_promoted_and_a_repetition_changes_nothing() {
     assert!(before == kit.swarm);
     promote(&mut kit, None);
     assert_eq!(at(&kit, ChannelName::Stable), is(&[1, 5, 6], Some(4), "3"));
-    // One that stable has is no staged one.
+    // A generation that stable has is not a staged one.
     for generation in [1, 5, 9].map(Some) {
         let refused = kit.send(Command::Promote { profile: name("desk"), generation });
         assert_eq!(refused, Err(Refusal::UnknownGeneration { profile: name("desk"), generation }));
@@ -162,7 +162,7 @@ fn what_either_channel_has_is_kept() {
     let all = kept::artifacts(&kit.swarm, None);
     let mut viewers: Vec<&str> = all.iter().map(|a| a.target.version()).collect();
     viewers.sort_unstable();
-    // Of the library and of viewers: stable is still at the first.
+    // The library and the viewers: stable is still at its first generation.
     assert_eq!(viewers, ["1", "1", "8", "9"]);
 }
 

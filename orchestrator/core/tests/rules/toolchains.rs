@@ -1,6 +1,6 @@
-//! Drones whose toolchain is not the one that a run was planned with.
+//! Drones with another toolchain than the one that a run was planned with.
 
-#![allow(clippy::unwrap_used)] // A test may unwrap.
+#![allow(clippy::unwrap_used)] // Tests may use this.
 
 use crate::kit::Kit;
 use swarm_common::{id::*, state::*, wire::plan::Toolchain};
@@ -15,7 +15,7 @@ fn has(kit: &mut Kit, drone: DroneId, compiler: &str) {
     kit.swarm.drones.get_mut(&drone).unwrap().facts.toolchain = Some(Box::new(toolchain));
 }
 
-/// Two drones; `a` has planned a run of two packages.
+/// Two drones, of which `a` has planned a run of two packages.
 fn planned() -> (Kit, RunId) {
     let mut kit = Kit::new(&["a", "b"]);
     has(&mut kit, A, "gcc 15.2.0");

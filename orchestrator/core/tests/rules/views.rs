@@ -1,4 +1,4 @@
-//! What people look at, on small and on tangled swarms.
+//! The views for admins, on small and on complicated swarms.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use crate::{
@@ -22,7 +22,7 @@ use swarm_core::{
     view::{self, FindError},
 };
 
-/// Brings a run of `desk` to its plan.
+/// Starts a run of `desk` and reports its plan.
 fn planned(kit: &mut Kit, plan: PlanReport) -> RunId {
     let Reply::Run(run) = kit.must(Command::StartRun { profile: name("desk"), class: RunClass::Nightly })
     else {
@@ -73,9 +73,9 @@ fn a_list_says_of_every_package_what_asking_for_it_alone_says() {
     assert!(stuck.get() > 0, "the plans do not get anything stuck: {stuck:?}");
 }
 
-/// Whether `id` waits for `root`, found the slow way.
+/// Whether `id` waits for `root`, determined with a slow search.
 fn waits_for(kit: &Kit, id: PackageId, root: PackageId) -> bool {
-    // Everything in the closure, whatever its state, since the mirror does not stop at it.
+    // Follows the whole closure, whatever the states, because the mirror does not stop at them.
     let mut open = vec![id];
     let mut seen = std::collections::BTreeSet::new();
     while let Some(next) = open.pop() {

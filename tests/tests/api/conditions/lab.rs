@@ -1,4 +1,4 @@
-//! A swarm in which each condition is made and mended.
+//! A swarm in which each condition is caused and resolved.
 
 mod disk;
 
@@ -30,16 +30,16 @@ use swarm_tests::api::{
     until,
 };
 
-/// A swarm of one drone with a clock that the test moves.
+/// A swarm with one drone and a clock that the test moves.
 pub struct Lab {
-    /// The disk of the artifacts, if it is one of its own: it goes before the folder that it is in.
+    /// The disk of the artifacts, if it is a separate one. Dropped before the folder that contains it.
     disk: Option<Disk>,
     pub swarm: Swarm,
     clock: Arc<TestClock>,
     oak: FakeDrone,
-    /// Who is told.
+    /// Receives notifications.
     pub told: Receiver,
-    /// Another who is told, and may refuse it.
+    /// Another receiver, which may refuse notifications.
     moody: Receiver,
 }
 
@@ -77,9 +77,9 @@ impl Lab {
         self.swarm.app.config.artifact_dir()
     }
 
-    /// A heartbeat of oak with what it says of its machine.
+    /// Sends a heartbeat of oak with changed facts.
     async fn say(&self, change: impl FnOnce(&mut DroneFacts)) {
-        // Facts that change again at once are deferred.
+        // Facts that change again quickly are deferred.
         self.clock.forward(10_000);
         let mut facts = facts();
         change(&mut facts);
@@ -107,7 +107,6 @@ impl Lab {
         self.oak.report(attempt, Outcome::Failed { failure }).await.unwrap();
     }
 
-    /// The one stored package.
     async fn stored(&self) -> PathBuf {
         self.swarm.app.store.describe(self.swarm.admin.artifacts(None).await.unwrap()[0].digest).into()
     }
@@ -118,7 +117,7 @@ impl Lab {
         self.oak.build().await.unwrap();
     }
 
-    /// What a timer does that runs every minute.
+    /// Registers a timer with an interval of a minute, as its machine does.
     async fn update_by_timer(&self) {
         let request = TimerRequest { every_ms: 60_000, machine: name("nas") };
         self.swarm.admin.put_timer(&name(PROFILE), &request, &key()).await.unwrap();
@@ -149,7 +148,7 @@ impl Lab {
             "store_damaged" => {
                 swarm.planned(oak).await.unwrap();
                 oak.build().await.unwrap();
-                // Else publishing may be what finds it.
+                // Wait, because otherwise publishing may find the problem first.
                 let view = async || swarm.admin.profile(&name(PROFILE)).await.unwrap();
                 until("it is published", async || (view().await.generation > 0).then_some(())).await;
                 flip(&self.stored().await);
@@ -167,7 +166,7 @@ impl Lab {
             }
             "toolchain_differs" => {
                 self.say(|facts| facts.toolchain = compiler("gcc 15")).await;
-                // Without another drone that has it, the run ends.
+                // If no other drone has it, the run ends.
                 let elm = DroneFacts { toolchain: compiler("gcc 15"), ..facts() };
                 swarm.enrol_with("elm", true, elm).await.unwrap();
                 swarm.planned(oak).await.unwrap();
@@ -180,7 +179,7 @@ impl Lab {
                 let cpu = CpuNeeds { x86_64_level: Some(3), ..CpuNeeds::default() };
                 let request = ProfileRequest { builder, snapshot, source, base, rebuild, publish, cpu };
                 swarm.admin.put_profile(&name(PROFILE), &request, &key()).await.unwrap();
-                // Another can make the plan.
+                // Another drone can make the plan.
                 swarm.enrol_with("elm", true, facts()).await.unwrap();
                 self.say(|facts| facts.cpu = processor(2)).await;
                 swarm.run().await.unwrap();
@@ -318,14 +317,14 @@ impl Lab {
         }
     }
 
-    /// Removes the cause, where no command does.
+    /// Removes the cause of a condition for which there is no command.
     pub async fn mend_beside(&self, kind: &str) {
         if kind == "store_damaged" {
             flip(&self.stored().await);
         }
     }
 
-    /// What the drone does once the commands were given.
+    /// What the drone does after the commands were run.
     pub async fn go_on(&self, kind: &str) {
         match kind {
             "run_failed" => {
@@ -337,7 +336,7 @@ impl Lab {
         }
     }
 
-    /// The concerns of a kind, after a look at disks and certificates.
+    /// The concerns of a kind, after checking disks and certificates.
     pub async fn concerns(&self, kind: &str) -> Vec<Concern> {
         self.swarm.app.checks.look().await.unwrap();
         let all = self.swarm.admin.status().await.unwrap().concerns;
@@ -345,15 +344,14 @@ impl Lab {
     }
 }
 
-/// Flips a bit, which damages a file or mends it.
+/// Flips a bit, which damages or repairs a file.
 fn flip(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     bytes[1000] ^= 1;
     fs::write(path, bytes).unwrap();
 }
 
-/// A certificate for so many days in place of the one that is shown; for -1, it ended
-/// yesterday.
+/// Replaces the served certificate by one that is valid for `days` days; with -1, it expired yesterday.
 fn certify(state_dir: &Path, days: &str) {
     let [key, certificate] = ["key", "crt"].map(|kind| state_dir.join(format!("tls.{kind}")));
     let openssl = |change: &dyn Fn(&mut Command)| {

@@ -1,29 +1,29 @@
-//! What disks and interrupted copies do to files.
+//! What failing disks and interrupted copies do to files.
 
 use std::{
     fs::{self, File},
     path::Path,
 };
 
-/// What a disk, or a copy that was interrupted, does to a file. Its date stays.
+/// What a disk or an interrupted copy does to a file. The modification time stays the same.
 #[derive(Debug, Clone, Copy)]
 pub enum Harm {
-    /// A byte changes, after the first occurrence of this, or in the middle.
+    /// Changes a byte after the first occurrence of this text, or in the middle of the file.
     Flip(&'static str),
-    /// Another character stands there, where all characters are of base64.
+    /// Replaces the character at this position by another one of the base64 alphabet.
     Swap(usize),
-    /// The last byte is missing.
+    /// Removes the last byte.
     Cut,
-    /// The second half is missing.
+    /// Removes the second half.
     Half,
-    /// Nothing is left in it.
+    /// Removes the whole content.
     Empty,
-    /// The file is missing.
+    /// Removes the file.
     Gone,
 }
 
 impl Harm {
-    /// Does it.
+    /// Applies the damage to a file.
     pub fn befall(self, path: &Path) {
         let mut bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         match self {

@@ -1,4 +1,4 @@
-//! The cache of all Nix profiles.
+//! The common cache of all Nix profiles.
 
 use super::{built, key, only, realise, url};
 use crate::advice::follow;
@@ -11,7 +11,7 @@ use swarm_common::wire::{
 };
 use swarm_tests::api::{PROFILE, Swarm, name, nix::World, until};
 
-/// A second Nix profile, with a run that takes over a library from the first one.
+/// Creates a second Nix profile with a run that reuses a library from the first one.
 async fn with_library(swarm: &Swarm, world: &World) {
     let ProfileView { builder, snapshot, source, base, rebuild, publish, .. } =
         swarm.admin.profile(&name(PROFILE)).await.unwrap();
@@ -39,7 +39,7 @@ async fn the_cache_of_all_profiles_has_what_one_of_them_has_and_no_longer() {
         format!("{}.narinfo", &base_name(path)[..32])
     };
 
-    // The lane's answer, and that of the router, which also takes queries.
+    // The lane's response, and that of the router, which also accepts queries.
     let get = async |path: &str| {
         let mut answers = Vec::new();
         for end in ["", "?x"] {

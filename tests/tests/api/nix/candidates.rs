@@ -1,4 +1,4 @@
-//! Candidates: what is refused is told everywhere until another is taken, and nothing else is served.
+//! Candidates: a refused one is reported everywhere until another is accepted, and nothing else is served.
 
 use crate::{binhost::generation, key};
 use serde_json::json;
@@ -16,7 +16,7 @@ use swarm_tests::api::{PROFILE, Receiver, Swarm, name, plan_of, until};
 
 const METRIC: &str = "\nswarm_concern{kind=\"candidate_refused\"} 1\n";
 
-/// A plan of one attribute that an upstream cache has, so that nothing is built.
+/// A plan with one attribute that an upstream cache has, so that nothing is built.
 fn plan(hash: char) -> PlanReport {
     let path = format!("/nix/store/{}-tool", hash.to_string().repeat(32));
     PlanReport { roots: vec![NixRoot { attribute: "tool".into(), path, host: false }], ..plan_of(&[]) }

@@ -1,5 +1,5 @@
-//! What the real Nix refuses of a cache, though it is ours, and what it does not look at: what is served is
-//! changed behind the orchestrator's back, one thing at a time.
+//! What the real Nix refuses in a cache, although the cache is trusted, and what it does not check: the
+//! served files are changed one by one behind the orchestrator's back.
 
 use super::{built, key, realise, url};
 use anyhow::Result;
@@ -12,7 +12,7 @@ use swarm_tests::{
     e2e::nginx::Nginx,
 };
 
-/// A published cache and a path in it, with all that clients get of it.
+/// A published cache and one of its paths, with everything that clients get of it.
 struct Cache {
     folder: PathBuf,
     /// Names of the path's narinfo and archive.
@@ -21,7 +21,7 @@ struct Cache {
     text: String,
 }
 
-/// Files with new contents, or none any more.
+/// Files with new content; `None` removes a file.
 type Changes = Vec<(String, Option<Vec<u8>>)>;
 
 impl Cache {
@@ -36,7 +36,7 @@ impl Cache {
     fn write(&self, changes: &Changes) {
         for (file, content) in changes {
             let at = self.folder.join(file);
-            // An archive is a link to the stored file, which stays as it is.
+            // An archive is a link to the stored file, which must not change.
             let _ = fs::remove_file(&at);
             if let Some(content) = content {
                 fs::write(at, content).unwrap();
@@ -44,22 +44,20 @@ impl Cache {
         }
     }
 
-    /// What these changes are made to.
+    /// The current content of the files that these changes affect.
     fn present(&self, changes: &Changes) -> Changes {
         changes.iter().map(|(file, _)| (file.clone(), fs::read(self.folder.join(file)).ok())).collect()
     }
 
-    /// Another narinfo.
     fn says(&self, text: String) -> Changes {
         vec![(self.narinfo.clone(), Some(text.into_bytes()))]
     }
 
-    /// Another narinfo, and no archive: it must be refused for what it says.
+    /// Another narinfo and no archive: Nix must refuse it because of its content.
     fn says_only(&self, text: String) -> Changes {
         [self.says(text), vec![(self.nar.clone(), None)]].concat()
     }
 
-    /// Another archive.
     fn has(&self, nar: Vec<u8>) -> Changes {
         vec![(self.nar.clone(), Some(nar))]
     }
@@ -80,7 +78,7 @@ impl Cache {
     }
 }
 
-/// What Nix says of a signature that is missing or wrong.
+/// Nix's messages about a missing or wrong signature.
 const UNSIGNED: &[&str] =
     &["not signed by any of the keys in 'trusted-public-keys'", "lacks a signature by a trusted key"];
 
@@ -172,7 +170,7 @@ async fn nix_refuses_what_is_not_as_it_was_signed_and_nothing_else() {
             Err(error) if words.iter().any(|word| error.to_string().contains(word)) => {}
             Err(error) => wrong.push(format!("{what}: {error}")),
         }
-        // What was unpacked may be there; it must not count.
+        // Unpacked files may exist, but the path must not count as valid.
         let valid = world.run(&client(what), "nix-store", &["--check-validity", path]).await.unwrap();
         assert!(!valid.status.success(), "{what}: the client has it");
     }
@@ -202,20 +200,20 @@ async fn a_password_that_a_proxy_asks_for_is_taken_from_netrc() {
     let nginx = nginx.unwrap();
     let url = format!("http://{}/binhost/{PROFILE}", nginx.address);
     let refused = realise(&world, "stranger", &top, &url, &key).await.unwrap_err().to_string();
-    // In 2.8 and in 2.26.
+    // The messages of Nix 2.8 and 2.26.
     let says = ["does not appear to be a binary cache", "401"].iter().any(|words| refused.contains(words));
     assert!(says, "{refused}");
-    // Where Nix looks if `netrc-file` is not set: beside nix.conf.
+    // Nix looks here if `netrc-file` is not set: beside nix.conf.
     fs::write(world.path("netrc"), "machine 127.0.0.1 login ada password lovelace\n").unwrap();
     realise(&world, "ada", &top, &url, &key).await.unwrap();
 }
 
-/// The name of a client for one case.
+/// The name of a client for a case.
 fn client(what: &str) -> String {
     what.replace([' ', '\''], "-")
 }
 
-/// Has a new client get a path while the cache is changed.
+/// Lets a new client fetch a path while the cache is changed.
 async fn with(
     world: &World,
     cache: &Cache,

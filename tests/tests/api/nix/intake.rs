@@ -1,4 +1,4 @@
-//! What is not taken from a drone: each with the reason, and nothing of it is published.
+//! What is not accepted from a drone: each refusal gives the reason, and nothing is published.
 
 use super::{building, get};
 use swarm_client::ClientError;
@@ -12,7 +12,7 @@ use swarm_common::{
 };
 use swarm_tests::api::{FakeDrone, nix::World};
 
-/// Brings these bytes; why they are refused.
+/// Uploads these bytes. Returns why they are refused.
 async fn refusal(drone: &FakeDrone, attempt: AttemptId, target: &Target, bytes: Vec<u8>) -> (String, String) {
     let error = match drone.upload_bytes(attempt, target, bytes).await {
         Ok(digest) => {
@@ -74,7 +74,6 @@ async fn only_outputs_that_were_asked_for_are_taken() {
     assert!(drone.report(attempt, Outcome::Built { artifacts: vec![digest] }).await.unwrap().accepted);
 }
 
-/// Strings of an archive.
 pub(super) fn strings(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for word in words {

@@ -1,4 +1,4 @@
-//! Upstream caches: what they have counts as a reference, and one that does not answer is told.
+//! Upstream caches: their paths count as references, and a cache that does not answer is reported.
 
 use super::{built, intake::strings, key, only, output_of, url};
 use crate::binhost::generation;
@@ -14,7 +14,7 @@ use swarm_tests::api::{PROFILE, Receiver, Swarm, name, nix::World, until};
 
 const OTHER_KEY: &str = "swarm-other-1:fM2i9qGiocAwtR4qUr6MOqeoyQaLEK8g2jo84DCu9MU=";
 
-/// Names of the references of the only artifact.
+/// Names of the only artifact's references.
 async fn references(swarm: &Swarm) -> Vec<String> {
     let artifact = &swarm.admin.artifacts(None).await.unwrap()[0];
     let references = &artifact.nar.as_ref().unwrap().references;
@@ -31,7 +31,7 @@ async fn a_reference_is_in_a_cache_with_its_signature_or_the_output_is_refused()
     for (key, is_told, expected) in [
         (key(&upstream).await, true, Some(&["lib-1.0", "seed"][..])),
         (OTHER_KEY.to_owned(), true, None),
-        // Drones of older versions do not tell what Nix registered.
+        // Drones of older versions do not report what Nix registered.
         (key(&upstream).await, false, Some(&["lib-1.0", "seed"])),
         (OTHER_KEY.to_owned(), false, Some(&[])),
     ] {
@@ -72,13 +72,13 @@ async fn a_reference_that_is_only_a_hash_is_found_if_the_drone_tells_it() {
         [b"nix-archive-1", b"(", b"type", b"regular", b"contents", &lib.as_bytes()[..32], b")"];
     let packed = zstd::encode_all(&strings(&words)[..], 3).unwrap();
     let digest = drone.upload_bytes(attempt, &order.targets[0], packed).await.unwrap();
-    // The second is not in it, so it is not asked for.
+    // The archive does not contain the second path, so the cache is not asked for it.
     let told = vec![lib, format!("{}-other", "a".repeat(32))];
     assert!(drone.report_with(attempt, vec![digest], vec![told]).await.unwrap().accepted);
     assert_eq!(references(&swarm).await, ["lib-1.0"]);
 }
 
-/// A cache that says 403 for each path, and this of itself.
+/// A cache that answers 403 for all paths, and with this status for its own information.
 async fn forbidding(info: StatusCode) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -148,7 +148,7 @@ async fn the_view_of_a_profile_has_its_upstream_caches() {
     assert_eq!(found, caches);
 }
 
-/// What is said of upstream caches, after they were asked again.
+/// The concerns about upstream caches, after they were asked again.
 async fn concerns(swarm: &Swarm) -> Vec<Concern> {
     swarm.app.checks.look().await.unwrap();
     let all = swarm.admin.status().await.unwrap().concerns;

@@ -1,5 +1,5 @@
-//! What stands between a drone and its orchestrator: proxies that answer in its place, answers that
-//! are lost, and an orchestrator that knows nobody.
+//! Problems between a drone and its orchestrator: proxies that answer themselves, answers that are lost, and
+//! an orchestrator that does not know the drone.
 
 use super::*;
 use std::{
@@ -18,26 +18,26 @@ use tokio::{
     sync::watch,
 };
 
-/// What becomes of a connection.
+/// What happens to a connection.
 #[derive(Clone)]
 enum Fate {
-    /// Everything goes through.
+    /// Everything passes through.
     Passes,
-    /// This is answered to the first thing that is sent.
+    /// The first data is answered with this.
     Answered(&'static str),
-    /// It is cut as soon as an answer begins to come.
+    /// The connection is cut as soon as an answer begins to arrive.
     AnswerLost,
-    /// Some requests are answered, and all else goes through.
+    /// Some requests are answered by the proxy; everything else passes through.
     Stops(Stop),
 }
 
-/// What a proxy does not let through.
+/// The requests that a proxy does not let through.
 #[derive(Clone)]
 struct Stop {
-    /// Whether it is this request.
+    /// Whether this request is one of them.
     is: fn(&str) -> bool,
     answer: &'static str,
-    /// It lets everything through from now on.
+    /// Set when everything may pass through again.
     lifted: Arc<AtomicBool>,
 }
 
@@ -49,17 +49,17 @@ const BAD_GATEWAY: &str =
     "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>";
 const TOO_LARGE: &str = "HTTP/1.1 413 Payload Too Large\r\ncontent-type: text/html\r\nconnection: close\r\ncontent-length: 6\r\n\r\n<html>";
 
-/// A proxy on a port of its own.
+/// A proxy on its own port.
 struct Between {
     address: SocketAddr,
     upstream: watch::Sender<SocketAddr>,
-    /// How many answers it has passed on, or pieces of them.
+    /// Number of answers, or pieces of answers, that it has passed on.
     passed: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 impl Between {
-    /// The first connections have these fates, later ones the other.
+    /// The first connections have the fates in `first`, all others `later`.
     async fn start(upstream: SocketAddr, first: Vec<Fate>, later: Fate) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -87,7 +87,7 @@ impl Drop for Between {
     }
 }
 
-/// Carries a connection until an end closes it, or another orchestrator is put behind it.
+/// Forwards a connection until either end closes it, or the proxy gets another orchestrator.
 async fn talk(
     mut client: TcpStream,
     mut upstream: watch::Receiver<SocketAddr>,
@@ -110,7 +110,7 @@ async fn talk(
                     Fate::Passes | Fate::AnswerLost => None,
                 };
                 if let Some(answer) = instead {
-                    // The other end may have gone, which is as good. It gets the answer only if what
+                    // It does not matter if the other end is gone. It gets the answer only if the data that
                     // it still sends is read.
                     let _ = client.write_all(answer.as_bytes()).await;
                     let _ = client.shutdown().await;
@@ -182,7 +182,7 @@ async fn an_orchestrator_that_knows_nobody_ends_no_drone_and_the_right_one_finds
     let drone = Running::start(config(dir.path(), &between.url()));
     let id = ada(&right.admin, DroneState::Online).await.id;
     between.upstream.send_replace(empty.address);
-    // It goes on asking there.
+    // It continues to ask there.
     until("it is silent at the right one", async || {
         let seen = right.app.engine.read(|s| s.live.seen.get(&id).copied())?;
         (right.app.engine.now().since(seen) > 2_500).then_some(())
@@ -203,7 +203,7 @@ async fn an_orchestrator_that_knows_nobody_ends_no_drone_and_the_right_one_finds
 #[tokio::test]
 async fn a_drone_returns_by_itself_where_a_restored_journal_does_not_know_it() {
     let (before, restored) = (Swarm::start().await.unwrap(), Swarm::start().await.unwrap());
-    // As the start on a restored journal does.
+    // As a start with a restored journal does.
     restored.app.engine.submit(Command::SkipIds, None).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     write_token(&before, dir.path(), true).await;
@@ -227,7 +227,7 @@ enum Sent {
 }
 
 impl Sent {
-    /// The attempt in whose spool it is.
+    /// The attempt whose spool contains it.
     async fn spooled(self, swarm: &Swarm) -> Earlier {
         if self == Self::Plan {
             let earlier = Earlier::planning(swarm).await;
@@ -247,11 +247,11 @@ impl Sent {
         earlier
     }
 
-    /// Whether a request is the one that delivers it.
+    /// Recognises the request that delivers it.
     fn request(self, answer: &str) -> fn(&str) -> bool {
         match self {
             Self::File => |request| request.starts_with("PATCH "),
-            // A limit on the size lets what replaces the plan through.
+            // A limit on the size lets the replacement of the plan through.
             Self::Plan if answer == TOO_LARGE => |request| {
                 let length = request.lines().find_map(|line| line.strip_prefix("content-length: "));
                 length.is_some_and(|length| length.parse::<usize>().unwrap() > 10_000)
@@ -263,7 +263,7 @@ impl Sent {
     }
 }
 
-/// A proxy stops what is delivered with this answer.
+/// A proxy stops the delivery with this answer.
 async fn stopped(sent: Sent, answer: &'static str, told: &str) {
     let swarm = Swarm::start().await.unwrap();
     let earlier = sent.spooled(&swarm).await;

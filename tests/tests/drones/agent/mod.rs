@@ -1,8 +1,8 @@
-//! The drone's own loop against a whole orchestrator in this process: enrolment, waiting
-//! for approval, work, stops, and results that an earlier life left in the spool.
+//! The drone's own loop against a whole orchestrator in this process: enrolment, waiting for approval, work,
+//! stops, and results that an earlier process left in the spool.
 //!
-//! What a build does is tried elsewhere. Here no Portage is configured, so an attempt ends
-//! soon and the way there and back is what is looked at; only `slots` builds with it.
+//! Other tests cover builds. Here no Portage is configured, so an attempt ends soon, and the tests look at
+//! what happens before and after it; only `slots` really builds.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
@@ -42,7 +42,7 @@ use swarm_drone::{
 use swarm_tests::api::{FakeDrone, Swarm, facts, name, package_file, until};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-/// Nothing here takes longer, however busy the machine is.
+/// Upper limit for every wait, enough for a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn key() -> IdempotencyKey {
@@ -57,7 +57,7 @@ fn config(dir: &Path, orchestrator: &str) -> Config {
     config_with(dir, orchestrator, &portage, "")
 }
 
-/// The same with a Portage, and more settings of the builder.
+/// The same with a Portage and additional builder settings.
 fn config_with(dir: &Path, orchestrator: &str, portage: &Path, builder: &str) -> Config {
     let at = |name: &str| dir.join(name).display().to_string();
     let text = format!(
@@ -74,7 +74,7 @@ fn config_with(dir: &Path, orchestrator: &str, portage: &Path, builder: &str) ->
     config::parse(Path::new("drone.toml"), &text).unwrap()
 }
 
-/// A drone that runs in this process.
+/// A drone running in this process.
 struct Running {
     stop: mpsc::Sender<Ask>,
     task: JoinHandle<Result<(), RunError>>,
@@ -181,7 +181,7 @@ async fn an_idle_drone_stops_without_waiting_for_work() {
     ada(&swarm.admin, DroneState::Offline).await;
 }
 
-/// A drone that was enrolled, and got a build, in an earlier life.
+/// A drone that was enrolled and assigned work by an earlier process.
 struct Earlier {
     dir: tempfile::TempDir,
     drone: FakeDrone,
@@ -190,7 +190,7 @@ struct Earlier {
 }
 
 impl Earlier {
-    /// It has a package to build.
+    /// It was assigned a package to build.
     async fn life(swarm: &Swarm) -> Self {
         Self::begun(swarm, async |drone| {
             swarm.planned(drone).await.unwrap();
@@ -198,7 +198,7 @@ impl Earlier {
         .await
     }
 
-    /// It has a plan to make.
+    /// It was assigned a plan to make.
     async fn planning(swarm: &Swarm) -> Self {
         Self::begun(swarm, async |_| {
             swarm.profile().await.unwrap();
@@ -213,11 +213,11 @@ impl Earlier {
         Self::working(drone).await
     }
 
-    /// It has enrolled on this machine.
+    /// Enrols it on this machine.
     async fn enrolled(swarm: &Swarm) -> FakeDrone {
         let dir = tempfile::tempdir().unwrap();
         let token = write_token(swarm, dir.path(), true).await;
-        // It was on this machine, too.
+        // It was on this machine, so use its machine ID.
         let machine_id = fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned();
         let facts = DroneFacts { machine_id, ..facts() };
         let request = EnrolRequest { token, name: name("ada"), facts, credential_hash: None };
@@ -228,7 +228,7 @@ impl Earlier {
         FakeDrone { client, id: enrolled.drone, credential }
     }
 
-    /// It has got work.
+    /// It claims work.
     async fn working(drone: FakeDrone) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let assignment = drone.work().await.unwrap();
@@ -238,7 +238,7 @@ impl Earlier {
         Self { dir, drone, spool, assignment }
     }
 
-    /// The package is built and in the spool.
+    /// Puts the built package into the spool.
     fn build(&self) -> ReportRequest {
         let Work::Build(order) = &self.assignment.work else { panic!("{:?}", self.assignment) };
         let built = self.dir.path().join("built.gpkg.tar");
@@ -247,14 +247,14 @@ impl Earlier {
         self.ended(Outcome::Built { artifacts: vec![kept.digest] })
     }
 
-    /// The attempt has ended like this, and that is in the spool.
+    /// Puts this outcome of the attempt into the spool.
     fn ended(&self, outcome: Outcome) -> ReportRequest {
         let report = ReportRequest::new(outcome, Usage::default());
         self.spool.finish(self.assignment.attempt, &report).unwrap();
         report
     }
 
-    /// How the orchestrator knows that it ended.
+    /// How the attempt ended according to the orchestrator.
     fn ending(&self, swarm: &Swarm) -> Option<Ending> {
         swarm.app.engine.read(|s| s.attempts[&self.assignment.attempt].ending.clone())
     }
@@ -290,12 +290,12 @@ async fn a_result_waits_in_the_spool_while_the_orchestrator_is_away() {
     let swarm = Swarm::start().await.unwrap();
     let earlier = Earlier::life(&swarm).await;
     earlier.build();
-    // It comes back at another port, so the drone is started for where it is not.
+    // The orchestrator returns on another port, so the drone is started with the old address.
     let old = address(&swarm);
     let swarm = swarm.restart().await.unwrap();
 
     let drone = Running::start(config(earlier.dir.path(), &old));
-    // The second request does not wait for what cannot be delivered.
+    // The second request does not wait for results that cannot be delivered.
     drone.stop.send(Ask::Stop).await.unwrap();
     drone.stop().await.unwrap();
     assert_eq!(entries(earlier.dir.path().join("state/spool")), [earlier.assignment.attempt.to_string()]);
@@ -368,7 +368,7 @@ async fn a_token_that_does_not_work_is_refused_and_never_shown() {
     FakeDrone::enrol(&swarm.nobody().unwrap(), &token, "first").await.unwrap();
     let config = config(dir.path(), &address(&swarm));
     let start = enrol::start(&config).unwrap();
-    // It is tried again until the patience is over.
+    // It tries again until its patience is over.
     let patience = Duration::from_secs(2);
     let enrolled = enrol::client(&config, start, &Supervisor::from_environment(), patience).await;
     let Err(error @ EnrolError::Refused(_)) = enrolled else { panic!("it is enrolled") };

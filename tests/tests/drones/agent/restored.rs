@@ -4,7 +4,7 @@ use super::*;
 use swarm_common::{digest::Digest, id::AttemptId};
 use swarm_tests::api::{again, copy, restored};
 
-/// The path and the content of the published package.
+/// Path and content of the published package.
 async fn published(swarm: &Swarm) -> (String, Digest) {
     let seq = swarm.app.engine.read(|s| s.seq);
     assert!(swarm.app.published.reached(seq, LIMIT).await);
@@ -30,7 +30,7 @@ async fn a_result_that_a_restored_journal_does_not_know_is_taken_back_and_publis
     let swarm = swarm.restart_after(kept).await.unwrap();
     let earlier = Earlier::working(again(&swarm, &ada).unwrap()).await;
     let report = earlier.build();
-    // It is published, but the drone never hears of that.
+    // It is published, but the drone is never told.
     let (client, attempt) = (&earlier.drone.client, earlier.assignment.attempt);
     assert_eq!(deliver::files(client, &earlier.spool, attempt, &report).await, Delivery::Done);
     assert_eq!(deliver::report(client, &earlier.spool, attempt, &report).await, Delivery::Done);

@@ -1,18 +1,18 @@
-//! A drone that does several builds at a time, with the real Portage.
+//! A drone that runs several builds at a time, with the real Portage.
 
 use super::*;
 use std::process::Command;
 use swarm_formats::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, SnapshotRepository};
 use swarm_tests::{api::PROFILE, e2e::programs::part};
 
-/// Compiles until it is told to go on, or to die.
+/// Compiles until it is told to continue or to fail.
 const PATIENT: &str = "EAPI=8\nDESCRIPTION=\"Waits to be told\"\nHOMEPAGE=\"https://build-swarm.invalid\"\nLICENSE=\"MIT\"\n\
     SLOT=0\nKEYWORDS=amd64\nS=${WORKDIR}\n\
     src_compile() {\n: >/var/tmp/compiles\nuntil [[ -s /var/tmp/told ]]; do sleep 0.05; done\n\
     [[ $(</var/tmp/told) == go ]] || kill -KILL 0\n}\n\
     src_install() { echo built >f && insinto /usr/share/${PN} && doins f; }\n";
 
-/// Adds what is below `root`.
+/// Adds the files below `root`.
 fn add_all(contents: &mut SnapshotContents, prefix: &str, root: &Path) {
     let mut dirs = vec![PathBuf::new()];
     while let Some(dir) = dirs.pop() {
@@ -27,7 +27,7 @@ fn add_all(contents: &mut SnapshotContents, prefix: &str, root: &Path) {
     }
 }
 
-/// The example repository with two such packages that do not need each other.
+/// The example repository with two such packages, which are independent of each other.
 async fn two_patient_packages(swarm: &Swarm, dir: &Path) {
     let mut contents = SnapshotContents::new(SnapshotManifest {
         format: FORMAT,
@@ -73,7 +73,7 @@ async fn two_slots_build_two_packages_at_the_same_time_and_one_that_dies_leaves_
     let portage = PathBuf::from(String::from_utf8(portage.stdout).unwrap().trim());
     let with_slots =
         |slots: u32| config_with(dir.path(), &address(&swarm), &portage, &format!("slots = {slots}"));
-    // It enrols with one slot, and is told of the second by a heartbeat.
+    // It enrols with one slot, and reports the second one with a heartbeat.
     write_token(&swarm, dir.path(), true).await;
     let drone = Running::start(with_slots(1));
     assert_eq!(ada(&swarm.admin, DroneState::Online).await.facts.slots, 1);
@@ -92,7 +92,7 @@ async fn two_slots_build_two_packages_at_the_same_time_and_one_that_dies_leaves_
         (ada.working_on.len() == 2 && compile).then_some(ada.working_on)
     })
     .await;
-    // Neither goes on before it is told, so both were at it when the later one began.
+    // Neither continues before it is told to, so both were running when the later one began.
     let ending = |work: &WorkView| swarm.app.engine.read(|s| s.attempts[&work.attempt].ending.clone());
     fs::write(tmp(&works[0]).join("told"), "die").unwrap();
     let died = until("one dies", async || ending(&works[0])).await;
@@ -102,7 +102,7 @@ async fn two_slots_build_two_packages_at_the_same_time_and_one_that_dies_leaves_
     let built = until("the other ends", async || ending(&works[1])).await;
     assert_eq!(built, Ending::Accepted);
 
-    // What died may be tried again, and nobody tells that one to go on.
+    // The package that failed may be tried again, and nobody tells that build to continue.
     drone.stop.send(Ask::Stop).await.unwrap();
     drone.stop().await.unwrap();
 }

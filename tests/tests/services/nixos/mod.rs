@@ -1,6 +1,6 @@
-//! The NixOS modules, evaluated by the real Nix with a small stub of the module system and of
-//! nixpkgs, which cannot be assumed here: their units are those in `systemd/`, and their
-//! configuration files are those that the programs read.
+//! The NixOS modules, evaluated by the real Nix with a small stub of the module system and of nixpkgs, which
+//! may not be available here. Their units must be those in `systemd/`, and their configuration files those
+//! that the programs read.
 
 use super::files::repository;
 use serde_json::{Value, json};
@@ -58,10 +58,10 @@ fn all() -> Value {
     .unwrap()
 }
 
-/// A setting's name and its lines.
+/// The lines of each setting, by its name.
 type Unit = BTreeMap<String, Vec<String>>;
 
-/// The settings of a unit file, with the programs where the modules have them.
+/// The settings of a unit file, with the paths of programs that the modules use.
 fn of_file(name: &str) -> Unit {
     let text = fs::read_to_string(repository().join("systemd").join(name)).unwrap();
     let text = text.replace("=/usr/bin/", "=/package/bin/").replace("=/bin/kill", "=/coreutils/bin/kill");
@@ -85,7 +85,7 @@ fn lines(value: &Value) -> Vec<String> {
     }
 }
 
-/// The settings of a service of the modules.
+/// The settings of a service in the modules.
 fn of_module(service: &Value) -> Unit {
     let mut unit = Unit::new();
     for (key, value) in service["serviceConfig"].as_object().unwrap() {

@@ -10,7 +10,7 @@ use swarm_core::{
 
 pub const D1: DroneId = DroneId(1);
 
-/// Drones whose machines can be reached, and no longer in the grace after the start.
+/// Drones on reachable machines, after the grace time of the start.
 pub fn reachable(drones: &[&str], reboot: RebootRule) -> Kit {
     let mut kit = Kit::new(drones);
     for drone in drones {
@@ -21,14 +21,14 @@ pub fn reachable(drones: &[&str], reboot: RebootRule) -> Kit {
     kit
 }
 
-/// One of three is silent, for long enough to be healed.
+/// One of three drones has been silent for long enough to be healed.
 pub fn one_silent(reboot: RebootRule) -> Kit {
     let mut kit = reachable(&["oak", "elm", "ash"], reboot);
     silent(&mut kit, 130_000);
     kit
 }
 
-/// `oak` says nothing for a while, the others live.
+/// `oak` is silent for a while; the other drones send heartbeats.
 pub fn silent(kit: &mut Kit, ms: u64) {
     let others: Vec<DroneId> = kit.swarm.drones.keys().copied().filter(|d| *d != D1).collect();
     kit.pass(ms, &others);
@@ -48,7 +48,7 @@ pub fn report(kit: &mut Kit, step: HealStep, outcome: HealOutcome, detail: &str,
     });
 }
 
-/// Waits until a step is due, and takes it.
+/// Waits until a step is due, and takes it with this outcome.
 pub fn take(kit: &mut Kit, step: HealStep, outcome: HealOutcome) {
     for _ in 0..360 {
         if let [(_, next)] = due(kit)[..] {
@@ -78,7 +78,7 @@ pub fn refusal(kit: &mut Kit, command: Command) -> String {
     }
 }
 
-/// Climbs to where only a reboot is left.
+/// Takes all steps before the reboot.
 pub fn up_to_the_reboot(kit: &mut Kit) {
     take(kit, HealStep::Probe, HealOutcome::Done);
     take(kit, HealStep::Restart, HealOutcome::Done);

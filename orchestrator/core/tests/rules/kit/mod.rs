@@ -1,5 +1,5 @@
-//! A small swarm to try rules on: every step goes through the real core, and the
-//! invariants are checked after each.
+//! A small swarm for testing rules: every step goes through the real core, and the invariants are checked
+//! after each one.
 // The benchmarks use a part of it, and a test may unwrap.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -34,7 +34,7 @@ pub fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// All that says what the binary package hosts are to hold.
+/// Everything that determines the content of the binary package hosts.
 fn hosted(swarm: &Swarm) -> impl PartialEq {
     let received = swarm.packages.iter().filter(|(_, package)| package.state == PackageState::Received);
     let received: Vec<_> = received.map(|(id, package)| (*id, package.artifacts.clone())).collect();
@@ -46,7 +46,7 @@ fn hosted(swarm: &Swarm) -> impl PartialEq {
 }
 
 impl Kit {
-    /// A swarm with the profile `desk` and one approved drone for each name.
+    /// A swarm with the profile `desk`, and an approved drone for each name.
     pub fn new(drones: &[&str]) -> Self {
         let mut kit = Self { swarm: Swarm::new(Policy::default()), now: TimeMs(1_000_000), claims: 0 };
         kit.must(Command::StartOrchestrator);
@@ -120,17 +120,17 @@ impl Kit {
         self.send(command).unwrap()
     }
 
-    /// Starts a run of `desk` and brings its plan: `edges` as `(from, to)` build needs.
+    /// Starts a run of `desk` and reports its plan. `edges` are build dependencies `(from, to)`.
     pub fn run(&mut self, packages: &[&str], edges: &[(u32, u32)]) -> RunId {
         self.plan(report(packages, edges))
     }
 
-    /// Starts a run of `desk` and brings this plan.
+    /// Starts a run of `desk` and reports this plan.
     pub fn plan(&mut self, plan: PlanReport) -> RunId {
         self.plan_for("desk", plan)
     }
 
-    /// Starts a run of a profile and brings this plan.
+    /// Starts a run of a profile and reports this plan.
     pub fn plan_for(&mut self, profile: &str, plan: PlanReport) -> RunId {
         let reply = self.must(Command::StartRun { profile: name(profile), class: RunClass::Nightly });
         let Reply::Run(run) = reply else { panic!("{reply:?}") };
@@ -176,7 +176,7 @@ impl Kit {
         reply
     }
 
-    /// Delivers what was asked for, after `took_ms`.
+    /// Delivers the files of an assignment after `took_ms`.
     pub fn deliver(&mut self, drone: DroneId, assignment: &Assignment) -> Result<ReportReply, Refusal> {
         let artifacts = artifacts(drone, assignment);
         let attempt = assignment.attempt;
@@ -210,8 +210,8 @@ impl Kit {
         self.must(Command::ReportFailure { drone, attempt, failure, usage: Usage::default() });
     }
 
-    /// Moves the clock, with every drone in `alive` sending heartbeats and naming what it
-    /// has, and looks at what time changes.
+    /// Moves the clock forward while the drones in `alive` send heartbeats with their attempts, and handles
+    /// the passage of time.
     pub fn pass(&mut self, ms: u64, alive: &[DroneId]) {
         let end = self.now + ms;
         while self.now < end {

@@ -1,4 +1,4 @@
-//! A disk of a size that a test chooses.
+//! A disk with a size that the test chooses.
 
 use std::{
     fs,
@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-/// A tmpfs, which takes root to mount.
+/// A tmpfs. Mounting it requires root.
 pub struct Disk(PathBuf);
 
 impl Disk {
