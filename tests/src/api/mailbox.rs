@@ -15,7 +15,6 @@ use tokio::{
 /// Upper limit for every wait.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A received mail.
 #[derive(Debug, Clone, Default)]
 pub struct Mail {
     /// Sender and recipients of the envelope, as the client sent them.

@@ -57,7 +57,6 @@ impl Content {
 }
 
 impl Document {
-    /// Parses the document.
     #[must_use]
     pub fn new(document: Value) -> Self {
         Self(document)

@@ -12,13 +12,11 @@ use tokio::{
 /// Upper limit for every wait.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A raw connection.
 pub struct Raw {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
-/// A response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,

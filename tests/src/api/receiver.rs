@@ -22,7 +22,6 @@ use tokio::{
 /// Upper limit for every wait.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// An accepted request.
 #[derive(Debug, Clone)]
 pub struct Post {
     pub line: String,

@@ -93,7 +93,6 @@ impl Crowd {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// Disconnects all clients.
     pub async fn leave(mut self) {
         self.tasks.shutdown().await;
     }

@@ -49,7 +49,6 @@ pub struct Options {
     pub p99: Duration,
 }
 
-/// Result of an attack.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// The seed that reproduces the attack.

@@ -36,7 +36,6 @@ impl Said {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Tally {
     pub kind: &'static str,
-    /// Number of inputs.
     pub inputs: u64,
     /// How many of them were accepted.
     pub taken: u64,
@@ -102,7 +101,6 @@ impl Tally {
         }
     }
 
-    /// Records a response time.
     pub fn took(&mut self, what: &impl Display, took: Duration) {
         let ms = took.as_secs_f64() * 1000.0;
         if ms > self.slowest_ms {

@@ -248,7 +248,6 @@ impl One<'_> {
         Ok(())
     }
 
-    /// Reports the uploaded files.
     async fn report(&self, tally: &mut Tally, artifacts: &[Digest]) -> Said {
         let outcome = json!({"kind": "built", "artifacts": artifacts});
         let usage = json!({"wall_ms": 1, "cpu_ms": 1, "peak_memory_bytes": 1});

@@ -30,7 +30,6 @@ const WAIT_MS: u64 = 60_000;
 /// Time after which the effects of starting have settled.
 const SETTLED: Duration = Duration::from_secs(8);
 
-/// Duration of each measurement.
 const LOOK: Duration = Duration::from_secs(20);
 
 /// Runs the benchmark.

@@ -84,7 +84,6 @@ impl Intake {
     }
 }
 
-/// Results of an upload.
 struct Upload {
     /// MB/s.
     rate: f64,

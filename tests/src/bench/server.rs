@@ -89,7 +89,6 @@ impl Orchestrator {
         self.process.id()
     }
 
-    /// Its complete log.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.output()

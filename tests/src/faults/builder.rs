@@ -39,9 +39,7 @@ enum Stage {
     Hold(AttemptId, Work),
 }
 
-/// What was acknowledged.
 pub enum Done {
-    /// This attempt failed.
     Failed(AttemptId),
     /// The result of this attempt was received.
     Received(AttemptId),

@@ -33,9 +33,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub enum Fact {
     /// A drone was assigned an attempt.
     Delegated(AttemptId),
-    /// A result was accepted.
     Accepted(AttemptId),
-    /// A run began.
     Started(RunId),
 }
 

@@ -34,7 +34,6 @@ const HOPELESS: f64 = 1_000.0;
 /// An interval in which a drone worked on a package.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
-    /// Index of the drone.
     pub drone: usize,
     /// Index of the package in the workload.
     pub item: usize,
@@ -46,7 +45,6 @@ pub struct Bar {
     pub counted: bool,
 }
 
-/// Result of a night.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// Time from the plan to the last package, in milliseconds.

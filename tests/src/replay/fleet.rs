@@ -56,7 +56,6 @@ impl Fleet {
 /// The real properties of a drone: its speed, and what happens to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
-    /// Its initial speed.
     pub speed: f64,
     /// When its speed changes, in milliseconds, and the factor by which it is multiplied then.
     pub turn: Option<(f64, f64)>,

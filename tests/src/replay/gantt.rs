@@ -110,7 +110,6 @@ fn tick_ms(end: f64) -> f64 {
     fit.unwrap_or(end / 10.0)
 }
 
-/// Hours, minutes and seconds.
 fn clock(ms: f64) -> String {
     let s = (ms / 1000.0).round() as u64;
     match s {

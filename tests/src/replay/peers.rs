@@ -11,7 +11,6 @@ use super::{
 };
 use std::collections::BTreeSet;
 
-/// The schedulers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// First in, first out, among the packages that can be built.

@@ -16,7 +16,6 @@ use std::sync::{
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The real core.
     Core,
     Peer(Peer),
 }

@@ -23,7 +23,6 @@ const BOOT: Duration = Duration::from_secs(60);
 /// The first process of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
-    /// systemd.
     Systemd,
     /// A shell that reaps processes, with OpenRC's services above it, as with sysvinit or busybox.
     OpenRc,

@@ -20,7 +20,6 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// Upper limit for building a small package.
 pub const BUILT: Duration = Duration::from_secs(240);
 
-/// The orchestrator's configuration file.
 pub const ORCHESTRATOR_CONFIG: &str = "/etc/build-swarm/orchestrator.toml";
 
 /// The orchestrator's settings. Short time limits, so that silence is noticed soon.

@@ -53,7 +53,6 @@ impl World {
         if self.size.both { vec![desk(), nix::tools()] } else { vec![desk()] }
     }
 
-    /// Creates the Nix profile.
     pub(super) fn put_tools(&mut self) -> Result<(), String> {
         let request = ProfileRequest {
             builder: BuilderKind::Nix,

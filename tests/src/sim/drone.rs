@@ -26,7 +26,6 @@ pub enum Message {
     Upload(AttemptId, Vec<Digest>),
     /// Reports the end of an attempt.
     Report(AttemptId, Box<ReportRequest>),
-    /// Goodbye.
     SignOff,
 }
 
@@ -269,7 +268,6 @@ pub struct Context {
     /// Index of each run among the runs of its profile.
     pub versions: BTreeMap<RunId, usize>,
     pub faults: Faults,
-    /// When the simulation began.
     pub began_at: TimeMs,
     pub now: TimeMs,
 }

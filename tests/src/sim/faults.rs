@@ -46,7 +46,6 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// No faults.
     #[must_use]
     pub fn none() -> Self {
         Self {

@@ -10,7 +10,6 @@ use swarm_core::{
 /// The results of a world.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Number of events.
     pub events: u64,
     pub virtual_ms: u64,
     /// Packages received because they were built.
@@ -20,7 +19,6 @@ pub struct Summary {
     /// Packages reused from earlier runs.
     pub reused: u64,
     pub quarantined: u64,
-    /// Attempts that were assigned.
     pub attempts: u64,
     /// Attempts among them that had no result although no build failed.
     pub wasted: u64,

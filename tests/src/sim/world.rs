@@ -24,7 +24,6 @@ use swarm_drone::agent::Input;
 pub struct Size {
     /// Number of packages of each run.
     pub packages: u32,
-    /// Drones.
     pub drones: u64,
     /// Number of consecutive runs of a profile.
     pub runs: u32,

@@ -43,7 +43,6 @@ pub enum Fault {
     Restore,
     /// Redis is killed, and later restarted with its data.
     KillRedis,
-    /// Redis is paused.
     PauseRedis,
 }
 

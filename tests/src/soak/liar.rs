@@ -25,7 +25,6 @@ use swarm_common::{
 
 pub(super) const NAME: &str = "liar";
 
-/// Pause between two lies.
 const REST: Duration = Duration::from_secs(1);
 
 /// Maximum length of its log. It sends half as much again.

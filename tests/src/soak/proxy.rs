@@ -46,7 +46,6 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Its URL for drones.
     pub(super) fn url() -> String {
         format!("http://{CENTRE}:{PORT}")
     }

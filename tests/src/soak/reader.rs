@@ -23,7 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Files to download for each reading of the index.
 const FILES: usize = 3;
 
-/// The results of reading.
 #[derive(Debug, Default)]
 pub(super) struct Read {
     /// Number of times the index was read.

@@ -38,7 +38,6 @@ impl Times {
         &self.ended
     }
 
-    /// The tests that run.
     #[must_use]
     pub fn running(&self) -> Vec<&str> {
         self.running.keys().map(String::as_str).collect()

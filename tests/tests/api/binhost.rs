@@ -7,7 +7,6 @@ use swarm_common::{
 use swarm_formats::portage::packages_index::PackagesIndex;
 use swarm_tests::api::{Answer, PROFILE, Swarm, name, package_for, pebble, pebble_at, plan_of, until};
 
-/// Portage's User-Agent header.
 const PORTAGE: (&str, &str) = ("user-agent", "Gentoo Portage/3.0.83");
 
 async fn get(swarm: &Swarm, path: &str, headers: &[(&str, &str)]) -> Answer {

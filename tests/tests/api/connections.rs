@@ -9,7 +9,6 @@ use swarm_tests::{
     attack::connections::Crowd,
 };
 
-/// Number of strangers.
 const CROWD: usize = 2000;
 
 /// Number of connections that a drone opens meanwhile.

@@ -22,7 +22,6 @@ use swarm_tests::api::{FakeDrone, Swarm, package_file};
 /// A small change that can be made any number of times.
 const TOKEN: EnrolTokenRequest = EnrolTokenRequest { valid_ms: 60_000, approved: true };
 
-/// A small separate disk.
 struct TinyDisk {
     at: PathBuf,
 }

@@ -51,7 +51,6 @@ async fn enrol(admin: &Client, nobody: &Client) -> Result<FakeDrone> {
     FakeDrone::enrol(nobody, &token, "one").await
 }
 
-/// `swarmctl` in the background.
 struct Watcher {
     process: Process,
     out: PathBuf,

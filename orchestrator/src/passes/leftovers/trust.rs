@@ -30,7 +30,6 @@ const SETTLED_MS: u64 = 2 * 3_600_000;
 struct Reading {
     /// The machine's clock.
     wall: TimeMs,
-    /// The engine's time.
     engine: TimeMs,
     /// Advances with elapsed time, whatever the machine's clock is set to.
     steady: TimeMs,

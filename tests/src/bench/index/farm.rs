@@ -47,7 +47,6 @@ impl Peer {
         Ok(Self { portage, script })
     }
 
-    /// The PKGDIR.
     #[must_use]
     pub fn packages(&self) -> PathBuf {
         self.portage.folder().join("packages")

@@ -27,7 +27,6 @@ impl Claims {
     }
 }
 
-/// One figure per round.
 #[derive(Default)]
 pub(super) struct Figures {
     pub(super) few: Vec<f64>,

@@ -113,7 +113,6 @@ struct Completed {
     accepted: bool,
 }
 
-/// The peer's protocol.
 struct Spoken;
 
 impl Protocol for Spoken {

@@ -38,9 +38,7 @@ pub(in crate::bench) struct Load {
     script: PathBuf,
 }
 
-/// Results of a server.
 pub(in crate::bench) struct Measured {
-    /// Requests per second.
     pub(in crate::bench) requests: f64,
     /// MB (10^6 bytes) per second.
     pub(in crate::bench) megabytes: f64,

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-/// A running server.
 pub(in crate::bench) struct Served {
     pub(in crate::bench) address: SocketAddr,
     pub(in crate::bench) id: u32,

@@ -20,7 +20,6 @@ use swarm_core::{invariants, state::Package};
 /// The extent of a search.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Number of different states.
     pub states: usize,
     /// Number of steps between them, including steps that change nothing.
     pub steps: usize,

@@ -58,7 +58,6 @@ pub enum Step {
     Silence(usize),
     /// A drone restarts and has lost its work.
     Crash(usize),
-    /// A drone shuts down.
     SignOff(usize),
     /// An admin drains a drone.
     Drain(usize),
@@ -66,7 +65,6 @@ pub enum Step {
     Cancel,
     /// An admin retries a package.
     Retry(PackageId),
-    /// The orchestrator restarts.
     Restart,
 }
 

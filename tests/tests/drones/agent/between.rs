@@ -217,7 +217,6 @@ async fn a_drone_returns_by_itself_where_a_restored_journal_does_not_know_it() {
     drone.stop().await.unwrap();
 }
 
-/// What a drone delivers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Sent {
     File,

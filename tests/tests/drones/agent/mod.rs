@@ -228,7 +228,6 @@ impl Earlier {
         FakeDrone { client, id: enrolled.drone, credential }
     }
 
-    /// It claims work.
     async fn working(drone: FakeDrone) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let assignment = drone.work().await.unwrap();
