@@ -183,7 +183,7 @@ impl Slot {
         Ok(Self { dir, pipe, busy: false, given: 0 })
     }
 
-    /// Writes up to `tokens` tokens to the pipe. Returns how many fitted.
+    /// Writes up to `tokens` tokens to the pipe. Returns how many fit.
     fn put(&self, tokens: u32) -> io::Result<u32> {
         moved(tokens, rustix::io::write(&self.pipe, &vec![TOKEN; tokens as usize]))
     }

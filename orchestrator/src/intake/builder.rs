@@ -22,7 +22,7 @@ pub enum Examined {
 /// Examines a file while it arrives.
 pub type Examination = Box<dyn FnOnce(&mut dyn Read) -> Examined + Send>;
 
-/// Result of comparing artifacts with those that they are to be published together with.
+/// Result of comparing artifacts with those with which they will be published.
 #[derive(Debug, Default)]
 pub struct Fit {
     /// Why the artifacts cannot be published; `None` if they can.
@@ -67,7 +67,7 @@ pub trait Builder: Send + Sync {
         build_time: TimeMs,
     ) -> BoxFuture<'static, Result<Vec<Artifact>, ReceiveError>>;
 
-    /// Compares the artifacts of an attempt with those that they are to be published together with.
+    /// Compares the artifacts of an attempt with those with which they will be published.
     ///
     /// # Errors
     /// A stored package cannot be read.

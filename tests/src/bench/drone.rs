@@ -1,5 +1,5 @@
-//! A night with the real drone and the real Portage beside `emerge --buildpkg` of the same world in one root:
-//! the overhead of the farm when compiling costs next to nothing.
+//! A night with the real drone and the real Portage compared with `emerge --buildpkg` of the same world in
+//! one root: the overhead of the farm when compiling costs next to nothing.
 
 use super::{
     Settings,

@@ -1,4 +1,4 @@
-//! Adding a package to an index of thousands: our publisher beside Portage's two ways, and beside merely
+//! Adding a package to an index of thousands: our publisher compared with Portage's two ways and with merely
 //! writing the same bytes.
 
 mod farm;

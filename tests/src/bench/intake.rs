@@ -1,4 +1,5 @@
-//! An upload from the drone's first byte to the stored, signed artifact, beside merely hashing the same file.
+//! An upload from the drone's first byte to the stored, signed artifact, compared with merely hashing the
+//! same file.
 
 use super::{
     Settings,

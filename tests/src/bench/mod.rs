@@ -1,5 +1,5 @@
-//! The cost of Build Swarm beside what a user would run instead. Each section measures our programs and a
-//! peer, or a limit of the machine, alternately in the same run, and reports the ratios.
+//! The cost of Build Swarm compared with what a user would run instead. Each section measures our programs
+//! and a peer, or a limit of the machine, alternately in the same run, and reports the ratios.
 //!
 //! Nothing here is a test: a busy machine makes the figures worse but causes no failure.
 

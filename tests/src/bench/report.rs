@@ -1,4 +1,4 @@
-//! Rows of figures beside their references, as text and as the page `docs/benchmarks.md`.
+//! Rows of figures with their references, as text and as the page `docs/benchmarks.md`.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -35,7 +35,7 @@ impl Goal {
     }
 }
 
-/// A figure beside its reference.
+/// A figure and its reference.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     /// What is measured, with its unit.
@@ -53,7 +53,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// A figure beside another one in the same unit.
+    /// A figure and another one in the same unit.
     #[must_use]
     pub fn new(
         what: impl Into<String>,

@@ -1,6 +1,6 @@
 //! How close nights come to the shortest possible duration, and the cost of a decision: measured and
-//! artificial sets of packages through the real core in virtual time, beside the rules of peers in the same
-//! nights.
+//! artificial sets of packages through the real core in virtual time, compared with the rules of peers in the
+//! same nights.
 
 use super::{
     Settings,
@@ -74,7 +74,7 @@ pub fn run(_: &Settings) -> Result<Section> {
     Ok(Section { title: "Scheduling", about, rows })
 }
 
-/// Ours beside the bound and beside each peer.
+/// Ours compared with the bound and with each peer.
 fn beside(what: &str, sets: &[Workload], fleet: &Fleet, case: &Case, goal: f64) -> Result<Vec<Row>> {
     let of = |policy: Policy| -> Result<f64> {
         let rows = sets.iter().map(|set| row(set, fleet, case, policy, NIGHTS));

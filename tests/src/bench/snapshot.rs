@@ -1,5 +1,5 @@
-//! The cost for a drone of a daily sync of a repository as large as Gentoo's, beside unpacking the same
-//! archive.
+//! The cost for a drone of a daily sync of a repository as large as Gentoo's, compared with unpacking the
+//! same archive.
 
 use super::{
     Settings,

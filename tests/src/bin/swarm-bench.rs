@@ -1,12 +1,12 @@
-//! `swarm-bench`: measures Build Swarm beside the alternatives. Started by `scripts/bench`, which installs
-//! them.
+//! `swarm-bench`: measures Build Swarm and compares it with the alternatives. Started by `scripts/bench`,
+//! which installs them.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use std::{fs, path::PathBuf};
 use swarm_tests::bench::{ALL, Settings, queue::reference, report};
 
-/// Measure Build Swarm beside the alternatives
+/// Measure Build Swarm and compare it with the alternatives
 #[derive(Debug, Parser)]
 #[command(
     version,

@@ -1,5 +1,6 @@
 //! `swarm-sim`: replays measured builds through the real core on a simulated fleet, and prints how close it
-//! comes to the shortest possible night, beside other schedulers. It starts no drone and opens no connection.
+//! comes to the shortest possible night, compared with other schedulers. It starts no drone and opens no
+//! connection.
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};

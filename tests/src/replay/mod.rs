@@ -1,5 +1,5 @@
-//! Measured work on a simulated fleet: how close the real core comes to the shortest possible night, beside
-//! other schedulers.
+//! Measured work on a simulated fleet: how close the real core comes to the shortest possible night, compared
+//! with other schedulers.
 //!
 //! While [`crate::sim`] injects faults and checks that the swarm survives them, this module simulates usual
 //! nights and measures their duration. The command is `swarm-sim`.

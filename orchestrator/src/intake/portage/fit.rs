@@ -1,5 +1,5 @@
-//! Compares arrived packages with those that they are to be published together with: the libraries they need,
-//! the size of the index, and the paths they install.
+//! Compares arrived packages with those with which they will be published: the libraries they need, the size
+//! of the index, and the paths they install.
 
 use super::{Portage, Taken, collisions, lost, sonames};
 use crate::{

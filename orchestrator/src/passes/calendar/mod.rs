@@ -115,7 +115,7 @@ async fn pass(engine: &Engine, foresee: bool) -> Result<String, PassError> {
         match engine.submit(command, None).await {
             Ok(_) if due => did.push(format!("a run of {profile} is due")),
             Ok(_) => did.push(format!("updated the forecast of {profile}")),
-            // The schedule was removed or replaced in the meantime, which the next pass will see.
+            // The schedule was removed or replaced meanwhile, which the next pass will see.
             Err(EngineError::Refused(refusal)) => tracing::debug!(%refusal, "a due time was rejected"),
             Err(source) => {
                 failed.get_or_insert(PassError::Engine { profile: profile.clone(), source });

@@ -1,4 +1,4 @@
-//! An archive from the drone's first byte to the stored file, beside `nix copy` of the same content.
+//! An archive from the drone's first byte to the stored file, compared with `nix copy` of the same content.
 
 use super::super::{
     Settings,

@@ -1,5 +1,5 @@
-//! Nix in a swarm: serving a cache beside nginx, building beside `nix-build`, and accepting an archive beside
-//! `nix copy`.
+//! Nix in a swarm: serving a cache compared with nginx, building compared with `nix-build`, and accepting an
+//! archive compared with `nix copy`.
 
 mod intake;
 mod serving;

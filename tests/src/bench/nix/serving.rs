@@ -1,4 +1,4 @@
-//! A signed cache served by the orchestrator, beside nginx.
+//! A signed cache served by the orchestrator, compared with nginx.
 
 use super::super::{
     Settings,

@@ -1,5 +1,5 @@
-//! The queue: how fast packages are claimed and completed through the API, durably, and at what cost, beside
-//! a bare server and beside the queue of build-swarm-v3.
+//! The queue: how fast packages are claimed and completed through the API, durably, and at what cost,
+//! compared with a bare server and with the queue of build-swarm-v3.
 
 mod chain;
 mod figures;

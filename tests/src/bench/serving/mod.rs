@@ -1,5 +1,5 @@
-//! Published files over plain HTTP, beside nginx and beside the directory service of the library on which the
-//! orchestrator is based.
+//! Published files over plain HTTP, compared with nginx and with the directory service of the library on
+//! which the orchestrator is based.
 
 pub(super) mod load;
 pub(super) mod servers;

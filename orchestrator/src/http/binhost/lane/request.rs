@@ -16,7 +16,7 @@ pub(super) enum Read<A> {
         bytes: usize,
         /// The method is HEAD: the answer has no body.
         head: bool,
-        /// The connection is to be closed after the answer.
+        /// The connection must be closed after the answer.
         close: bool,
     },
 }
