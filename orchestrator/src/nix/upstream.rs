@@ -181,7 +181,7 @@ impl Upstreams {
     }
 
     /// Whether 403 means that the cache does not have a path, as with some object stores. Such a cache
-    /// answers 403 also for a path that cannot exist.
+    /// answers 403 also for a path that cannot exist, and 200 for its `nix-cache-info`.
     async fn forbids_what_it_lacks(&self, client: &Client, upstream: &NixUpstream) -> Result<bool, String> {
         let known = locked(&self.forbidding).get(&upstream.url).copied();
         if let Some((_, forbids)) = known.filter(|(at, _)| at.elapsed() < UNKNOWN) {

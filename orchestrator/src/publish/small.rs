@@ -92,7 +92,8 @@ pub(crate) struct SmallFiles {
     kept: Mutex<Halves>,
 }
 
-/// Cached files in two generations: `late` was requested recently, and the other one is evicted first.
+/// Cached files in two halves: those in `late` were requested recently, and those in `early` are evicted
+/// first.
 #[derive(Default)]
 struct Halves {
     late: HashMap<OsString, Kept>,
