@@ -192,11 +192,7 @@ impl Document {
     /// works.
     ///
     /// # Panics
-    ///
     /// The schema uses a feature that this function does not support.
-    ///
-    /// # Panics
-    /// It asks for something that this does not know.
     #[must_use]
     pub fn least(&self, schema: &Value) -> Value {
         if let Some(reference) = schema["$ref"].as_str() {

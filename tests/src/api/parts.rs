@@ -19,11 +19,7 @@ use swarm_formats::snapshot::{FORMAT, SnapshotContents, SnapshotManifest, Snapsh
 /// A name that must be valid.
 ///
 /// # Panics
-///
 /// It is not valid.
-///
-/// # Panics
-/// It is none.
 #[must_use]
 pub fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -68,11 +64,7 @@ pub fn pebble() -> PortagePackage {
 /// The same package with another version and sub-slot. A file for `1.10` with sub-slot `0` exists too.
 ///
 /// # Panics
-///
 /// The version is invalid.
-///
-/// # Panics
-/// It is no version.
 #[must_use]
 pub fn pebble_at(version: &str, subslot: &str) -> PortagePackage {
     PortagePackage {

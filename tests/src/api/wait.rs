@@ -8,11 +8,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Repeats `ask` until it returns something.
 ///
 /// # Panics
-///
 /// It does not in time.
-///
-/// # Panics
-/// If there is none in time.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asked = async {
         loop {

@@ -7,8 +7,6 @@ use super::{fleet::Fleet, workload::Workload};
 /// drones, itself on the fastest drone, and its transitive dependants on all drones.
 ///
 /// `setup_ms` is the overhead of every package on any drone.
-///
-/// `setup_ms` is what every package costs on any drone besides its work.
 #[must_use]
 pub fn lower_bound(workload: &Workload, fleet: &Fleet, setup_ms: f64) -> f64 {
     let work = workload.work_ms();
