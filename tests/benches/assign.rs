@@ -1,6 +1,5 @@
 //! The cost of deciding a claim in a run of 5,000 packages on 64 drones.
 
-#![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
 #[path = "../../orchestrator/core/tests/rules/kit/mod.rs"]

@@ -1,7 +1,6 @@
 //! The cost of assembling and applying a plan: one like a large desktop's, and hostile ones as large as
 //! `check` allows.
 
-#![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
 #[path = "../../orchestrator/core/tests/rules/kit/mod.rs"]

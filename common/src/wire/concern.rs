@@ -33,7 +33,6 @@ pub struct Concern {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[allow(missing_docs)] // The names of the fields say what they are.
 pub enum ConcernKind {
     /// Cannot append to the journal in this directory, or in Redis.
     JournalUnwritable { at: Option<String>, why: String },
@@ -295,7 +294,6 @@ impl ConcernKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[allow(missing_docs)] // As above.
 pub enum Remedy {
     /// Resume a drone that an admin drained.
     Resume { drone: Name },

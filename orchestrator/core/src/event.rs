@@ -46,7 +46,6 @@ pub struct Record {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", remote = "Self")]
-#[allow(missing_docs)] // The fields are those of the commands; the names say the rest.
 pub enum Event {
     /// The orchestrator started; leases and silence are counted from here.
     OrchestratorStarted,

@@ -87,18 +87,15 @@ impl Graph {
             needs.iter().for_each(|&other: &u32| needed_by[other as usize].push(bundle as u32));
         }
         let lists = members.into_iter().zip(needs).zip(needed_by).zip(builders);
-        let bundle =
-            |(((members, needs), needed_by), builders): (((Vec<u32>, Vec<u32>), Vec<u32>), Vec<u32>)| {
-                Bundle {
-                    unmet: (members.len() + needs.len()) as u32,
-                    members: members.into(),
-                    needs: needs.into(),
-                    needed_by: needed_by.into(),
-                    builders: builders.into(),
-                    ..Bundle::default()
-                }
-            };
-        let mut graph = Self { tasks, bundles: lists.map(bundle).collect() };
+        let bundles = lists.map(|(((members, needs), needed_by), builders)| Bundle {
+            unmet: (members.len() + needs.len()) as u32,
+            members: members.into(),
+            needs: needs.into(),
+            needed_by: needed_by.into(),
+            builders: builders.into(),
+            ..Bundle::default()
+        });
+        let mut graph = Self { tasks, bundles: bundles.collect() };
         graph.put_in_order();
         let unmet = graph.tasks.iter().map(|t| t.needs.len() as u32).collect();
         (graph, bundle_of, unmet)

@@ -4,7 +4,7 @@ use crate::{
     base,
     state::{BuildRecord, Package, Profile, Swarm},
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
     id::{AttemptId, RunId},
@@ -23,7 +23,7 @@ pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
 #[must_use]
 pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(&Artifact) -> bool) -> Vec<Artifact> {
     // Runs and generations have most artifacts in common.
-    let mut asked = HashMap::new();
+    let mut asked = BTreeMap::new();
     once(
         wanted(swarm, None)
             .filter(|artifact| *asked.entry(artifact.digest).or_insert_with(|| asked_for(artifact))),

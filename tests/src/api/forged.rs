@@ -2,7 +2,7 @@
 //! attempt asks for a different build ID.
 
 #[path = "../../../formats/tests/forge/mod.rs"]
-#[allow(missing_docs, dead_code, reason = "the forge of the format's own tests, which use all of it")]
+#[allow(dead_code, reason = "the forge of the format's own tests, which use all of it")]
 pub(crate) mod forge;
 
 use forge::{ENVIRONMENT, Forge, end, raw};

@@ -1,6 +1,6 @@
 //! The packages in `formats/tests/verdicts`, and the reference that judges them.
 
-#![allow(missing_docs, dead_code, reason = "the parts of the format's own tests, which use all of them")]
+#![allow(dead_code, reason = "the parts of the format's own tests, which use all of them")]
 
 use crate::api::forge;
 

@@ -117,7 +117,6 @@ pub struct Swarm {
 
 /// The last id assigned of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub struct LastIds {
     pub run: u64,
     pub package: u64,
