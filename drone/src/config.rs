@@ -7,7 +7,7 @@ mod slots;
 
 pub use builder::{BuilderConfig, RootKind};
 pub use nix::{Enabled, NixConfig};
-pub use renamed::RENAMED;
+pub use renamed::{PROGRAM, RENAMED};
 
 use crate::agent::Timing;
 use serde::Deserialize;
@@ -99,7 +99,7 @@ impl Config {
     /// # Errors
     /// The file cannot be read or is invalid; the message names the place.
     pub fn read(path: &Path) -> Result<(Self, Vec<OldForm>), String> {
-        let (config, old): (Self, _) = config::read(path, RENAMED).map_err(|error| error.to_string())?;
+        let (config, old): (Self, _) = config::read(path, PROGRAM).map_err(|error| error.to_string())?;
         config.check().map_err(|error| format!("{}: {error}", path.display()))?;
         Ok((config, old))
     }

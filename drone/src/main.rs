@@ -13,12 +13,12 @@ use swarm_common::{
     exit::{EXIT_CONFIG, EXIT_REFUSED},
 };
 use swarm_daemon::{
-    config::changes::Written,
+    config::{self, changes::Written},
     telemetry::{self, Telemetry},
     version::VERSION,
 };
 use swarm_drone::{
-    config::{Config, RENAMED},
+    config::{Config, PROGRAM},
     lock::{Lock, LockError},
     run::{Ask, RunError, run},
 };
@@ -45,6 +45,11 @@ const PASSED_ON_WITHIN: Duration = Duration::from_secs(30);
     after_help = "Examples:
   swarm-drone --config /etc/build-swarm/drone.toml
   swarm-drone --config drone.toml --check-config
+  SWARM_DRONE__BUILDER__SLOTS=2 swarm-drone --show-config
+
+Configuration, where later settings override earlier ones:
+  drone.toml, then drone.conf.d/*.toml beside it by name, then the environment:
+  SWARM_DRONE__SETTING, or SWARM_DRONE__SECTION__SETTING
 
 Signals:
   SIGTERM  stop after the running builds, within drain_timeout; a second one stops at once
@@ -72,6 +77,9 @@ struct Arguments {
     /// Check the configuration and exit
     #[arg(long)]
     check_config: bool,
+    /// Print the settings that are set and the file or variable that sets each one, and exit
+    #[arg(long, conflicts_with = "check_config")]
+    show_config: bool,
     /// Print a manual page: section 5 (configuration) or 8 (program)
     #[arg(long, hide = true, value_name = "SECTION", value_parser = ["5", "8"])]
     print_man: Option<String>,
@@ -103,6 +111,15 @@ fn main() -> ExitCode {
         }
         println!("{}: the configuration is valid", arguments.config.display());
         return ExitCode::SUCCESS;
+    }
+    if arguments.show_config {
+        return config::show(&arguments.config, PROGRAM).map_or_else(
+            |error| complain(EXIT_CONFIG, &error),
+            |text| {
+                print!("{text}");
+                ExitCode::SUCCESS
+            },
+        );
     }
     if let Err(error) = config.builder.take_rights() {
         return complain(EXIT_CONFIG, &format!("{}: {error}", arguments.config.display()));
@@ -147,7 +164,7 @@ async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Re
     let mut pause = on(SignalKind::user_defined1(), "SIGUSR1")?;
     let mut resume = on(SignalKind::user_defined2(), "SIGUSR2")?;
     let mut hangup = on(SignalKind::hangup(), "SIGHUP")?;
-    let started = Written::load(path, RENAMED)?;
+    let started = Written::load(path, PROGRAM)?;
     let (asks, asked) = mpsc::channel(4);
     let signals = async {
         loop {
@@ -177,7 +194,7 @@ async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Re
 fn reload(path: &Path, started: &Written, telemetry: &Telemetry) {
     let read = || {
         let (config, _) = Config::read(path)?;
-        let written = Written::load(path, RENAMED).map_err(|error| error.to_string())?;
+        let written = Written::load(path, PROGRAM).map_err(|error| error.to_string())?;
         telemetry.set_level(&config.log.level).map_err(|error| error.to_string())?;
         Ok::<_, String>(written)
     };

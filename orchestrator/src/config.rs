@@ -14,7 +14,7 @@ pub use limits::Limits;
 pub use network::Network;
 pub use notify::Notify;
 pub use policy::PolicyOverrides;
-pub use renamed::RENAMED;
+pub use renamed::{PROGRAM, RENAMED};
 pub use signing::Signing;
 
 use crate::journal::JournalSettings;
@@ -118,7 +118,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn read(path: &Path) -> Result<(Self, Vec<OldForm>), ConfigError> {
-        let (config, old): (Self, _) = config::read(path, RENAMED)?;
+        let (config, old): (Self, _) = config::read(path, PROGRAM)?;
         let invalid = |what: String| ConfigError::Invalid { path: path.to_owned(), line: 1, column: 1, what };
         config.check().map_err(invalid)?;
         Ok((config, old))

@@ -13,13 +13,14 @@ use swarm_common::{
     exit::{EXIT_CONFIG, EXIT_IO},
 };
 use swarm_daemon::{
+    config,
     supervisor::Supervisor,
     telemetry::{self, Telemetry},
     version::VERSION,
 };
 use swarm_orchestrator::{
     app::App,
-    config::Config,
+    config::{Config, PROGRAM},
     http::openapi,
     journal::{
         self, SqliteJournal,
@@ -53,7 +54,12 @@ const HELP: &str = "\
 Examples:
   swarm-orchestrator --config /etc/build-swarm/orchestrator.toml
   swarm-orchestrator --config orchestrator.toml --check-config
+  SWARM_ORCHESTRATOR__POLICY__LEASE=90s swarm-orchestrator --show-config
   swarm-orchestrator journal backup /backup/journal.sqlite
+
+Configuration, where later settings override earlier ones:
+  orchestrator.toml, then orchestrator.conf.d/*.toml beside it by name, then the environment:
+  SWARM_ORCHESTRATOR__SETTING, or SWARM_ORCHESTRATOR__SECTION__SETTING
 
 Signals:
   SIGTERM  stop
@@ -81,6 +87,9 @@ struct Arguments {
     /// Check the configuration and exit
     #[arg(long)]
     check_config: bool,
+    /// Print the settings that are set and the file or variable that sets each one, and exit
+    #[arg(long, conflicts_with = "check_config")]
+    show_config: bool,
     /// Start even if a key, a certificate or journal events are missing: create new ones and accept the
     /// journal as it is. For a single start without a backup
     #[arg(long)]
@@ -191,6 +200,15 @@ fn main() -> ExitCode {
         }
         println!("{}: the configuration is valid", arguments.config.display());
         return ExitCode::SUCCESS;
+    }
+    if arguments.show_config {
+        return config::show(&arguments.config, PROGRAM).map_or_else(
+            |error| fail(EXIT_CONFIG, &error),
+            |text| {
+                print!("{text}");
+                ExitCode::SUCCESS
+            },
+        );
     }
     config.log.dir = arguments.log_dir.or(config.log.dir);
     config.accept_new = arguments.accept_new;

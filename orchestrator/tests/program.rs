@@ -183,6 +183,30 @@ fn a_configuration_in_order_is_said_so_and_nothing_is_touched() {
     assert!(!folder.path().join("state").exists());
 }
 
+#[test]
+fn the_directory_beside_the_file_and_variables_set_what_show_config_lists_with_its_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "[[notify.sink]]\nurl = \"ntfy://hidden.example/x\"\n");
+    let beside = folder.path().join("orchestrator.conf.d");
+    std::fs::create_dir(&beside).unwrap();
+    std::fs::write(beside.join("10-policy.toml"), "[policy]\nlease = \"90s\"\n").unwrap();
+    let mut command = program();
+    command.env("SWARM_ORCHESTRATOR__LOG__LEVEL", "debug").arg("--show-config");
+    let output = command.arg("--config").arg(&path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    let beside = format!("policy.lease = \"1m30s\"  # {}:2", beside.join("10-policy.toml").display());
+    let here = format!("  # {}:1", path.display());
+    let is_there = |line: &str| said.lines().any(|l| l == line);
+    assert!(is_there(&beside) && said.lines().any(|l| l.ends_with(&here)), "{said}");
+    assert!(is_there("log.level = \"debug\"  # SWARM_ORCHESTRATOR__LOG__LEVEL"), "{said}");
+    assert!(said.contains("notify.sink.0.url") && !said.contains("hidden"), "{said}");
+
+    std::fs::write(folder.path().join("orchestrator.conf.d/20.toml"), "[policy]\nlese = 1\n").unwrap();
+    let said = String::from_utf8_lossy(&run(&["--check-config"], &path).stderr).into_owned();
+    assert!(said.contains("20.toml:2:1: unknown key `lese`; did you mean `lease`?"), "{said}");
+}
+
 // fault: 17
 #[test]
 fn the_second_orchestrator_on_a_state_directory_names_the_first_and_is_75() {

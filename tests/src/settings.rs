@@ -31,11 +31,11 @@ fn read(program: &str, section: &str, line: &str) -> Result<(String, Vec<OldForm
     };
     if program == "swarm-drone" {
         fs::write(&path, format!("{DRONE}{head}{line}\n")).unwrap();
-        let read = config::read::<drone::Config>(&path, drone::RENAMED);
+        let read = config::read::<drone::Config>(&path, drone::PROGRAM);
         return read.map(|(config, old)| (format!("{config:?}"), old)).map_err(|e| e.to_string());
     }
     fs::write(&path, format!("{head}{line}\n")).unwrap();
-    let read = config::read::<orchestrator::Config>(&path, orchestrator::RENAMED);
+    let read = config::read::<orchestrator::Config>(&path, orchestrator::PROGRAM);
     read.map(|(config, old)| (format!("{config:?}"), old)).map_err(|e| e.to_string())
 }
 

@@ -1,20 +1,21 @@
 //! Finds the differences between two versions of a configuration file, so that a reload can report which
 //! settings were applied and which need a restart.
 
-use super::{ConfigError, Renamed, read};
+use super::{ConfigError, Program, read};
 use std::{collections::BTreeSet, path::Path};
 use toml::{Table, Value};
 
+/// The settings as written in the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Written(Table);
 
 impl Written {
-    /// Reads the file. A setting under its old name counts as the new one.
+    /// Reads the configuration. A setting with its old name counts as the new one.
     ///
     /// # Errors
-    /// The file cannot be read or is not valid TOML, or a setting has both names.
-    pub fn load(path: &Path, renamed: &[&[Renamed]]) -> Result<Self, ConfigError> {
-        read(path, renamed).map(|(table, _)| Self(table))
+    /// A file cannot be read or is not valid TOML, or a setting has both names.
+    pub fn load(path: &Path, program: Program) -> Result<Self, ConfigError> {
+        read(path, program).map(|(table, _)| Self(table))
     }
 
     /// The names of the settings that differ in `newer`, such as `log.level`.

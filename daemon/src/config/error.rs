@@ -39,6 +39,14 @@ pub enum ConfigError {
         /// What is wrong and what to do.
         what: String,
     },
+    /// An environment variable that sets something is unusable.
+    #[error("the environment variable {}: {what}", name.display())]
+    Variable {
+        /// Its name.
+        name: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// A secret file is insecure or unusable.
     #[error("{}: {what}", path.display())]
     Secret {
@@ -55,16 +63,18 @@ impl ConfigError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Unreadable { .. } | Self::Unwritable { .. } => EXIT_IO,
-            Self::TooLarge { .. } | Self::NotText { .. } | Self::Invalid { .. } | Self::Secret { .. } => {
-                EXIT_CONFIG
-            }
+            Self::TooLarge { .. }
+            | Self::NotText { .. }
+            | Self::Invalid { .. }
+            | Self::Variable { .. }
+            | Self::Secret { .. } => EXIT_CONFIG,
         }
     }
 }
 
 impl ConfigError {
-    pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
-        let at = error.span().map_or(0, |span| span.start);
+    /// Converts the TOML reader's error at the byte `at` of the file.
+    pub(super) fn from_toml(path: &Path, text: &str, at: usize, error: &toml::de::Error) -> Self {
         let what = explain(error.message());
         match setting(text, at) {
             Some(setting) => Self::at(path, text, at, format!("{setting}: {what}")),

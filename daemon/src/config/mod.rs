@@ -1,6 +1,7 @@
-//! Reads TOML configuration files. [`load`] parses a file into a type and reports every mistake with its
-//! position and a remedy; [`read`] also accepts old forms of settings. [`Span`] and [`Size`] are settings
-//! with a unit, [`secret`] reads tokens from separate files, and [`changes`] reports what a reload changed.
+//! Reading TOML configuration files. [`load`] parses a file into a type and reports every mistake
+//! with its position and a remedy; [`read`] reads the files and variables of a program, and
+//! [`origins`] says which of them sets what. [`Span`] and [`Size`] are settings with a unit;
+//! [`secret`] reads tokens from separate files; [`changes`] reports what a reload changed.
 //!
 //! No setting is defined here: the types, with `#[serde(deny_unknown_fields)]`, belong to the programs.
 
@@ -8,48 +9,55 @@ pub mod changes;
 mod error;
 mod renamed;
 pub mod secret;
+mod sources;
 mod units;
 
 pub use error::{ConfigError, nearest};
 pub use renamed::{OldForm, Renamed, Unit};
+pub use sources::{Origin, Program, directory};
 pub use units::{Size, Span, UnitError};
 
 use serde::de::DeserializeOwned;
-use std::{fs, path::Path};
-use toml::de::DeTable;
+use sources::Sources;
+use std::path::Path;
 
-/// The maximum size of a configuration file, in bytes.
-const MAX_BYTES: u64 = 1024 * 1024;
-
-/// Reads the configuration file at `path`.
+/// Reads the configuration file at `path`, and nothing else.
 ///
 /// # Errors
 /// The file cannot be read, is not valid TOML, or does not match `T`.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    read(path, &[]).map(|(config, _)| config)
+    Sources::read_one(path)?.parse(&[]).map(|(config, _)| config)
 }
 
-/// Reads a configuration file whose settings may have their old names. Also returns the settings that do, in
-/// the order of the file.
+/// Reads a program's configuration: the file at `path`, those of its [`directory`], and environment
+/// variables. Settings may have their old names; also returns those that have.
 ///
 /// # Errors
-/// As [`load`], or a setting has both its old and its new name.
-pub fn read<T: DeserializeOwned>(
-    path: &Path,
-    renamed: &[&[Renamed]],
-) -> Result<(T, Vec<OldForm>), ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-    let size = fs::metadata(path).map_err(unreadable)?.len();
-    if size > MAX_BYTES {
-        return Err(ConfigError::TooLarge { path: path.to_owned(), bytes: size });
-    }
-    let bytes = fs::read(path).map_err(unreadable)?;
-    let text = String::from_utf8(bytes).map_err(|e| {
-        let before = e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default();
-        let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
-        ConfigError::NotText { path: path.to_owned(), line }
-    })?;
-    parse_renamed(path, &text, renamed)
+/// As [`load`]; or a setting has its old and its new name.
+pub fn read<T: DeserializeOwned>(path: &Path, program: Program) -> Result<(T, Vec<OldForm>), ConfigError> {
+    Sources::read(path, program.variables, std::env::vars_os())?.parse(program.renamed)
+}
+
+/// Every setting that a program's configuration sets, with its origin.
+///
+/// # Errors
+/// As [`read`], except that the settings are not checked.
+pub fn origins(path: &Path, program: Program) -> Result<Vec<Origin>, ConfigError> {
+    Sources::read(path, program.variables, std::env::vars_os())?.origins(program.renamed)
+}
+
+/// The settings that a program's configuration sets, one a line, each with its origin as a comment.
+/// Addresses may contain secrets, so `url` is not shown.
+///
+/// # Errors
+/// As [`origins`].
+pub fn show(path: &Path, program: Program) -> Result<String, ConfigError> {
+    let line = |Origin { name, value, from }: Origin| {
+        let is_secret = name == "url" || name.ends_with(".url");
+        let value = if is_secret { "\"(not shown)\"" } else { &value };
+        format!("{name} = {value}  # {from}\n")
+    };
+    Ok(origins(path, program)?.into_iter().map(line).collect())
 }
 
 /// Parses a configuration from `text`; `path` is only used in errors.
@@ -57,31 +65,7 @@ pub fn read<T: DeserializeOwned>(
 /// # Errors
 /// See [`load`].
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
-    parse_renamed(path, text, &[]).map(|(config, _)| config)
-}
-
-fn parse_renamed<T: DeserializeOwned>(
-    path: &Path,
-    text: &str,
-    renamed: &[&[Renamed]],
-) -> Result<(T, Vec<OldForm>), ConfigError> {
-    let wrong = |error: toml::de::Error| ConfigError::from_toml(path, text, &error);
-    let mut table = DeTable::parse(text).map_err(wrong)?;
-    let mut found = Vec::new();
-    for renamed in renamed.iter().copied().flatten() {
-        let replaced = renamed.replace(table.get_mut());
-        found.extend(replaced.map_err(|m| ConfigError::at(path, text, m.at.start, m.what))?);
-    }
-    found.sort_by_key(|found| found.at);
-    let old = found.into_iter().map(|found| OldForm {
-        path: path.to_owned(),
-        line: error::position(text, found.at).0,
-        name: found.name,
-        old: found.old,
-        new: found.new,
-    });
-    let old = old.collect();
-    Ok((T::deserialize(toml::de::Deserializer::from(table)).map_err(wrong)?, old))
+    Sources::of_text(path, text).parse(&[]).map(|(config, _)| config)
 }
 
 #[cfg(test)]

@@ -183,9 +183,11 @@ fn section<'t, 'i>(file: &'t mut DeTable<'i>, name: &str) -> Option<&'t mut DeTa
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ConfigError, read};
+    use super::super::{ConfigError, Program, read};
     use super::*;
     use std::path::Path;
+
+    const PROGRAM: Program = Program { variables: "", renamed: RENAMED };
 
     const RENAMED: &[&[Renamed]] = &[
         &Renamed::in_section("", Unit::Seconds, [("beat_s", "beat")]),
@@ -235,7 +237,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.toml");
         std::fs::write(&path, text).unwrap();
-        read(&path, RENAMED)
+        read(&path, PROGRAM)
     }
 
     fn refusal(text: &str) -> String {
@@ -337,7 +339,7 @@ mod tests {
         let written = |name: &str, text: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, text).unwrap();
-            super::super::changes::Written::load(Path::new(&path), RENAMED).unwrap()
+            super::super::changes::Written::load(Path::new(&path), PROGRAM).unwrap()
         };
         let old = written("old", "[policy]\nlease_ms = 60000\n[log]\ndays_kept = 1\n");
         let new = written("new", "[policy]\nlease = \"60s\"\n[log]\nmax_age = \"48h\"\n");

@@ -1,11 +1,15 @@
-//! Settings that used to be plain numbers with the unit in the name, and their current names.
+//! The environment variables of the settings, and those that used to be plain numbers with their unit in
+//! the name, with their names of today.
 
 use swarm_daemon::{
-    config::{Renamed, Unit},
+    config::{Program, Renamed, Unit},
     telemetry,
 };
 
-/// All renamed settings of the orchestrator's configuration file.
+/// What sets the orchestrator's settings besides files, and their old names.
+pub const PROGRAM: Program = Program { variables: "SWARM_ORCHESTRATOR__", renamed: RENAMED };
+
+/// All of the orchestrator's configuration file.
 pub const RENAMED: &[&[Renamed]] = &[
     &Renamed::in_section("journal", Unit::Milliseconds, [("lock_ms", "lock_timeout")]),
     telemetry::RENAMED,

@@ -5,7 +5,7 @@
 
 use crate::{
     app::App,
-    config::{Config, RENAMED},
+    config::{Config, PROGRAM},
 };
 use std::{
     path::{Path, PathBuf},
@@ -58,7 +58,7 @@ impl Reloader {
     /// # Errors
     /// The file cannot be read.
     pub fn new(path: &Path) -> Result<Self, ConfigError> {
-        let started = Written::load(path, RENAMED)?;
+        let started = Written::load(path, PROGRAM)?;
         Ok(Self { path: path.to_owned(), last: started.clone(), started })
     }
 
@@ -68,9 +68,8 @@ impl Reloader {
     /// The file is invalid, or a new setting cannot be applied.
     pub async fn reload(&mut self, app: &App, telemetry: &Telemetry) -> Result<Reloaded, ReloadError> {
         let config = Config::load(&self.path)?;
-        let written = Written::load(&self.path, RENAMED)?;
-        // Apply the policy first, because the engine may refuse it. The log level was checked when the file
-        // was read.
+        let written = Written::load(&self.path, PROGRAM)?;
+        // The engine first, because it may refuse; the level was checked when the file was read.
         app.engine.set_policy(config.core_policy()).await?;
         telemetry.set_level(&config.log.level)?;
         app.live.send_replace(Arc::new(config));
