@@ -1,5 +1,6 @@
-//! The metrics for Prometheus, checked by its own promtool, and the alerts based on them.
+//! What Prometheus reads, checked by Prometheus' own promtool, and the alerts and the dashboard made of it.
 
+use serde_json::Value;
 use std::{
     collections::BTreeSet,
     io::Write as _,
@@ -105,7 +106,7 @@ async fn only_the_metrics_token_and_the_admins_read_metrics_and_the_former_nothi
 }
 
 #[tokio::test]
-async fn the_alerts_hold_their_tests_and_ask_for_nothing_that_is_not_told() {
+async fn the_alerts_hold_their_tests_and_they_and_the_dashboard_ask_for_nothing_that_is_not_told() {
     content(&promtool(&["check", "rules", "alerts.yml"], ""));
     content(&promtool(&["test", "rules", "alerts_test.yml"], ""));
     let swarm = Swarm::start_with(|config| {
@@ -115,14 +116,61 @@ async fn the_alerts_hold_their_tests_and_ask_for_nothing_that_is_not_told() {
     let swarm = swarm.await.unwrap();
     let drone = swarm.drone("one").await.unwrap();
     swarm.planned(&drone).await.unwrap();
+    // Its approval is a concern, and `swarm_concern` exists.
+    swarm.enrol("slow", false).await.unwrap();
     drone.build().await.unwrap();
     let answer = scrape(&swarm, Some(&metrics_token(&swarm))).await;
     let text = String::from_utf8(answer.body).unwrap();
     let told: BTreeSet<&str> =
         text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let alerts = std::fs::read_to_string(top().join("examples/prometheus/alerts.yml")).unwrap();
-    let words = alerts.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let asked: BTreeSet<&str> = words.filter(|word| word.starts_with("swarm_")).collect();
-    assert!(asked.len() >= 8, "{asked:?}");
-    assert!(asked.is_subset(&told), "not told: {:?}", asked.difference(&told));
+    let panels = queries(&dashboard()).join("\n");
+    for (text, least) in [(alerts, 8), (panels, 15)] {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let asked: BTreeSet<&str> = words.filter(|word| word.starts_with("swarm_")).collect();
+        assert!(asked.len() >= least, "{asked:?}");
+        assert!(asked.is_subset(&told), "not told: {:?}", asked.difference(&told));
+    }
+}
+
+fn dashboard() -> Value {
+    let text = std::fs::read_to_string(top().join("examples/grafana/build-swarm.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// All that the dashboard asks Prometheus for: of its panels, annotations and variables.
+fn queries(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(fields) => {
+            let own = fields.iter().filter(|(name, _)| ["expr", "query"].contains(&name.as_str()));
+            let own = own.filter_map(|(_, text)| Some(text.as_str()?.to_owned()));
+            own.chain(fields.values().flat_map(queries)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(queries).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn promtool_reads_each_query_of_the_dashboard_and_no_panels_overlap() {
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let rules: String = queries(&dashboard["panels"])
+        .iter()
+        .map(|query| format!("      - record: x\n        expr: {}\n", serde_json::json!(query)))
+        .collect();
+    assert!(rules.lines().count() >= 2 * panels.len());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.yml");
+    std::fs::write(&file, format!("groups:\n  - name: x\n    rules:\n{rules}")).unwrap();
+    content(&promtool(&["check", "rules", "--lint=none", file.to_str().unwrap()], ""));
+
+    let mut taken = BTreeSet::new();
+    for panel in panels {
+        let at = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+        for x in at("x")..at("x") + at("w") {
+            assert!(x < 24, "{}: wider than the grid", panel["title"]);
+            assert!((at("y")..at("y") + at("h")).all(|y| taken.insert((x, y))), "{}", panel["title"]);
+        }
+    }
 }
