@@ -1,12 +1,12 @@
 //! Stored package files.
 
 use super::{
+    list::List,
     problem::ApiError,
     route::{Role, Route},
 };
 use crate::{app::App, store::Located};
 use axum::{
-    Json,
     extract::{Path, Query, State},
     http::{Method, header},
     response::{IntoResponse as _, Response},
@@ -24,7 +24,8 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::new(Method::GET, "/artifacts", Role::Admin, "List stored package files", list)
             .queries(&[("profile", "of this profile")])
-            .gives_list::<Artifact>(),
+            .gives_list::<Artifact>()
+            .paged(),
         Route::new(
             Method::GET,
             "/artifacts/{digest}",
@@ -46,13 +47,13 @@ struct Filter {
 async fn list(
     State(app): State<Arc<App>>,
     Query(filter): Query<Filter>,
-) -> Result<Json<Vec<Artifact>>, ApiError> {
+) -> Result<List<Artifact, String>, ApiError> {
     let profile = filter.profile.as_ref();
     let found = app.engine.read(|swarm| match profile {
         Some(name) if !swarm.profiles.contains_key(name) => Err(Refusal::UnknownProfile(name.clone())),
         _ => Ok(kept::artifacts(swarm, profile)),
     });
-    Ok(Json(found?))
+    Ok(List(found?, |artifact| format!("{}-{}", artifact.attempt, artifact.digest)))
 }
 
 async fn get(State(app): State<Arc<App>>, Path(digest): Path<Digest>) -> Result<Response, ApiError> {

@@ -5,6 +5,7 @@ use super::{
     auth::Once,
     body::read_json,
     bounds,
+    list::List,
     problem::ApiError,
     route::{Limit, Role, Route},
 };
@@ -34,7 +35,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/bases", Role::Admin, "List bases", list).gives_list::<BaseView>(),
+        Route::new(Method::GET, "/bases", Role::Admin, "List bases", list).gives_list::<BaseView>().paged(),
         Route::new(Method::GET, "/bases/{name}", Role::Admin, "Show a base", show).gives::<BaseView>(),
         Route::new(Method::PUT, "/bases/{name}", Role::Admin, "Create a base or a new generation of it", put)
             .takes::<BaseRequest>()
@@ -64,8 +65,9 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(State(app): State<Arc<App>>) -> Json<Vec<BaseView>> {
-    Json(app.engine.read(|s| s.bases.iter().map(|(name, b)| base::view(s, name, b)).collect()))
+async fn list(State(app): State<Arc<App>>) -> List<BaseView, Name> {
+    let bases = app.engine.read(|s| s.bases.iter().map(|(name, b)| base::view(s, name, b)).collect());
+    List(bases, |base| base.name.clone())
 }
 
 async fn show(State(app): State<Arc<App>>, Path(name): Path<Name>) -> Result<Json<BaseView>, ApiError> {

@@ -3,6 +3,7 @@
 use super::{
     auth::Once,
     body::{read_json, read_json_if_any},
+    list::List,
     problem::ApiError,
     route::{Role, Route},
 };
@@ -23,7 +24,8 @@ use swarm_core::{Command, Refusal, view};
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::new(Method::GET, "/channels", Role::Admin, "List the channels", list)
-            .gives_list::<ChannelView>(),
+            .gives_list::<ChannelView>()
+            .paged(),
         Route::new(Method::GET, "/channels/{name}", Role::Admin, "Show the channels of a profile", show)
             .gives::<ChannelView>(),
         Route::new(
@@ -55,8 +57,9 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(State(app): State<Arc<App>>) -> Json<Vec<ChannelView>> {
-    Json(app.engine.read(|s| s.profiles.iter().map(|(name, p)| view::channel(name, p)).collect()))
+async fn list(State(app): State<Arc<App>>) -> List<ChannelView, Name> {
+    let channels = app.engine.read(|s| s.profiles.iter().map(|(name, p)| view::channel(name, p)).collect());
+    List(channels, |channel| channel.profile.clone())
 }
 
 async fn show(State(app): State<Arc<App>>, Path(name): Path<Name>) -> Result<Json<ChannelView>, ApiError> {

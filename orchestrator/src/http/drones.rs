@@ -2,12 +2,12 @@
 
 use super::{
     auth::Once,
+    list::List,
     problem::ApiError,
     route::{Role, Route},
 };
 use crate::app::App;
 use axum::{
-    Json,
     extract::{Path, State},
     http::Method,
 };
@@ -17,7 +17,9 @@ use swarm_core::{Command, view};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/drones", Role::Admin, "List drones", list).gives_list::<DroneView>(),
+        Route::new(Method::GET, "/drones", Role::Admin, "List drones", list)
+            .gives_list::<DroneView>()
+            .paged(),
         Route::new(Method::POST, "/drones/{drone}/approve", Role::Admin, "Approve a pending drone", approve),
         Route::new(Method::POST, "/drones/{drone}/drain", Role::Admin, "Drain a drone", drain),
         Route::new(Method::POST, "/drones/{drone}/resume", Role::Admin, "Resume a drone", resume),
@@ -52,9 +54,9 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(State(app): State<Arc<App>>) -> Json<Vec<DroneView>> {
+async fn list(State(app): State<Arc<App>>) -> List<DroneView, DroneId> {
     let now = app.engine.now();
-    Json(app.engine.read(|swarm| view::drones(swarm, now)))
+    List(app.engine.read(|swarm| view::drones(swarm, now)), |drone| drone.id)
 }
 
 async fn approve(

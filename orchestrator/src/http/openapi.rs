@@ -1,6 +1,9 @@
 //! Generates the OpenAPI 3.1 document from the list of routes.
 
-use super::route::{Content, Role, Route, Schemas};
+use super::{
+    list,
+    route::{Content, Role, Route, Schemas},
+};
 use serde_json::{Map, Value, json};
 use swarm_common::wire::{API_PREFIX, problem::Problem};
 use utoipa::{PartialSchema as _, ToSchema as _};
@@ -50,7 +53,8 @@ fn operation(route: &Route) -> Value {
     let in_path = in_path
         .map(|name| name.trim_start_matches('*'))
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
-    let in_query = route.queries.iter().map(|(name, about)| {
+    let pages = list::QUERIES.iter().filter(|_| route.paged);
+    let in_query = route.queries.iter().chain(pages).map(|(name, about)| {
         json!({ "name": name, "in": "query", "description": about, "schema": { "type": "string" } })
     });
     let parameters: Vec<Value> = in_path.chain(in_query).collect();
@@ -63,6 +67,14 @@ fn operation(route: &Route) -> Value {
     let mut done = json!({ "description": "Done." });
     if let Some(content) = content(&route.gives) {
         done["content"] = content;
+    }
+    if route.is_tagged() {
+        let tag = "Of this response; with If-None-Match, an unchanged one is answered with 304.";
+        done["headers"]["ETag"] = json!({ "description": tag, "schema": { "type": "string" } });
+    }
+    if route.paged {
+        let link = "The address of the next page, if there is one.";
+        done["headers"]["Link"] = json!({ "description": link, "schema": { "type": "string" } });
     }
     let problem =
         json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });

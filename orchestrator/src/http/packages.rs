@@ -3,6 +3,7 @@
 use super::{
     auth::Once,
     body::{check_reason, read_json},
+    list::List,
     problem::ApiError,
     route::{Role, Route},
 };
@@ -33,7 +34,8 @@ pub(super) fn routes() -> Vec<Route> {
                 ("state", "only packages in this state"),
                 ("name", "only packages whose title contains this text"),
             ])
-            .gives_list::<PackageRow>(),
+            .gives_list::<PackageRow>()
+            .paged(),
         Route::new(Method::GET, "/packages/{package}", Role::Admin, "Show a package", show)
             .gives::<PackageView>(),
         Route::new(Method::POST, "/packages/{package}/retry", Role::Admin, "Retry a package", retry),
@@ -66,10 +68,10 @@ struct Filter {
     name: Option<String>,
 }
 
-async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Json<Vec<PackageRow>> {
+async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> List<PackageRow, PackageId> {
     let now = app.engine.now();
     let name = filter.name.as_deref();
-    Json(app.engine.read(|swarm| view::packages(swarm, now, filter.run, filter.state, name)))
+    List(app.engine.read(|swarm| view::packages(swarm, now, filter.run, filter.state, name)), |row| row.id)
 }
 
 async fn show(

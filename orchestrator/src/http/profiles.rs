@@ -5,6 +5,7 @@ use super::{
     binhost,
     body::{check_reason, read_json},
     bounds,
+    list::List,
     problem::ApiError,
     route::{Role, Route},
 };
@@ -31,7 +32,9 @@ use swarm_formats::snapshot::NixUpstream;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::GET, "/profiles", Role::Admin, "List profiles", list).gives_list::<ProfileView>(),
+        Route::new(Method::GET, "/profiles", Role::Admin, "List profiles", list)
+            .gives_list::<ProfileView>()
+            .paged(),
         Route::new(Method::GET, "/profiles/{name}", Role::Admin, "Show a profile", show)
             .gives::<ProfileView>(),
         Route::new(
@@ -80,8 +83,9 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(State(app): State<Arc<App>>) -> Json<Vec<ProfileView>> {
-    Json(app.engine.read(|s| s.profiles.iter().map(|(name, p)| view(name, p)).collect()))
+async fn list(State(app): State<Arc<App>>) -> List<ProfileView, Name> {
+    let profiles = app.engine.read(|s| s.profiles.iter().map(|(name, p)| view(name, p)).collect());
+    List(profiles, |profile| profile.name.clone())
 }
 
 fn view(name: &Name, profile: &Profile) -> ProfileView {

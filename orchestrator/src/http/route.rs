@@ -3,7 +3,12 @@
 
 pub(super) use super::role::Role;
 
-use super::{auth, body, plain, problem::ApiError};
+use super::{
+    auth, body,
+    list::{self, Page},
+    plain,
+    problem::ApiError,
+};
 use crate::app::App;
 use axum::{
     Router,
@@ -73,6 +78,8 @@ pub(super) struct Route {
     pub(super) takes: Content,
     pub(super) gives: Content,
     pub(super) queries: &'static [(&'static str, &'static str)],
+    /// Whether the list that it gives comes in pages if the client asks for them.
+    pub(super) paged: bool,
     pub(super) schemas: Schemas,
     handler: Box<dyn FnOnce(Gate) -> MethodRouter<Arc<App>>>,
 }
@@ -106,6 +113,7 @@ impl Route {
             takes: Content::Nothing,
             gives: Content::Nothing,
             queries: &[],
+            paged: false,
             schemas: Schemas::new(),
             handler: Box::new(move |gate| on(filter, Gated { gate, handler })),
         }
@@ -160,6 +168,17 @@ impl Route {
         self
     }
 
+    /// Serves the list in pages; the handler returns a [`list::List`].
+    pub(super) fn paged(mut self) -> Self {
+        self.paged = true;
+        self
+    }
+
+    /// Whether its responses have an entity tag.
+    pub(super) fn is_tagged(&self) -> bool {
+        self.method == Method::GET && matches!(self.gives, Content::Json { .. })
+    }
+
     fn schema<T: ToSchema>(&mut self) -> String {
         let mut found = vec![(T::name().into_owned(), T::schema())];
         T::schemas(&mut found);
@@ -172,7 +191,8 @@ impl Route {
 
     /// Adds the route to a router.
     pub(super) fn mount(self, router: Router<Arc<App>>, prefix: &str) -> Router<Arc<App>> {
-        let handler = (self.handler)(Gate { role: self.role, limit: self.limit });
+        let tagged = self.is_tagged();
+        let handler = (self.handler)(Gate { role: self.role, limit: self.limit, paged: self.paged, tagged });
         router.route(&format!("{prefix}{}", self.path), handler)
     }
 }
@@ -183,6 +203,8 @@ impl Route {
 struct Gate {
     role: Role,
     limit: Limit,
+    paged: bool,
+    tagged: bool,
 }
 
 impl Gate {
@@ -219,9 +241,22 @@ impl<H: Handler<T, Arc<App>>, T: 'static> Handler<T, Arc<App>> for Gated<H> {
 
     fn call(self, mut request: Request, app: Arc<App>) -> Self::Future {
         Box::pin(async move {
-            match self.gate.pass(&app, &mut request) {
-                Ok(()) => self.handler.call(request, app).await,
-                Err(error) => error.into_response(),
+            let passed = self.gate.pass(&app, &mut request).and_then(|()| match self.gate.paged {
+                true => Page::take(request.uri_mut()).map(Some),
+                false => Ok(None),
+            });
+            let page = match passed {
+                Ok(page) => page,
+                Err(error) => return error.into_response(),
+            };
+            let asked = self.gate.tagged.then(|| request.headers().clone());
+            let mut response = self.handler.call(request, app).await;
+            if let Some(page) = page {
+                response = page.of(response);
+            }
+            match asked {
+                Some(asked) => list::tagged(&asked, response).await,
+                None => response,
             }
         })
     }

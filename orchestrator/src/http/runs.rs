@@ -3,6 +3,7 @@
 use super::{
     auth::Once,
     body::read_json,
+    list::List,
     problem::ApiError,
     route::{Role, Route},
 };
@@ -29,7 +30,8 @@ pub(super) fn routes() -> Vec<Route> {
             .takes::<StartRunRequest>()
             .gives::<StartRunReply>(),
         Route::new(Method::GET, "/runs", Role::Admin, "List runs, newest first", list)
-            .gives_list::<RunView>(),
+            .gives_list::<RunView>()
+            .paged(),
         Route::new(Method::GET, "/runs/{run}", Role::Admin, "Show a run", show).gives::<RunView>(),
         Route::new(Method::POST, "/runs/{run}/cancel", Role::Admin, "Cancel a run", cancel),
     ]
@@ -48,9 +50,9 @@ async fn start(
     }
 }
 
-async fn list(State(app): State<Arc<App>>) -> Json<Vec<RunView>> {
+async fn list(State(app): State<Arc<App>>) -> List<RunView, RunId> {
     let now = app.engine.now();
-    Json(app.engine.read(|swarm| view::runs(swarm, now)))
+    List(app.engine.read(|swarm| view::runs(swarm, now)), |run| run.id)
 }
 
 async fn show(State(app): State<Arc<App>>, Path(run): Path<RunId>) -> Result<Json<RunView>, ApiError> {

@@ -4,6 +4,7 @@ use super::{
     auth::Once,
     body::{check_reason, read_json},
     bounds,
+    list::List,
     problem::ApiError,
     route::{Role, Route},
 };
@@ -27,7 +28,8 @@ const SHOWN: usize = 3;
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::new(Method::GET, "/schedules", Role::Admin, "List schedules", list)
-            .gives_list::<ScheduleView>(),
+            .gives_list::<ScheduleView>()
+            .paged(),
         Route::new(Method::PUT, "/schedules/{name}", Role::Admin, "Set a schedule", put)
             .takes::<ScheduleRequest>()
             .gives::<ScheduleView>(),
@@ -53,8 +55,8 @@ fn schedules(app: &App) -> Vec<ScheduleView> {
     all
 }
 
-async fn list(State(app): State<Arc<App>>) -> Json<Vec<ScheduleView>> {
-    Json(schedules(&app))
+async fn list(State(app): State<Arc<App>>) -> List<ScheduleView, Name> {
+    List(schedules(&app), |schedule| schedule.profile.clone())
 }
 
 async fn put(

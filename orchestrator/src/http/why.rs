@@ -1,6 +1,7 @@
 //! Explains the state of a package, and lists the attempts at it.
 
 use super::{
+    list::List,
     problem::ApiError,
     route::{Role, Route},
 };
@@ -13,6 +14,7 @@ use axum::{
 use serde::Deserialize;
 use std::sync::Arc;
 use swarm_common::{
+    id::AttemptId,
     name::Name,
     wire::{build::AttemptRow, view::WhyView},
 };
@@ -36,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
             "List the attempts at a package, by ID, name, category/name or category/name-version, the newest first",
             history,
         )
-        .gives_list::<AttemptRow>(),
+        .gives_list::<AttemptRow>().paged(),
     ]
 }
 
@@ -65,7 +67,7 @@ async fn why(
 async fn history(
     State(app): State<Arc<App>>,
     Path(query): Path<String>,
-) -> Result<Json<Vec<AttemptRow>>, ApiError> {
+) -> Result<List<AttemptRow, AttemptId>, ApiError> {
     let rows = app.engine.read(|swarm| view::history(swarm, &query));
     if rows.is_empty() {
         let shown: String = query.chars().take(80).collect();
@@ -73,5 +75,5 @@ async fn history(
             "no attempt at `{shown}` is known: give an ID, name, category/name or category/name-version"
         )));
     }
-    Ok(Json(rows))
+    Ok(List(rows, |row| row.attempt))
 }

@@ -23,6 +23,7 @@ mod events;
 mod health;
 mod idempotency;
 mod limits;
+mod lists;
 mod login;
 mod logs;
 mod metrics;
