@@ -4,7 +4,7 @@ use crate::{
     cmd,
     config::ConnectionArgs,
     failure::Failure,
-    output::{ColorChoice, Output},
+    output::{ColorChoice, Form, Output},
     session::Session,
 };
 use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
@@ -17,6 +17,7 @@ Examples:
   swarmctl status                                the swarm on one screen
   swarmctl profile add desk --from ./desk --repository /var/db/repos/gentoo
   swarmctl run start desk --wait                 build what is new and wait for the end
+  swarmctl drone list -o wide                    with more columns, and not cut at the terminal's width
   swarmctl why dev-libs/icu                      explain why a package is not available yet
   swarmctl pause --for 2h                        stop handing out work for two hours
   swarmctl unpause                               end the pause
@@ -63,7 +64,19 @@ pub struct Cli {
     /// The command
     #[command(subcommand)]
     pub command: Command,
-    /// Print JSON
+    /// Form of the output
+    #[arg(
+        long,
+        short,
+        global = true,
+        hide_short_help = true,
+        value_enum,
+        default_value = "text",
+        value_name = "FORM",
+        help_heading = "Output"
+    )]
+    pub output: Form,
+    /// Print JSON, as with --output json
     #[arg(long, global = true, hide_short_help = true, help_heading = "Output")]
     pub json: bool,
     /// When to use colours; NO_COLOR is respected
@@ -96,6 +109,12 @@ impl Cli {
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         cli.connection.note_origins(&matches);
         cli
+    }
+
+    /// The form of the output.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        if self.json { Form::Json } else { self.output }
     }
 
     /// Executes the command.

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::read();
-    let output = Output::new(cli.json, cli.color);
+    let output = Output::new(cli.form(), cli.color);
     match run(cli, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -68,8 +68,22 @@ impl Session {
         }
     }
 
-    /// Asks for confirmation, if anybody can be asked, before something that can be repeated at a cost. A
-    /// script that does it need not pass `--yes`.
+    /// Prints what a command with `--dry-run` would do.
+    ///
+    /// # Errors
+    /// Writing to stdout failed.
+    pub fn would(&self, effects: &[String]) -> Result<(), Failure> {
+        let value = serde_json::json!({ "dry_run": true, "would": effects });
+        self.output.show(&value, |_| match effects.is_empty() {
+            true => "This would change nothing.\n".to_owned(),
+            false => {
+                format!("This would:\n{}", effects.iter().map(|e| format!("  {e}\n")).collect::<String>())
+            }
+        })
+    }
+
+    /// Asks for confirmation if anybody can be asked. For what can be done again, at a cost: a script
+    /// that does it need not say `--yes`.
     ///
     /// # Errors
     /// The answer was no.

@@ -2,6 +2,7 @@
 //! of a directory or an archive, uploads it if the orchestrator does not have it, and gives it a
 //! name.
 
+use super::effects::{self, DryRun};
 use crate::{
     failure::Failure,
     image::{self, Made},
@@ -64,6 +65,7 @@ Examples:
   swarmctl base list
   swarmctl base show gentoo
   swarmctl base rollback gentoo
+  swarmctl base remove gentoo --dry-run
   swarmctl base remove gentoo
   swarmctl profile add desk --base gentoo --from ./desk --repository /var/db/repos/gentoo")]
 pub enum Verb {
@@ -105,6 +107,9 @@ pub enum Verb {
     Remove {
         /// Name of the base
         name: Name,
+        /// Whether to only show what would change
+        #[command(flatten)]
+        dry: DryRun,
     },
 }
 
@@ -131,8 +136,11 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             let base = session.change(async |key| client.roll_back_base(&name, key).await).await?;
             session.output.show(&base, |paint| show(&base, paint))
         }
-        Verb::Remove { name } => {
+        Verb::Remove { name, dry } => {
             let base = client.base(&name).await?;
+            if dry.dry_run {
+                return session.would(&effects::base_removed(&base)?);
+            }
             session.confirm(&format!("Remove the base {name} and its images?"))?;
             session.change(async |key| client.remove_base(&name, key).await).await?;
             session.output.show(&base, |_| format!("Removed {name}\n"))

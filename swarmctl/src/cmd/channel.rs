@@ -1,6 +1,7 @@
 //! `channel`: shows what workstations install from, publishes staged generations, returns to an earlier
 //! generation, and lets a channel follow its runs again.
 
+use super::effects::{self, DryRun};
 use crate::{
     failure::Failure,
     output::{
@@ -53,6 +54,7 @@ Examples:
   swarmctl channel show desk
   swarmctl channel show desk --generation 12       the packages of generation 12
   swarmctl channel rollback desk                   to the previous generation that differs
+  swarmctl channel rollback desk --dry-run         show which packages that would change
   swarmctl channel rollback desk --generation 12   to generation 12
   swarmctl channel promote desk                    publish what was built, follow the runs again
   swarmctl channel promote desk --generation 12    publish generation 12 of staging"
@@ -86,6 +88,9 @@ pub enum Verb {
         /// Number of the generation [default: the previous one that differs]
         #[arg(long, value_name = "NUMBER")]
         generation: Option<u64>,
+        /// Whether to only show what would change
+        #[command(flatten)]
+        dry: DryRun,
     },
 }
 
@@ -116,13 +121,30 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             let channel = session.change(async |key| client.promote(&profile, request, key).await).await?;
             session.output.show(&channel, |_| outcome(&channel))
         }
-        Verb::Rollback { profile, generation } => {
+        Verb::Rollback { profile, generation, dry } => {
+            if dry.dry_run {
+                let channel = client.channel(&profile).await?;
+                let (current, wanted) = rolled_back(&channel, generation)?;
+                let current = client.generation(&profile, current).await?;
+                let wanted = client.generation(&profile, wanted).await?;
+                return session.would(&effects::published(&current, &wanted));
+            }
             let request = RollbackRequest { generation };
             let change = session.change(async |key| client.roll_back(&profile, request, key).await);
             let channel = change.await?;
             session.output.show(&channel, |_| outcome(&channel))
         }
     }
+}
+
+/// The current generation and the one that a rollback takes: by default the newest with other content.
+fn rolled_back(channel: &ChannelView, to: Option<u64>) -> Result<(u64, u64), Failure> {
+    let content = |generation: &GenerationView| generation.like.unwrap_or(generation.number);
+    let none = || Failure::Failed(format!("{} has no generation to return to", channel.profile));
+    let [current, earlier @ ..] = &channel.generations[..] else { return Err(none()) };
+    let differs = |other: &&GenerationView| content(other) != content(current);
+    let wanted = to.or_else(|| Some(earlier.iter().find(differs)?.number));
+    Ok((current.number, wanted.ok_or_else(none)?))
 }
 
 fn list(channels: &[ChannelView], paint: Paint) -> String {
@@ -313,6 +335,16 @@ mod tests {
             line,
             "  staging of desk: generation 5, 2 packages of r4; publish it with `swarmctl channel promote desk`\n"
         );
+    }
+
+    #[test]
+    fn a_rollback_skips_generations_with_the_current_content() {
+        let channel = channel(false);
+        // The content of the newest, 3, is that of 1.
+        assert_eq!(rolled_back(&channel, None).unwrap(), (3, 2));
+        assert_eq!(rolled_back(&channel, Some(1)).unwrap(), (3, 1));
+        let only = ChannelView { generations: channel.generations[..1].to_vec(), ..channel };
+        assert!(rolled_back(&only, None).unwrap_err().to_string().contains("no generation to return to"));
     }
 
     #[test]

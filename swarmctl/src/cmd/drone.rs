@@ -1,12 +1,15 @@
 //! `drone`: manages the machines that build. Drones are given by name or id.
 
-use super::client::is_local;
+use super::{
+    client::is_local,
+    effects::{self, DryRun},
+};
 use crate::{
     config::Connection,
     failure::Failure,
     output::{
         Cell, Paint, Table, Tone,
-        text::{clean, size, span},
+        text::{ago, clean, now, size, span},
     },
     session::Session,
 };
@@ -27,6 +30,7 @@ use swarm_common::{
   swarmctl drone protect nas             this machine is never rebooted automatically
   swarmctl drone unprotect nas
   swarmctl drone confirm-reboot oak
+  swarmctl drone remove oak --dry-run    show what would change
   swarmctl drone remove oak")]
 pub enum Verb {
     /// List all drones
@@ -72,6 +76,9 @@ pub enum Verb {
         /// Names or ids of drones
         #[arg(required = true)]
         drones: Vec<String>,
+        /// Whether to only show what would change
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Create a token with which one machine can enrol
     Token {
@@ -105,14 +112,17 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         | Verb::Protect { drones }
         | Verb::Unprotect { drones }
         | Verb::ConfirmReboot { drones }
-        | Verb::Remove { drones } => drones,
+        | Verb::Remove { drones, .. } => drones,
     };
     // All names are resolved before any drone is changed, so that a typo changes nothing.
     let mut found = Vec::new();
     for name in names {
         found.push(session.drone(&client, name).await?);
     }
-    if matches!(verb, Verb::Remove { .. }) {
+    if let Verb::Remove { dry, .. } = &verb {
+        if dry.dry_run {
+            return session.would(&effects::drones_removed(&found));
+        }
         let list: Vec<&str> = found.iter().map(|drone| drone.name.as_str()).collect();
         session.confirm(&format!("Remove {} and revoke the credential?", list.join(", ")))?;
     }
@@ -214,6 +224,9 @@ fn render(drones: &[DroneView], paint: Paint) -> String {
     let mut table = Table::new(&[
         "ID", "NAME", "STATE", "CORES", "MEMORY", "SLOTS", "SPEED", "STRIKES", "VERSION", "DOES",
     ]);
+    if paint.wide {
+        table.widen(&["SEEN", "FREE MEMORY", "FREE DISK", "IMAGES", "NIX", "PROFILES"]);
+    }
     for drone in drones {
         let works = drone.working_on.iter().map(|work| format!("{}: {}", clean(&work.title), work.phase));
         let works: Vec<String> = works.collect();
@@ -226,7 +239,7 @@ fn render(drones: &[DroneView], paint: Paint) -> String {
             0 => Cell::from("0"),
             n => Cell::toned(Tone::Warn, n),
         };
-        table.row([
+        let cells = [
             drone.id.to_string().into(),
             drone.name.as_str().into(),
             Cell::toned(drone.state.into(), drone.state),
@@ -237,9 +250,24 @@ fn render(drones: &[DroneView], paint: Paint) -> String {
             strikes,
             clean(&drone.facts.version).into(),
             format!("{does}{}", shield(drone)).into(),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(paint.wide.then(|| more(drone)).into_iter().flatten()));
     }
     table.render(paint)
+}
+
+/// The cells of the additional columns.
+fn more(drone: &DroneView) -> [Cell; 6] {
+    let or_none = |text: Option<String>| Cell::from(text.unwrap_or_else(|| "-".to_owned()));
+    let names: Vec<&str> = drone.facts.profiles.iter().map(|name| name.as_str()).collect();
+    [
+        or_none(drone.last_seen.map(|at| ago(now(), at))),
+        or_none(drone.vitals.map(|vitals| size(vitals.memory_free_bytes))),
+        or_none(drone.vitals.map(|vitals| size(vitals.disk_free_bytes))),
+        or_none(drone.facts.images.as_deref().map(clean)),
+        or_none(drone.facts.nix.as_deref().map(clean)),
+        if names.is_empty() { "all".into() } else { names.join(" ").into() },
+    ]
 }
 
 /// Parses a duration (a number and `s`, `min`, `h` or `d`) into milliseconds.
@@ -278,5 +306,9 @@ mod tests {
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(text.contains("d1  oak"), "{text}");
         assert!(!text.contains('\x1b'), "{text:?}");
+        let wide = render(&fixtures::status().drones, Paint::new(false).widened(true));
+        let head = wide.lines().next().unwrap();
+        assert!(head.ends_with("PROFILES") && !text.contains("FREE DISK"), "{wide}");
+        assert!(wide.lines().nth(1).unwrap().contains("40.0 GiB"), "{wide}");
     }
 }

@@ -8,6 +8,7 @@ pub mod completions;
 pub mod config;
 pub mod diff;
 pub mod drone;
+pub mod effects;
 pub mod events;
 #[cfg(test)]
 pub mod fixtures;

@@ -6,7 +6,7 @@ mod candidate;
 mod nix;
 mod timer;
 
-use super::channel::Channel;
+use super::{channel::Channel, effects, effects::DryRun};
 use crate::{
     failure::Failure,
     output::{
@@ -116,6 +116,7 @@ Examples:
   swarmctl profile update desk --from ./desk --repository /var/db/repos/gentoo && swarmctl run start desk
   swarmctl profile list
   swarmctl profile show desk
+  swarmctl profile remove desk --dry-run
   swarmctl profile remove desk")]
 pub enum Verb {
     /// Create a profile
@@ -148,6 +149,9 @@ pub enum Verb {
     Remove {
         /// Name of the profile
         name: Name,
+        /// Whether to only show what would change
+        #[command(flatten)]
+        dry: DryRun,
     },
 }
 
@@ -169,8 +173,11 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             let profile = client.profile(&name).await?;
             session.output.show(&profile, |_| show(&profile))
         }
-        Verb::Remove { name } => {
+        Verb::Remove { name, dry } => {
             let profile = client.profile(&name).await?;
+            if dry.dry_run {
+                return session.would(&effects::profile_removed(&profile, &client.runs().await?)?);
+            }
             session.confirm(&format!("Remove the profile {name} and its binary package host?"))?;
             session.change(async |key| client.remove_profile(&name, key).await).await?;
             session.output.show(&profile, |_| format!("Removed {name}\n"))

@@ -1,15 +1,20 @@
 //! `quarantine`: manages packages that were judged broken or untrustworthy.
 
+use super::effects::{self, DryRun};
 use crate::{failure::Failure, output::text::clean, session::Session};
 use std::collections::BTreeMap;
 use swarm_client::{Client, PackageFilter};
-use swarm_common::{id::PackageId, state::PackageState, wire::view::PackageView};
+use swarm_common::{
+    id::PackageId,
+    state::PackageState,
+    wire::view::{PackageRow, PackageView},
+};
 
 /// Verbs of `quarantine`.
 #[derive(Debug, clap::Subcommand)]
 #[command(
     after_help = "Examples:\n  swarmctl quarantine list\n  swarmctl quarantine release app-misc/wontbuild\n  \
-        swarmctl quarantine release --all"
+        swarmctl quarantine release --all --dry-run\n  swarmctl quarantine release --all"
 )]
 pub enum Verb {
     /// List quarantined packages with the reasons
@@ -22,6 +27,9 @@ pub enum Verb {
         /// All quarantined packages of the newest runs
         #[arg(long, conflicts_with = "packages")]
         all: bool,
+        /// Whether to only show what would change
+        #[command(flatten)]
+        dry: DryRun,
     },
 }
 
@@ -43,9 +51,20 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
                 ),
             })
         }
-        Verb::Release { packages, all } => {
+        Verb::Release { packages, all, dry } => {
+            if dry.dry_run {
+                let mut rows = everything(&client).await?;
+                if !all {
+                    let mut named = Vec::new();
+                    for text in &packages {
+                        named.push(session.package(&client, text).await?);
+                    }
+                    rows.retain(|row| named.contains(&row.id));
+                }
+                return session.would(&effects::released(&rows));
+            }
             let released = match all {
-                true => everything(session, &client).await?,
+                true => confirmed(session, everything(&client).await?)?,
                 false => {
                     let mut named = Vec::new();
                     for text in &packages {
@@ -67,9 +86,16 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
     }
 }
 
-/// The quarantined packages of each profile's newest run, after the user has confirmed that all of them are
-/// to be retried. Packages of earlier runs cannot be retried.
-async fn everything(session: &Session, client: &Client) -> Result<Vec<PackageId>, Failure> {
+/// The packages, after the user has confirmed that all of them are to be retried.
+fn confirmed(session: &Session, rows: Vec<PackageRow>) -> Result<Vec<PackageId>, Failure> {
+    if !rows.is_empty() {
+        session.confirm(&format!("Retry all {} quarantined packages?", rows.len()))?;
+    }
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// The quarantined packages of each profile's newest run. Those of earlier runs cannot be retried.
+async fn everything(client: &Client) -> Result<Vec<PackageRow>, Failure> {
     let filter = PackageFilter { state: Some(PackageState::Quarantined), ..PackageFilter::default() };
     let mut newest = BTreeMap::new();
     for run in client.runs().await? {
@@ -78,10 +104,7 @@ async fn everything(session: &Session, client: &Client) -> Result<Vec<PackageId>
     }
     let mut rows = client.packages(&filter).await?;
     rows.retain(|row| newest.values().any(|run| *run == row.run));
-    if !rows.is_empty() {
-        session.confirm(&format!("Retry all {} quarantined packages?", rows.len()))?;
-    }
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    Ok(rows)
 }
 
 /// The states of packages after a change, one line each.

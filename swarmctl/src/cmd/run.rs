@@ -3,12 +3,15 @@
 mod show;
 mod watch;
 
-use super::status::progress;
+use super::{
+    effects::{self, DryRun},
+    status::progress,
+};
 use crate::{
     failure::Failure,
     output::{
         Cell, Paint, Table,
-        text::{moment, now, span},
+        text::{clean, moment, now, span},
     },
     session::Session,
 };
@@ -29,6 +32,7 @@ use watch::watch;
   swarmctl run list
   swarmctl run show r7
   swarmctl run watch r7
+  swarmctl run cancel r7 --dry-run
   swarmctl run cancel r7")]
 pub enum Verb {
     /// Start a run, which builds what is new in a profile
@@ -53,6 +57,9 @@ pub enum Verb {
     Cancel {
         /// Id of the run, such as r7
         run: RunId,
+        /// Whether to only show what would change
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Watch a run until it ends; exits with 1 unless every package was received
     Watch {
@@ -91,7 +98,10 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             let run = client.run(run).await?;
             session.output.show(&run, |paint| show(&run, paint))
         }
-        Verb::Cancel { run } => {
+        Verb::Cancel { run, dry } => {
+            if dry.dry_run {
+                return session.would(&effects::run_cancelled(&client.run(run).await?));
+            }
             session.ask(&format!("Cancel {run}? Its running builds will be discarded."))?;
             session.change(async |key| client.cancel_run(run, key).await).await?;
             let run = client.run(run).await?;
@@ -117,9 +127,12 @@ fn newest_under_way(runs: &[RunView]) -> Result<RunId, Failure> {
 
 fn list(runs: &[RunView], paint: Paint) -> String {
     let mut table = Table::new(&["RUN", "PROFILE", "CLASS", "STATE", "STARTED", "TOOK", "RECEIVED"]);
+    if paint.wide {
+        table.widen(&["REUSED", "HELD", "SNAPSHOT", "REASON"]);
+    }
     for run in runs {
         let took = run.ended_at.unwrap_or_else(now).since(run.started_at);
-        table.row([
+        let cells = [
             run.id.to_string().into(),
             run.profile.as_str().into(),
             run.class.word().into(),
@@ -127,7 +140,13 @@ fn list(runs: &[RunView], paint: Paint) -> String {
             moment(run.started_at).into(),
             span(took).into(),
             progress(run).into(),
-        ]);
+        ];
+        let more = paint.wide.then(|| {
+            let reason = clean(run.reason.as_deref().unwrap_or_default());
+            let snapshot = run.snapshot.short();
+            [run.reused.to_string(), run.held.to_string(), snapshot, reason].map(Cell::from)
+        });
+        table.row(cells.into_iter().chain(more.into_iter().flatten()));
     }
     table.render(paint)
 }

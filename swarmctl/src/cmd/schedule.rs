@@ -1,5 +1,6 @@
 //! `schedule`: manages when runs start automatically.
 
+use super::effects::{self, DryRun};
 use crate::{
     failure::Failure,
     output::{
@@ -27,6 +28,7 @@ Examples:
   swarmctl schedule set desk \"0 4 * * SAT\" --zone Europe/Berlin   Saturdays at 4:00 in Berlin
   swarmctl schedule set desk \"30 3 * * *\" --off                   store it without starting runs
   swarmctl schedule list
+  swarmctl schedule remove desk --dry-run
   swarmctl schedule remove desk")]
 pub enum Verb {
     /// Set the schedule of a profile
@@ -48,6 +50,9 @@ pub enum Verb {
     Remove {
         /// Name of the profile
         profile: Name,
+        /// Whether to only show what would change
+        #[command(flatten)]
+        dry: DryRun,
     },
 }
 
@@ -74,7 +79,12 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
                 false => list(&schedules, now(), paint),
             })
         }
-        Verb::Remove { profile } => {
+        Verb::Remove { profile, dry } => {
+            if dry.dry_run {
+                let schedules = client.schedules().await?;
+                let own = schedules.iter().find(|schedule| schedule.profile == profile);
+                return session.would(&own.map(effects::schedule_removed).unwrap_or_default());
+            }
             session.ask(&format!("Remove the schedule of {profile}?"))?;
             session.change(async |key| client.remove_schedule(&profile, key).await).await?;
             session.output.show(&serde_json::json!({ "removed": profile }), |_| {

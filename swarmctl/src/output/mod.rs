@@ -27,6 +27,17 @@ pub enum ColorChoice {
     Never,
 }
 
+/// The form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// Text; tables fit the terminal.
+    Text,
+    /// Text; tables have more columns and are not cut.
+    Wide,
+    /// JSON.
+    Json,
+}
+
 /// How output is formatted.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
@@ -41,7 +52,8 @@ pub struct Output {
 impl Output {
     /// Determines the format from the command line and the environment.
     #[must_use]
-    pub fn new(json: bool, color: ColorChoice) -> Self {
+    pub fn new(form: Form, color: ColorChoice) -> Self {
+        let (json, wide) = (form == Form::Json, form == Form::Wide);
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let color = match color {
@@ -50,7 +62,8 @@ impl Output {
             ColorChoice::Auto => io::stdout().is_terminal() && !dumb && !unwanted,
         };
         let width = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
-        let paint = Paint::new(color && !json).within(width.filter(|columns| *columns > 0));
+        let width = width.filter(|columns| *columns > 0 && !wide);
+        let paint = Paint::new(color && !json).within(width).widened(wide);
         Self { json, paint, live: io::stderr().is_terminal() && !dumb && !json }
     }
 
@@ -125,12 +138,14 @@ pub struct Paint {
     on: bool,
     /// Columns of the terminal. `None` if stdout is not a terminal.
     width: Option<usize>,
+    /// Whether tables have their additional columns.
+    pub wide: bool,
 }
 
 impl Paint {
     #[must_use]
     pub fn new(on: bool) -> Self {
-        Self { on, width: None }
+        Self { on, width: None, wide: false }
     }
 
     /// Limits tables to the columns of a terminal.
@@ -139,7 +154,13 @@ impl Paint {
         Self { width, ..self }
     }
 
-    /// Colours `text` with a tone.
+    /// Gives tables their additional columns.
+    #[must_use]
+    pub fn widened(self, wide: bool) -> Self {
+        Self { wide, ..self }
+    }
+
+    /// `text` in the colour of a tone.
     #[must_use]
     pub fn tone(self, tone: Tone, text: &str) -> String {
         let code = match tone {

@@ -55,6 +55,11 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// Adds columns at the end, for `-o wide`.
+    pub fn widen(&mut self, heads: &[&'static str]) {
+        self.heads.extend(heads);
+    }
+
     /// Formats the table, with a newline at the end of each row.
     pub fn render(&self, paint: Paint) -> String {
         let heads: Vec<Cell> = self.heads.iter().map(|head| Cell::toned(Tone::Dim, head)).collect();

@@ -18,6 +18,7 @@ mod credentials;
 mod damage;
 mod disk_full;
 mod drones;
+mod dry_run;
 mod enrol;
 mod events;
 mod health;
