@@ -148,3 +148,59 @@ fn shellcheck_finds_nothing_in_any_script() {
     check.args([".ci/run", "fuzz/rustc"].map(|script| repository().join(script)));
     quiet(&mut check);
 }
+
+/// All files below a folder, with their paths from there.
+fn below(folder: &Path) -> Vec<String> {
+    let listed =
+        Command::new("find").args([".", "-type", "f", "-printf", "%P\\n"]).current_dir(folder).output();
+    let mut names: Vec<_> =
+        String::from_utf8(listed.unwrap().stdout).unwrap().lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_installed_below_another_root_works_there_and_is_removed_again() {
+    let root = tempfile::tempdir().unwrap();
+    let programs = swarm_tests::e2e::programs::program("swarmctl").unwrap().parent().unwrap().to_owned();
+    let install = |arguments: &[&str]| {
+        let mut command = Command::new(repository().join("scripts/install"));
+        command.env("DESTDIR", root.path()).env("PROGRAMS", &programs).env("OPENRC", "yes");
+        quiet(command.args(arguments));
+    };
+    let at = |path: &str| root.path().join(path);
+    install(&[]);
+    for unit in files("systemd", |name| name.ends_with(".service") || name.ends_with(".timer")) {
+        let name = unit.file_name().unwrap();
+        assert!(at("usr/lib/systemd/system").join(name).exists(), "{unit:?}");
+    }
+    for script in ["etc/init.d/swarm-drone", "etc/conf.d/swarm-drone", "etc/init.d/swarm-orchestrator"] {
+        assert!(at(script).exists(), "{script}");
+    }
+    let root_is = format!("--root={}", root.path().display());
+    let made = Command::new("systemd-sysusers").arg(&root_is).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(fs::read_to_string(at("etc/passwd")).unwrap().contains("build-swarm:"));
+
+    let completion = at("usr/share/bash-completion/completions/swarmctl");
+    let load = format!("source {}; complete -p swarmctl", completion.display());
+    assert!(quiet(Command::new("bash").args(["-c", &load])).contains("swarmctl"));
+    let zsh = fs::read_to_string(at("usr/share/zsh/site-functions/_swarmctl")).unwrap();
+    assert!(zsh.starts_with("#compdef swarmctl"), "{zsh}");
+    assert!(at("usr/share/fish/vendor_completions.d/swarmctl.fish").exists());
+    for page in ["man1/swarmctl-run-start.1", "man5/drone.toml.5", "man8/swarm-orchestrator.8"] {
+        assert!(at("usr/share/man").join(page).exists(), "{page}");
+    }
+    let version = quiet(Command::new(at("usr/bin/swarmctl")).arg("--version"));
+    assert!(version.starts_with("swarmctl "), "{version}");
+
+    // What an admin changed stays.
+    fs::write(at("etc/conf.d/swarm-drone"), "log_dir=/x\n").unwrap();
+    install(&[]);
+    assert_eq!(fs::read_to_string(at("etc/conf.d/swarm-drone")).unwrap(), "log_dir=/x\n");
+    install(&["--remove"]);
+    let left = below(root.path());
+    let of_ours =
+        |name: &&String| ["usr/", "etc/init.d/", "etc/conf.d/"].iter().any(|top| name.starts_with(top));
+    assert_eq!(left.iter().filter(of_ours).collect::<Vec<_>>(), ["etc/conf.d/swarm-drone"]);
+}
