@@ -55,7 +55,7 @@ Signals:
   SIGTERM  stop after the running builds, within drain_timeout; a second one stops at once
   SIGUSR1  take no new work, also after a restart
   SIGUSR2  take new work again
-  SIGHUP   reload log.level
+  SIGHUP   reload log.level and reopen the log file
 
 Exit codes:
   0   stopped on request
@@ -174,6 +174,7 @@ async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Re
                 Some(()) = pause.recv() => Ask::Pause,
                 Some(()) = resume.recv() => Ask::Resume,
                 Some(()) = hangup.recv() => {
+                    telemetry.reopen();
                     reload(path, &started, telemetry);
                     continue;
                 }

@@ -63,7 +63,7 @@ Configuration, where later settings override earlier ones:
 
 Signals:
   SIGTERM  stop
-  SIGHUP   reload the configuration; an invalid one is ignored
+  SIGHUP   reload the configuration, where an invalid one is ignored, and reopen the log file
 
 Exit codes:
   0   stopped on request
@@ -294,6 +294,7 @@ async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Resu
     };
     let reload = async {
         while hangup.recv().await.is_some() {
+            telemetry.reopen();
             reload(&mut reloader, &app, telemetry).await;
         }
         std::future::pending::<()>().await;

@@ -10,6 +10,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -43,6 +47,8 @@ pub(super) struct Files {
     last: (SystemTime, Instant),
     /// When the machine's clock was last found to be far ahead.
     leapt: Option<Instant>,
+    /// Whether the current file is to be opened again, because another program may have moved it.
+    reopen: Arc<AtomicBool>,
 }
 
 impl Files {
@@ -62,10 +68,16 @@ impl Files {
             day: day_of(modified),
             last: (modified, Instant::now()),
             leapt: None,
+            reopen: Arc::default(),
         })
     }
 
-    /// Whether the machine's clock can be trusted.
+    /// Set before the next line, it makes the files continue at the current file's path.
+    pub(super) fn reopener(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.reopen)
+    }
+
+    /// Whether the machine's clock can be believed.
     fn believes(&mut self, now: SystemTime) -> bool {
         let (last, at) = self.last;
         if now.duration_since(last).is_ok_and(|passed| passed > at.elapsed() + LEAP) {
@@ -119,6 +131,10 @@ impl Files {
 impl Write for Files {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let now = SystemTime::now();
+        if self.reopen.swap(false, Ordering::Relaxed) {
+            self.file = append_to(&path(&self.dir, &self.name, 0))?;
+            self.written = self.file.metadata()?.len();
+        }
         let believed = self.believes(now);
         let is_full = self.written > 0 && self.written + line.len() as u64 > self.bounds.bytes;
         let is_new_day = believed && self.written > 0 && day_of(now) != self.day;
@@ -181,7 +197,25 @@ mod tests {
         assert!(fs::read_to_string(dir.path().join("d.log")).unwrap().ends_with("line 999\n"));
     }
 
-    /// A directory with log files whose last lines are the given number of days old.
+    #[test]
+    fn a_file_that_another_program_moved_gets_no_more_lines_after_a_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::open(dir.path(), "d", BOUNDS).unwrap();
+        let moved = dir.path().join("moved");
+        files.write_all(b"1\n").unwrap();
+        fs::rename(dir.path().join("d.log"), &moved).unwrap();
+        files.write_all(b"2\n").unwrap();
+        assert_eq!(names(dir.path()), ["moved"], "until it is told");
+        files.reopener().store(true, Ordering::Relaxed);
+        files.write_all(b"3\n").unwrap();
+        assert_eq!(fs::read_to_string(moved).unwrap(), "1\n2\n");
+        assert_eq!(fs::read_to_string(dir.path().join("d.log")).unwrap(), "3\n");
+        // It is counted from there: the limit is that of the new file.
+        files.write_all(&[b'x'; 98]).unwrap();
+        assert_eq!(names(dir.path()), ["d.log", "moved"]);
+    }
+
+    /// A directory with files whose last lines are so many days old.
     fn aged(files: &[(&str, u32)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (name, days) in files {

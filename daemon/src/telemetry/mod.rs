@@ -13,6 +13,10 @@ use serde::Deserialize;
 use std::{
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
@@ -83,6 +87,8 @@ pub enum TelemetryError {
 #[derive(Debug)]
 pub struct Telemetry {
     level: Handle<EnvFilter, Registry>,
+    /// Makes the log files continue at their paths; none if the log goes to standard error.
+    reopen: Option<Arc<AtomicBool>>,
     _writer: WorkerGuard,
 }
 
@@ -111,16 +117,20 @@ pub fn start(name: &str, log: &LogConfig) -> Result<Telemetry, TelemetryError> {
     check(log)?;
     let (level, handle) = reload::Layer::new(filter(&log.level)?);
     let waiting = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES);
-    let ((writer, guard), colour) = match &log.dir {
+    let ((writer, guard), colour, reopen) = match &log.dir {
         // No colour in pipes and files.
-        None => (waiting.finish(io::stderr()), io::stderr().is_terminal()),
-        Some(dir) => (waiting.finish(open(name, dir, log)?), false),
+        None => (waiting.finish(io::stderr()), io::stderr().is_terminal(), None),
+        Some(dir) => {
+            let files = open(name, dir, log)?;
+            let reopen = files.reopener();
+            (waiting.finish(files), false, Some(reopen))
+        }
     };
     let format = journald::Prioritized::new(log.dir.is_none() && journald::reads_stderr());
     let layer = fmt::layer().event_format(format).with_writer(writer).with_ansi(colour);
     // A second installation, as in tests, is refused, and the first one remains.
     let _already = tracing_subscriber::registry().with(level).with(layer).try_init();
-    Ok(Telemetry { level: handle, _writer: guard })
+    Ok(Telemetry { level: handle, reopen, _writer: guard })
 }
 
 fn open(name: &str, dir: &Path, log: &LogConfig) -> Result<files::Files, TelemetryError> {
@@ -138,6 +148,14 @@ fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
 }
 
 impl Telemetry {
+    /// Opens the log file again at its path before the next line, because another program, such as
+    /// logrotate, may have moved it.
+    pub fn reopen(&self) {
+        if let Some(reopen) = &self.reopen {
+            reopen.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Changes the log level.
     ///
     /// # Errors
