@@ -204,3 +204,40 @@ fn what_is_installed_below_another_root_works_there_and_is_removed_again() {
         |name: &&String| ["usr/", "etc/init.d/", "etc/conf.d/"].iter().any(|top| name.starts_with(top));
     assert_eq!(left.iter().filter(of_ours).collect::<Vec<_>>(), ["etc/conf.d/swarm-drone"]);
 }
+
+#[test]
+fn the_ebuild_names_only_files_that_exist_and_installs_all_services() {
+    let overlay = repository().join("gentoo");
+    let ebuilds: Vec<_> = below(&overlay).into_iter().filter(|name| name.ends_with(".ebuild")).collect();
+    assert_eq!(ebuilds.len(), 3, "{ebuilds:?}");
+    for ebuild in &ebuilds {
+        quiet(Command::new("bash").arg("-n").arg(overlay.join(ebuild)));
+        assert!(overlay.join(ebuild).parent().unwrap().join("metadata.xml").exists(), "{ebuild}");
+    }
+    let ebuild = fs::read_to_string(overlay.join("app-portage/build-swarm/build-swarm-9999.ebuild")).unwrap();
+    let install = ebuild.split("\nsrc_install() {").nth(1).unwrap().split("\n}").next().unwrap();
+    let mut named = Vec::new();
+    for service in ["swarm-orchestrator", "swarm-drone"] {
+        let words = install.replace("${service}", service).replace('"', "");
+        let of_ours = |word: &&str| {
+            let folders =
+                ["openrc/", "systemd/", "scripts/", "docs/", "examples/", "orchestrator/", "drone/"];
+            folders.iter().any(|folder| word.starts_with(folder))
+        };
+        named.extend(words.split_whitespace().filter(of_ours).map(str::to_owned));
+    }
+    for name in &named {
+        assert!(repository().join(name).exists(), "{name}");
+    }
+    for service in
+        files("systemd", |name| !name.ends_with(".sysusers")).iter().chain(&files("openrc", |_| true))
+    {
+        let name = service.strip_prefix(repository()).unwrap().to_str().unwrap();
+        assert!(named.iter().any(|known| known == name), "{name} is not installed");
+    }
+    // What a package writes for the user does not differ from what systemd-sysusers makes.
+    let user = fs::read_to_string(overlay.join("acct-user/build-swarm/build-swarm-0.ebuild")).unwrap();
+    let sysusers = fs::read_to_string(repository().join("systemd/build-swarm.sysusers")).unwrap();
+    let home = user.lines().find_map(|line| line.strip_prefix("ACCT_USER_HOME=")).unwrap();
+    assert!(sysusers.contains(home), "{home}");
+}
