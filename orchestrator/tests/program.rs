@@ -115,41 +115,6 @@ impl Drop for Running {
     }
 }
 
-// fault: 36
-#[test]
-fn a_typing_mistake_in_the_configuration_is_78_with_place_and_suggestion() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = config(folder.path(), "[limits]\nconections = 5\n");
-    for arguments in [&["--check-config"][..], &[]] {
-        let output = run(arguments, &path);
-        assert_eq!(output.status.code(), Some(78));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("orchestrator.toml:4:1: ") && said.contains("`connections`"), "{said}");
-    }
-    assert!(!folder.path().join("state").exists(), "nothing was touched");
-}
-
-#[test]
-fn a_wrong_address_of_a_notification_sink_is_78_with_its_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = config(folder.path(), "[[notify.sink]]\nurl = \"gopher://x/hidden\"\n");
-    let output = run(&["--check-config"], &path);
-    assert_eq!(output.status.code(), Some(78));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("orchestrator.toml:4:7: ") && said.contains("expected ntfy://"), "{said}");
-    assert!(!said.contains("hidden"), "{said}");
-}
-
-#[test]
-fn a_missing_file_and_a_wrong_level_are_78() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = run(&[], &folder.path().join("nowhere.toml"));
-    assert_eq!(output.status.code(), Some(78));
-    let path = config(folder.path(), "[log]\nlevel = \"loud=very\"\n");
-    let output = run(&["--check-config"], &path);
-    assert_eq!(output.status.code(), Some(78), "{output:?}");
-}
-
 // fault: 57
 #[test]
 fn an_address_that_another_program_has_is_waited_for_and_a_stop_is_heard_meanwhile() {
@@ -171,40 +136,6 @@ fn an_address_that_another_program_has_is_waited_for_and_a_stop_is_heard_meanwhi
             assert!(TcpStream::connect(address).is_ok());
         }
     }
-}
-
-#[test]
-fn a_configuration_in_order_is_said_so_and_nothing_is_touched() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = config(folder.path(), "");
-    let output = run(&["--check-config"], &path);
-    assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("is valid"));
-    assert!(!folder.path().join("state").exists());
-}
-
-#[test]
-fn the_directory_beside_the_file_and_variables_set_what_show_config_lists_with_its_origin() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = config(folder.path(), "[[notify.sink]]\nurl = \"ntfy://hidden.example/x\"\n");
-    let beside = folder.path().join("orchestrator.conf.d");
-    std::fs::create_dir(&beside).unwrap();
-    std::fs::write(beside.join("10-policy.toml"), "[policy]\nlease = \"90s\"\n").unwrap();
-    let mut command = program();
-    command.env("SWARM_ORCHESTRATOR__LOG__LEVEL", "debug").arg("--show-config");
-    let output = command.arg("--config").arg(&path).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{output:?}");
-    let beside = format!("policy.lease = \"1m30s\"  # {}:2", beside.join("10-policy.toml").display());
-    let here = format!("  # {}:1", path.display());
-    let is_there = |line: &str| said.lines().any(|l| l == line);
-    assert!(is_there(&beside) && said.lines().any(|l| l.ends_with(&here)), "{said}");
-    assert!(is_there("log.level = \"debug\"  # SWARM_ORCHESTRATOR__LOG__LEVEL"), "{said}");
-    assert!(said.contains("notify.sink.0.url") && !said.contains("hidden"), "{said}");
-
-    std::fs::write(folder.path().join("orchestrator.conf.d/20.toml"), "[policy]\nlese = 1\n").unwrap();
-    let said = String::from_utf8_lossy(&run(&["--check-config"], &path).stderr).into_owned();
-    assert!(said.contains("20.toml:2:1: unknown key `lese`; did you mean `lease`?"), "{said}");
 }
 
 // fault: 17
