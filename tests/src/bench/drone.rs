@@ -72,11 +72,11 @@ pub fn run(settings: &Settings) -> Result<Section> {
         ));
     }
     let about = "One orchestrator, one drone and the real Portage on this machine build a world of packages that each \
-                 install one file: from `run start` until everything is published. Beside it `emerge --buildpkg` \
-                 builds the same world into one root, with the same sandboxes. In the ladder each package needs the \
-                 one before it; the others have the graphs of BLFS and of T2, where a package needs 28 others. With a \
-                 base, the drone has unpacked it before, the peer's root has the same packages installed, and both \
-                 build all of the world.";
+                 install one file. The time is from `run start` until everything is published. In comparison, \
+                 `emerge --buildpkg` builds the same world into one root, with the same sandboxes. In the ladder, \
+                 each package needs the one before it; the other worlds have the graphs of BLFS and of T2, where a \
+                 package needs 28 others. With a base, the drone has unpacked the base before, the peer's root has \
+                 the same packages installed, and both build the whole world.";
     Ok(Section { title: "Drone", about: about.to_owned(), rows })
 }
 

@@ -79,9 +79,9 @@ pub fn run(settings: &Settings) -> Result<Section> {
     drop(drone);
     server.stop()?;
     let about = format!(
-        "{DRONES} played drones wait for work with open claims and send heartbeats every {} s through the client that \
-         real drones use; one real swarm-drone besides, which has nothing to do either. Processor time is read from \
-         /proc over {} s a round. {}",
+        "{DRONES} simulated drones wait for work with open claims and send heartbeats every {} s through the client that \
+         real drones use. One real, idle swarm-drone runs beside them. Processor time is read from /proc over {} s per \
+         round. {}",
         BEAT.as_secs(),
         LOOK.as_secs(),
         if settings.clean_build { "" } else { "`--clean-build` adds the time of a clean release build." }

@@ -229,8 +229,8 @@ fn rows(times: &Times, bytes: u64) -> Result<Section> {
         ));
     }
     let about = format!(
-        "Packages as real Portage builds them, 3,000 in {:.1} MB of index. Ours is the publisher's own way: the kept entry, \
-         the link, both index files with fsync and rename. Portage 3.0.83 as released reads every package again \
+        "Packages as the real Portage builds them, 3,000 in {:.1} MB of index. Ours is what the publisher does: the stored \
+         entry, the link, and both index files with fsync and rename. Portage 3.0.83 as released reads every package again \
          (USER_PATCHES has no default); `patched` has that default. `bintree.inject` is what emerge does after a build.",
         bytes as f64 / 1e6
     );

@@ -166,9 +166,10 @@ async fn measure(settings: &Settings) -> Result<Section> {
     rows.push(Row::within("bytes read from files, per byte uploaded", read, 0.01));
     rows.push(Row::within("bytes written, per byte uploaded", written, 1.05));
     let about = format!(
-        "A package that cannot be compressed, uploaded over HTTP on loopback by the drone's client to the orchestrator, \
-         which checks, signs and stores it before it answers: SHA-256, MD5, SHA1 of the file, SHA512 and BLAKE2B of its \
-         members, both archives taken apart. Idle it takes {idle:.1} MB. The programs hash the same file once."
+        "The drone's client uploads a package of incompressible data to the orchestrator over HTTP on loopback. Before it \
+         answers, the orchestrator checks, signs and stores the package: it computes SHA-256, MD5 and SHA1 of the file and \
+         SHA512 and BLAKE2B of its members, and reads both archives. When idle, it uses {idle:.1} MB. The compared \
+         programs hash the same file once."
     );
     Ok(Section { title: "Intake", about, rows })
 }

@@ -78,9 +78,9 @@ pub fn run(settings: &Settings) -> Result<Section> {
         Row::alone("most memory of a start that replays, MB", median(peak)?),
     ];
     let about = format!(
-        "Nights of {PACKAGES} packages that depend on each other, built by {DRONES} drones with all their phases, make \
-         the events. Counted is the whole start of the program, from its execution until it says that it is ready: reading, \
-         checking the hash chain, applying, and opening all else."
+        "The events come from nights of {PACKAGES} packages that depend on each other, built by {DRONES} drones in all \
+         phases. The time is that of the whole start of the program, from its execution until it reports that it is ready: \
+         reading the events, checking the hash chain, applying the events, and opening everything else."
     );
     Ok(Section { title: "Journal", about, rows })
 }

@@ -146,8 +146,8 @@ impl Section {
 pub fn page(sections: &[Section], machine: &str) -> String {
     let mut text = format!(
         "# Benchmarks\n\nMade by `scripts/bench`, on {machine}. Both sides of a ratio ran in turn on the same machine; \
-         figures are medians. Machines differ: only the ratios carry over. `--peer DIR` lets the real build-swarm-v3 run \
-         beside ours, `--claims N` counts more claims, `--clean-build` adds the time of a build.\n"
+         figures are medians. Only the ratios apply to other machines. `--peer DIR` also measures the real \
+         build-swarm-v3, `--claims N` counts more claims, `--clean-build` adds the time of a build.\n"
     );
     for section in sections {
         // Writing to a string does not fail.

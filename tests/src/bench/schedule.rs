@@ -65,11 +65,12 @@ pub fn run(_: &Settings) -> Result<Section> {
     rows.extend(beside(what, &[made(WHOLE, 1)?], &"A".parse()?, &usual, 1.015)?);
     rows.extend(decisions(&usual)?);
     let about = format!(
-        "The real core in virtual time (`swarm-sim`), peers by their rules; geometric means of the medians of {NIGHTS} nights \
-         over five sets: BLFS, T2 SDE, and three made up in the shape of an update. Fleets by speed: A 4,4,2,2,1,1,1,0.5; \
-         B eight times 1; C 8,4,4,2,2,2, six times 1, four times 0.5. The straggler is the fastest drone, which falls to an \
-         eighth half-way; the lower bound does not know of that, so 1 cannot be reached then. A decision is a claim in \
-         the course of a night of 5,000 packages on 64 drones."
+        "The real core runs in virtual time (`swarm-sim`), next to simulations of the peers' rules. Figures are geometric \
+         means, over five sets of packages, of the medians of {NIGHTS} nights. The sets are BLFS, T2 SDE, and three \
+         artificial ones with the shape of an update. Speeds of the fleets: A 4,4,2,2,1,1,1,0.5; B eight times 1; \
+         C 8,4,4,2,2,2, six times 1, four times 0.5. The straggler is the fastest drone, which slows down to an eighth \
+         half-way. The lower bound does not take this into account, so 1 cannot be reached. A decision is a claim during \
+         a night of 5,000 packages on 64 drones."
     );
     Ok(Section { title: "Scheduling", about, rows })
 }

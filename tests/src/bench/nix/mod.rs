@@ -36,14 +36,14 @@ pub fn run(settings: &Settings) -> Result<Section> {
         rows.push(Row::new(label, median(ours)?, "nix-build -j1", median(theirs)?, Goal::AtMost(1.3)));
     }
     rows.extend(intake::rows(settings)?);
-    let about = "The release orchestrator and nginx serve the same signed cache on one core each, wrk asks from \
-                 another: 32 connections for a narinfo, 4 for an archive. Then one drone with the real Nix builds \
-                 worlds of derivations that only read what they need, from `run start` until everything is received; \
-                 beside it Nix alone builds the same in a sandbox as well. Last an archive that cannot be compressed \
-                 is uploaded by the drone's client to the orchestrator, which takes it apart and looks for \
-                 references before it answers; `nix copy` compresses the same file into a cache on this disk. A build \
-                 that takes no time costs a drone a tenth of a second more than Nix alone, which builds a whole world \
-                 in one process."
+    let about = "The release build of the orchestrator and nginx serve the same signed cache on one core each. wrk sends \
+                 requests from another core, over 32 connections for a narinfo and 4 for an archive. Then one drone \
+                 with the real Nix builds worlds of derivations that only read their dependencies; the time is from \
+                 `run start` until everything is received. In comparison, Nix alone builds the same world, also in a \
+                 sandbox. Finally, the drone's client uploads an archive of incompressible data to the orchestrator, \
+                 which reads the archive and searches it for references before it answers; `nix copy` compresses the \
+                 same file into a cache on this disk. A build that takes no time costs a drone a tenth of a second \
+                 more than Nix alone, which builds a whole world in one process."
         .to_owned();
     Ok(Section { title: "Nix", about, rows })
 }

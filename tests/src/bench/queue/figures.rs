@@ -98,12 +98,13 @@ impl Figures {
             ),
         ];
         let about = format!(
-            "Played drones, each with its own credential and connection, claim {PACKAGES} packages that wait for \
-             nothing and complete each at once: with the report of a failure that is final, which passes the same \
-             checks and is as durable as a receipt, but moves no file. The peer's completions move none either. The \
-             bare server has no credentials, events or rules. One thread makes the load for all, {rounds} rounds in \
-             turn. The last two rows bring packages that are checked, signed and stored; the wait counts from the \
-             sending of the report and takes in that the index has the package."
+            "Simulated drones, each with its own credential and connection, claim {PACKAGES} packages without \
+             dependencies and complete each one at once with the report of a final failure, which passes the same \
+             checks and is as durable as a receipt, but transfers no file. The peer's completions transfer none \
+             either. The bare server has no credentials, events or rules. One thread makes the load for all, in \
+             {rounds} rounds in turn. In the last two rows, packages are uploaded, checked, signed and stored; the \
+             last row is the time from a report to the assignment of the dependant, including the publication of \
+             the index."
         );
         Ok(Section { title: "Queue", about, rows })
     }

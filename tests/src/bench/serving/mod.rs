@@ -109,9 +109,10 @@ pub fn run(settings: &Settings) -> Result<Section> {
     orchestrator.stop()?;
     Ok(Section {
         title: "Serving",
-        about: "The release orchestrator, nginx (sendfile, one process) and tower-http's ServeDir serve the same \
-                published tree on one core each, wrk asks from another: 32 connections, 4 for the package. A slow \
-                client reads 1 KB a second of it. CPU is that of the server's process."
+        about: "The release build of the orchestrator, nginx (sendfile, one process) and tower-http's ServeDir serve \
+                the same published tree on one core each. wrk sends requests from another core over 32 connections, \
+                for the package over 4. A slow client reads 1 KB of the package per second. CPU is that of the \
+                server's process."
             .into(),
         rows,
     })
