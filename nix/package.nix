@@ -8,7 +8,7 @@ rustPlatform.buildRustPackage {
 
   src = lib.cleanSourceWith {
     src = ../.;
-    # Neither what Cargo builds nor what only people read changes the programs.
+    # The programs depend neither on what Cargo builds nor on what only people read.
     filter = path: type: lib.cleanSourceFilter path type && baseNameOf path != "target";
   };
   cargoLock.lockFile = ../Cargo.lock;
@@ -21,7 +21,7 @@ rustPlatform.buildRustPackage {
 
   postInstall = ''
     install -D -m 755 scripts/swarm-switch -t $out/bin
-    # Nix itself is the machine's.
+    # The script uses the Nix of the machine.
     wrapProgram $out/bin/swarm-switch --prefix PATH : ${lib.makeBinPath [ curl openssl util-linux ]}
     $out/bin/swarmctl man man
     for program in orchestrator drone; do

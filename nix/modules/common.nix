@@ -1,4 +1,4 @@
-# What the modules share.
+# Options and settings that the modules share.
 { lib, pkgs }:
 
 {
@@ -9,7 +9,7 @@
     description = "The package with the programs of Build Swarm.";
   };
 
-  # Of a service that needs no privileges: only the network and its own directories.
+  # For a service that needs no privileges, only the network and its own directories.
   hardening = {
     CapabilityBoundingSet = "";
     DeviceAllow = "";

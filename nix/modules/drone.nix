@@ -1,4 +1,4 @@
-# services.build-swarm.drone: builds packages for the orchestrator. The unit is that of systemd/swarm-drone.service,
+# services.build-swarm.drone: builds packages for the orchestrator. The unit is the same as systemd/swarm-drone.service,
 # whose comments explain its settings.
 { config, lib, pkgs, ... }:
 
@@ -26,8 +26,8 @@ in
       default = null;
       example = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
       description = ''
-        Fingerprint of the orchestrator's certificate, which `swarmctl drone token` prints. Without it the certificate
-        must be signed by an authority that this machine trusts.
+        Fingerprint of the orchestrator's certificate; `swarmctl drone token` prints it. Without a fingerprint, the
+        certificate must be signed by an authority that this machine trusts.
       '';
     };
 
@@ -36,8 +36,8 @@ in
       default = null;
       example = "/root/enrol-token";
       description = ''
-        File with the enrolment token that `swarmctl drone token` prints, which only root may read. It is needed until
-        the drone is enrolled.
+        File with the enrolment token that `swarmctl drone token` prints. Only root may be able to read the file. It is
+        needed until the drone is enrolled.
       '';
     };
 
@@ -66,8 +66,8 @@ in
       after = [ "network-online.target" ];
       startLimitIntervalSec = 0;
       reloadTriggers = [ config.environment.etc."build-swarm/drone.toml".source ];
-      # A stopping drone finishes its builds, which would hold up the switch to a new system. A new version starts
-      # with the next boot or `systemctl restart`.
+      # A stopping drone finishes its builds, which would delay the switch to a new system. A new version starts
+      # at the next boot or with `systemctl restart`.
       restartIfChanged = false;
       path = [ config.nix.package pkgs.util-linux pkgs.git ];
 

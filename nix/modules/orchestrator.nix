@@ -1,4 +1,4 @@
-# services.build-swarm.orchestrator: the server that plans, hands out work, signs and publishes. The unit is that of
+# services.build-swarm.orchestrator: the server that plans, hands out work, signs and publishes. The unit is the same as
 # systemd/swarm-orchestrator.service, whose comments explain its settings.
 { config, lib, pkgs, ... }:
 
@@ -45,8 +45,8 @@ in
       default = { };
       example = { policy.quarantine_retry = "3d"; };
       description = ''
-        Further settings of orchestrator.toml; orchestrator.example.toml explains all of them. The file is readable by
-        everybody: for a secret, name a file or a credential (`"credential:NAME"`).
+        Further settings of orchestrator.toml; orchestrator.example.toml explains all of them. Everybody can read the
+        resulting file: for a secret, name a file or a credential (`"credential:NAME"`).
       '';
     };
 
@@ -54,7 +54,7 @@ in
       type = lib.types.attrsOf lib.types.str;
       default = { };
       example = { mail = "/root/mail.password"; };
-      description = "Files with secrets, by the names with which `settings` refers to them as `credential:NAME`.";
+      description = "Files with secrets, by name. `settings` refers to them as `credential:NAME`.";
     };
   };
 

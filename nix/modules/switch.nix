@@ -1,4 +1,4 @@
-# services.build-swarm.switch: switches this machine to the systems that the swarm has ready for it.
+# services.build-swarm.switch: switches this machine to each system that the swarm has ready for it.
 { config, lib, pkgs, utils, ... }:
 
 let
@@ -20,14 +20,14 @@ in
     channel = lib.mkOption {
       type = lib.types.enum [ "stable" "staging" ];
       default = "stable";
-      description = "The channel to follow. `staging` has what is not promoted yet.";
+      description = "The channel to follow. `staging` has what has not been promoted yet.";
     };
 
     publicKeys = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       default = [ ];
       description = ''
-        Public keys of the cache, as `swarmctl client setup` prints them. They may be in
+        Public keys of the cache, as `swarmctl client setup` prints them. You can set them in
         `nix.settings.trusted-public-keys` instead.
       '';
     };
@@ -44,7 +44,7 @@ in
       default = "auto";
       description = ''
         When a new system is used. `auto` switches at once, unless the kernel, the initrd, systemd or D-Bus changed:
-        then the next boot starts it.
+        then the new system starts at the next boot.
       '';
     };
 
@@ -69,7 +69,7 @@ in
       wants = [ "network-online.target" ];
       after = [ "network-online.target" ];
       startAt = cfg.dates;
-      # The switch that this service makes must not stop it.
+      # This service switches the system; the switch must not stop it.
       restartIfChanged = false;
       unitConfig.X-StopOnRemoval = false;
       path = [ config.nix.package pkgs.coreutils pkgs.gnutar pkgs.xz pkgs.gzip ];
@@ -84,7 +84,7 @@ in
           "--action" cfg.action
         ] ++ lib.concatMap (key: [ "--key" key ]) cfg.publicKeys);
         StateDirectory = "swarm-switch";
-        # 75: something is not in the caches yet. The next time, it is.
+        # 75: something is not in the caches yet; a later run finds it.
         SuccessExitStatus = 75;
       };
     };

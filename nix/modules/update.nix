@@ -1,5 +1,5 @@
 # services.build-swarm.update: timers that offer profiles of a swarm the newest commit of a Git repository. The units are
-# those of systemd/swarm-update@.service and .timer, whose comments explain their settings.
+# the same as systemd/swarm-update@.service and .timer, whose comments explain their settings.
 { config, lib, pkgs, utils, ... }:
 
 let
@@ -40,14 +40,14 @@ let
       type = lib.types.listOf lib.types.str;
       default = [ ];
       example = [ "nixpkgs" ];
-      description = "Inputs of the flake of which the newest content is locked, whatever `flake.lock` says.";
+      description = "Inputs of the flake whose newest content is locked, instead of the one in `flake.lock`.";
     };
 
     extraArgs = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       default = [ ];
       example = [ "--upstream" "https://cache.nixos.org=cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=" ];
-      description = "Further arguments of `swarmctl profile update`, the same as for `swarmctl profile add`.";
+      description = "Further arguments for `swarmctl profile update`, the same as for `swarmctl profile add`.";
     };
 
     dates = lib.mkOption {
@@ -55,7 +55,7 @@ let
       default = "03:00";
       example = "Sat 03:00";
       description = ''
-        When to look for a new commit, in the format of {manpage}`systemd.time(7)`: some time before the schedule of
+        When to look for a new commit, in the format of {manpage}`systemd.time(7)`. Choose a time before the schedule of
         the profile.
       '';
     };
@@ -64,7 +64,7 @@ let
       type = lib.types.str;
       default = "1d";
       example = "7d";
-      description = "How often that is. The orchestrator warns when this machine stays away for twice as long.";
+      description = "Interval between the times in `dates`. The orchestrator warns after two missed intervals.";
     };
 
     randomizedDelaySec = lib.mkOption {
@@ -77,7 +77,7 @@ let
       type = lib.types.str;
       default = "/root/.config/swarmctl/config.toml";
       description = ''
-        File with the address of the orchestrator and the admin token, which only root may read. `swarmctl login`
+        File with the address of the orchestrator and the admin token. Only root may be able to read it. `swarmctl login`
         writes it.
       '';
     };
@@ -87,7 +87,7 @@ let
       default = null;
       example = "/root/.ssh/id_ed25519";
       description = ''
-        Private key for a repository that Git fetches over SSH. `programs.ssh.knownHosts` has the key of the server.
+        Private key for a repository that Git fetches over SSH. Add the key of the server to `programs.ssh.knownHosts`.
       '';
     };
 
@@ -96,8 +96,8 @@ let
       default = null;
       example = "git+ssh://git@git.example/config?ref=locks";
       description = ''
-        Branch to which the `flake.lock` of the first of `hosts` is pushed after each update: the one with which its
-        newest system was built.
+        Branch to which a `flake.lock` is pushed after each update: the one with which the newest system of the first
+        machine in `hosts` was built.
       '';
     };
   };
@@ -110,8 +110,8 @@ in
       home = { source = "git+https://git.example/config"; hosts = [ "desk" ]; updateInputs = [ "nixpkgs" ]; };
     };
     description = ''
-      Profiles of the swarm, by name, that are offered the newest commit of a Git repository. `swarmctl profile add`
-      creates a profile.
+      Profiles of the swarm, by name, to which the newest commit of a Git repository is offered. Create a profile with
+      `swarmctl profile add`.
     '';
   };
 
@@ -122,7 +122,7 @@ in
       wants = [ "network-online.target" ];
       after = [ "network-online.target" ];
       startAt = update.dates;
-      # A run under way goes on, and the next one is of the new system.
+      # A running update continues, and the next one uses the new version.
       restartIfChanged = false;
       path = [ config.nix.package pkgs.git pkgs.openssh ];
       environment = {
