@@ -38,7 +38,7 @@ const TRY_AGAIN: u8 = 75;
 /// How long a drone that ends permanently waits until supervise-daemon knows that it must end as well.
 const PASSED_ON_WITHIN: Duration = Duration::from_secs(30);
 
-/// Builds packages for an orchestrator.
+/// Build packages for an orchestrator
 #[derive(Parser)]
 #[command(
     version = VERSION,
@@ -52,8 +52,8 @@ Configuration, where later settings override earlier ones:
   SWARM_DRONE__SETTING, or SWARM_DRONE__SECTION__SETTING
 
 Signals:
-  SIGTERM  stop after the running builds, within drain_timeout; a second one stops at once
-  SIGUSR1  take no new work, also after a restart
+  SIGTERM  finish running builds within drain_timeout and stop; a second SIGTERM stops at once
+  SIGUSR1  take no new work, even after a restart
   SIGUSR2  take new work again
   SIGHUP   reload log.level and reopen the log file
 

@@ -87,11 +87,11 @@ struct Arguments {
     /// Check the configuration and exit
     #[arg(long)]
     check_config: bool,
-    /// Print the settings that are set and the file or variable that sets each one, and exit
+    /// Print each setting that is set, with the file or variable that sets it, and exit
     #[arg(long, conflicts_with = "check_config")]
     show_config: bool,
-    /// Start even if a key, a certificate or journal events are missing: create new ones and accept the
-    /// journal as it is. For a single start without a backup
+    /// Start even if a key, a certificate or journal events are missing: create a new key or certificate and
+    /// accept the journal as it is. Use it for a single start, if there is no backup
     #[arg(long)]
     accept_new: bool,
     /// Print a manual page: section 5 (configuration) or 8 (program)

@@ -14,10 +14,10 @@ use swarm_daemon::version::VERSION;
 const EXAMPLES: &str = "\
 Examples:
   swarmctl init                                  log in on the orchestrator's machine
-  swarmctl status                                the swarm on one screen
+  swarmctl status                                show the swarm on one screen
   swarmctl profile add desk --from ./desk --repository /var/db/repos/gentoo
-  swarmctl run start desk --wait                 build what is new and wait for the end
-  swarmctl drone list -o wide                    with more columns, and not cut at the terminal's width
+  swarmctl run start desk --wait                 build what has changed and wait for the end
+  swarmctl drone list -o wide                    list drones with more columns, at any width
   swarmctl why dev-libs/icu                      explain why a package is not available yet
   swarmctl pause --for 2h                        stop handing out work for two hours
   swarmctl unpause                               end the pause
@@ -43,7 +43,7 @@ over the file.
 
   --orchestrator URL          Address of an orchestrator, such as http://nas:8100; may be repeated
                               [env: SWARM_ORCHESTRATOR, separated by commas]
-  --fingerprint FINGERPRINT   Fingerprint of its certificate, such as sha256:...; may be repeated
+  --fingerprint FINGERPRINT   Fingerprint of the orchestrator's certificate, such as sha256:...; may be repeated
                               [env: SWARM_FINGERPRINT, separated by commas]
   --ca FILE                   File with the certificate authorities to trust
                               [default: this machine's] [env: SWARM_CA]
@@ -93,7 +93,7 @@ pub struct Cli {
     /// Do not ask for confirmation
     #[arg(long, short = 'y', global = true, hide_short_help = true, help_heading = "Output")]
     pub yes: bool,
-    /// Ask nothing, as if there were no terminal
+    /// Never ask, as if there were no terminal
     #[arg(long, global = true, hide_short_help = true, help_heading = "Output")]
     pub no_input: bool,
     /// The orchestrator to connect to
@@ -212,7 +212,7 @@ pub enum Command {
     Queue(cmd::queue::Args),
     /// Explain a package's state
     Why(cmd::why::Args),
-    /// List the attempts at a package, also of earlier runs
+    /// List the attempts at a package, including those of earlier runs
     History(cmd::history::Args),
     /// Print the log of a build or a plan
     Logs(cmd::logs::Args),
@@ -232,7 +232,7 @@ pub enum Command {
     /// Manage profiles: what is built, with which configuration, from which repositories
     #[command(subcommand)]
     Profile(cmd::profile::Verb),
-    /// Show what workstations install from, and return to an earlier generation of it
+    /// Show the channels that workstations install from, promote generations and roll back
     #[command(subcommand)]
     Channel(cmd::channel::Verb),
     /// Set up workstations that install the packages

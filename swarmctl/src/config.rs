@@ -63,7 +63,7 @@ pub struct ConnectionArgs {
         value_parser = parse_address
     )]
     pub orchestrator: Vec<Url>,
-    /// Fingerprint of the certificate that it shows, such as sha256:…; may be repeated
+    /// Fingerprint of the orchestrator's certificate, such as sha256:…; may be repeated
     #[arg(
         long,
         global = true,

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "Examples:\n  swarmctl audit verify")]
 pub enum Verb {
-    /// Read everything that is stored, repair what can be repaired and report the rest; exits with 1 if anything is damaged
+    /// Check all stored data, repair what can be repaired and report the rest; exits with 1 if anything is damaged
     Verify,
 }
 

@@ -33,7 +33,7 @@ pub struct From {
     /// Detached OpenPGP signature of the archive [default: PATH.asc]
     #[arg(long, value_name = "FILE", requires = "key")]
     signature: Option<PathBuf>,
-    /// OpenPGP public key; the archive must be signed by it
+    /// OpenPGP public key that must have signed the archive
     #[arg(long, value_name = "FILE", requires = "from")]
     key: Option<PathBuf>,
 }
@@ -41,10 +41,10 @@ pub struct From {
 /// Whether a base follows the tree.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Follow {
-    /// Update the base's own packages from what runs build (the default for a new base); retries a failed update
+    /// Update the base's own packages to those that runs build (the default for a new base); retries a failed update
     #[arg(long, conflicts_with = "no_follow")]
     follow: bool,
-    /// Never change the base except by `base update`
+    /// Do not update the base from what runs build
     #[arg(long)]
     no_follow: bool,
 }

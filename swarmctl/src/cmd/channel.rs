@@ -56,7 +56,7 @@ Examples:
   swarmctl channel rollback desk                   to the previous generation that differs
   swarmctl channel rollback desk --dry-run         show which packages that would change
   swarmctl channel rollback desk --generation 12   to generation 12
-  swarmctl channel promote desk                    publish what was built, follow the runs again
+  swarmctl channel promote desk                    publish what was built and follow later runs
   swarmctl channel promote desk --generation 12    publish generation 12 of staging"
 )]
 pub enum Verb {
@@ -70,7 +70,7 @@ pub enum Verb {
         #[arg(long, value_name = "NUMBER")]
         generation: Option<u64>,
     },
-    /// Publish what the newest runs built in the stable channel
+    /// Publish in the stable channel what the newest run built
     Promote {
         /// Name of the profile
         profile: Name,

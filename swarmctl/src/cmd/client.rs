@@ -40,14 +40,14 @@ pub enum Verb {
         /// Name of the profile
         #[arg(required_unless_present = "all")]
         profile: Option<Name>,
-        /// Set up the cache that has the packages of all Nix profiles
+        /// Set up the cache with the packages of all Nix profiles
         #[arg(long, conflicts_with_all = ["profile", "channel"])]
         all: bool,
         /// The orchestrator's address as seen from workstations [default: the one that swarmctl uses, or port 8100
         /// of the same host if swarmctl pins its certificate]
         #[arg(long, value_name = "URL", value_parser = parse_address)]
         address: Option<Url>,
-        /// Channel to install from; `staging` has what is not promoted yet
+        /// Channel to install from; `staging` has what has not been promoted yet
         #[arg(long, value_name = "CHANNEL", default_value = "stable")]
         channel: Channel,
         /// Write the files below this directory instead of printing them

@@ -30,16 +30,16 @@ const OUTPUTS: [&str; 14] = [
   swarmctl diff home desk
   swarmctl diff home desk --from 12
   swarmctl diff home desk --from 12 --to 15 --json
-  swarmctl diff home desk --channel staging        of a machine that tries updates first")]
+  swarmctl diff home desk --channel staging        for a machine that tries updates first")]
 pub struct Args {
     /// Name of the profile
     profile: Name,
     /// Name of the host
     host: String,
-    /// Generation to compare with [default: the last one with another system]
+    /// Old generation [default: the last one with another system]
     #[arg(long, value_name = "GENERATION")]
     from: Option<u64>,
-    /// Generation to show [default: the newest]
+    /// New generation [default: the newest]
     #[arg(long, value_name = "GENERATION")]
     to: Option<u64>,
     /// Channel whose generations are compared

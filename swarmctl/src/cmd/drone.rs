@@ -27,7 +27,7 @@ use swarm_common::{
   swarmctl drone approve oak
   swarmctl drone drain oak               before maintenance
   swarmctl drone resume oak              after maintenance, or after the cause of grounding is fixed
-  swarmctl drone protect nas             this machine is never rebooted automatically
+  swarmctl drone protect nas             never reboot this machine automatically
   swarmctl drone unprotect nas
   swarmctl drone confirm-reboot oak
   swarmctl drone remove oak --dry-run    show what would change
@@ -41,7 +41,7 @@ pub enum Verb {
         #[arg(required = true)]
         drones: Vec<String>,
     },
-    /// Give a drone no new work; it finishes what it has
+    /// Give a drone no new work; it finishes its running builds
     Drain {
         /// Names or ids of drones
         #[arg(required = true)]

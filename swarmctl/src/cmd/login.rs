@@ -17,8 +17,8 @@ use swarm_daemon::config::secret::read_secret;
   ssh nas sudo cat /var/lib/build-swarm/admin.token | swarmctl login https://nas:8143 --fingerprint sha256:… --token-file -
   swarmctl login https://nas:8143 https://spare:8143 --token-file ./token
 
-A certificate that this machine does not trust is pinned by its fingerprint: swarmctl asks on a
-terminal; elsewhere pass --fingerprint. The orchestrator logs it when it starts.")]
+A certificate that this machine does not trust is pinned by its fingerprint: at a terminal, swarmctl
+asks; otherwise, pass --fingerprint. The orchestrator logs the fingerprint when it starts.")]
 pub struct Args {
     /// Addresses of the orchestrators
     #[arg(required = true, value_name = "URL", value_parser = parse_address)]

@@ -17,7 +17,7 @@ const NONE: &str = "no sink configured: add [[notify.sink]] with a url such as \
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "Examples:\n  swarmctl notify list\n  swarmctl notify test")]
 pub enum Verb {
-    /// List all sinks, their pending messages and errors
+    /// List all sinks with their pending messages and errors
     List,
     /// Send a test message to every sink; exits with 1 if one fails
     Test,

@@ -11,7 +11,7 @@ use swarm_common::wire::calendar::PauseRequest;
 /// Arguments of `pause`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Running builds continue; scheduled runs start and wait. \
-A pause always ends automatically; set it again to change its end.
+A pause always ends automatically; run the command again to change the end.
 
 Examples:
   swarmctl pause --for 2h --reason \"replacing a fuse\"
@@ -20,7 +20,7 @@ pub struct Args {
     /// Duration, such as 30min, 2h or 1d; at most 7d
     #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
     for_ms: u64,
-    /// Reason, shown in the status
+    /// Reason, shown by `swarmctl status`
     #[arg(long, default_value = "")]
     reason: String,
 }

@@ -33,7 +33,7 @@ use timer::Every;
 /// Where the content of a profile comes from.
 #[derive(Debug, clap::Args)]
 pub struct From {
-    /// Configuration bundle: a directory with etc/portage, world, profile.toml and optionally distfiles; with --nix
+    /// Configuration bundle: a directory with etc/portage, world, profile.toml and optionally distfiles; with --nix,
     /// a directory with flake.nix or default.nix, or git+URL
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
@@ -51,7 +51,7 @@ pub struct From {
     /// When packages are rebuilt [default: unchanged, or `gentoo` for a new profile]
     #[arg(long, value_name = "RULE")]
     rebuild: Option<Rule>,
-    /// Channel that follows the runs; with `staging` the stable one waits for `swarmctl channel promote`
+    /// Channel that follows the runs; with `staging`, the stable channel waits for `swarmctl channel promote`
     /// [default: unchanged, or `stable` for a new profile]
     #[arg(long, value_name = "CHANNEL")]
     publish: Option<Channel>,
@@ -63,12 +63,12 @@ pub struct From {
 /// How an update is made.
 #[derive(Debug, Default, clap::Args)]
 pub struct How {
-    /// Let the next run try the content. The profile switches to it if the run can serve everything that is served now,
-    /// and otherwise stays as it is
+    /// Let the next run try the content. The profile switches to it if the run can serve everything that is served now;
+    /// otherwise the profile stays as it is
     #[arg(long, requires = "nix", conflicts_with = "publish")]
     candidate: bool,
-    /// Interval at which a timer runs this command, for example `1d`. `swarmctl status` warns after two
-    /// missed intervals; `never` ends that
+    /// Interval at which a timer runs this command, such as `1d`. `swarmctl status` warns after two missed
+    /// intervals; `never` ends this
     #[arg(long, value_name = "TIME")]
     every: Option<Every>,
 }
@@ -95,16 +95,16 @@ impl std::convert::From<Rule> for Rebuild {
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "A bundle is a directory with
   etc/portage/    make.conf, package.use, make.profile, repos.conf, ... as on a workstation
-  world           one package a line; or var/lib/portage/world, where a workstation has it
+  world           one package per line; or var/lib/portage/world, as on a workstation
   profile.toml    portage_profile = \"default/linux/amd64/23.0\", or \"REPOSITORY:PATH\",
-                  where there is no make.profile
-                  main_repository = \"gentoo\", where repos.conf does not say it
+                  if there is no make.profile
+                  main_repository = \"gentoo\", if repos.conf does not name it
   distfiles/      sources that cannot be fetched, if any
 
-A workstation's own / is a bundle as well; its keys (etc/portage/gnupg) stay where they are.
+The / of a workstation is a bundle as well; its keys (etc/portage/gnupg) are left out.
 
-With --nix the source is a flake or a directory with default.nix. The inputs that flake.lock names are part of
-the snapshot; `nix flake archive` puts them into this machine's Nix store, where they are found.
+With --nix, the source is a flake or a directory with default.nix. The inputs that flake.lock names are part of
+the snapshot; `nix flake archive` puts them into this machine's Nix store, where swarmctl finds them.
 
 Examples:
   swarmctl profile add desk --from / --repository /var/db/repos/gentoo

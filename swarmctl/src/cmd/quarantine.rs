@@ -17,14 +17,14 @@ use swarm_common::{
         swarmctl quarantine release --all --dry-run\n  swarmctl quarantine release --all"
 )]
 pub enum Verb {
-    /// List quarantined packages with the reasons
+    /// List quarantined packages with their reasons
     List,
     /// Release packages from quarantine and retry them
     Release {
         /// Packages: id, name, category/name or category/name-version
         #[arg(required_unless_present = "all")]
         packages: Vec<String>,
-        /// All quarantined packages of the newest runs
+        /// Release all quarantined packages of the newest runs
         #[arg(long, conflicts_with = "packages")]
         all: bool,
         /// Whether to only show what would change

@@ -18,7 +18,7 @@ use swarm_common::{name::Name, time::TimeMs, wire::ready::Ready};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A machine is ready when everything that its newest system needs is served and signed. Until
-then it keeps its previous system.
+then the machine keeps its previous system.
 
 Examples:
   swarmctl ready home
@@ -39,7 +39,8 @@ pub struct Args {
     /// Print the flake.lock that the host's system was evaluated with
     #[arg(long, requires = "host")]
     lock: bool,
-    /// Push it as a new commit to a branch of the Git repository: git+https://HOST/PATH?ref=BRANCH&dir=FOLDER
+    /// Push the flake.lock of the host's system as a new commit to a branch of the Git repository:
+    /// git+https://HOST/PATH?ref=BRANCH&dir=FOLDER
     #[arg(long, value_name = "REPOSITORY", requires = "host", conflicts_with = "lock")]
     push_lock: Option<PathBuf>,
 }

@@ -15,7 +15,7 @@ pub struct Args {
     /// Packages: id, name, category/name or category/name-version
     #[arg(required = true)]
     packages: Vec<String>,
-    /// Also rebuild the packages that were built with them
+    /// Also rebuild packages that were built with the given ones
     #[arg(long)]
     dependants: bool,
     /// Reason, shown by `swarmctl why`

@@ -35,7 +35,7 @@ use watch::watch;
   swarmctl run cancel r7 --dry-run
   swarmctl run cancel r7")]
 pub enum Verb {
-    /// Start a run, which builds what is new in a profile
+    /// Start a run, which builds what has changed in a profile
     Start {
         /// Name of the profile
         profile: Name,
@@ -48,7 +48,7 @@ pub enum Verb {
     },
     /// List all runs, newest first
     List,
-    /// Show a run's progress and what could not be planned
+    /// Show the progress of a run and what could not be planned
     Show {
         /// Id of the run, such as r7
         run: RunId,

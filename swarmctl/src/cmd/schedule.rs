@@ -21,7 +21,7 @@ const LATE_MS: u64 = 60_000;
 
 /// Verbs of `schedule`.
 #[derive(Debug, clap::Subcommand)]
-#[command(after_help = "WHEN is minute, hour, day of month, month and day of week, as in crontab(5).
+#[command(after_help = "WHEN is a time as in crontab(5): minute, hour, day of month, month, day of week.
 
 Examples:
   swarmctl schedule set desk \"30 3 * * *\"                         every night at 3:30 in this machine's time zone
@@ -44,7 +44,7 @@ pub enum Verb {
         #[arg(long)]
         off: bool,
     },
-    /// List all schedules with their next runs and the result of the last
+    /// List all schedules with their next runs and the result of the last one
     List,
     /// Remove the schedule of a profile
     Remove {

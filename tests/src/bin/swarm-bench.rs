@@ -13,7 +13,7 @@ use swarm_tests::bench::{ALL, Settings, queue::reference, report};
     about,
     after_help = "\
 Examples:
-  scripts/bench                                  everything, and docs/benchmarks.md anew
+  scripts/bench                                  everything; writes docs/benchmarks.md again
   scripts/bench index serving --rounds 5         two sections, printed only"
 )]
 struct Arguments {

@@ -15,7 +15,7 @@ use swarm_tests::replay::{
     workload::Workload,
 };
 
-/// Show how long a night would take.
+/// Simulate how long a night would take.
 #[derive(Parser)]
 #[command(
     name = "swarm-sim",
@@ -27,9 +27,9 @@ Examples:
   swarm-sim my.json --fleet 8x1 --night cold --setup 20 --gantt night.svg
 
 A workload file is {\"packages\":[{\"name\",\"version\",\"deps\":[names],\"seconds\"}]}: seconds of work on
-a drone of speed 1. Figures are makespan / lower bound over all seeds; the bound is the largest
-of all work on all drones together, the longest chain on the fastest drone, and for each package
-what comes before and after it on all drones with itself on the fastest."
+a drone of speed 1. Figures are makespan / lower bound over all seeds. The bound is the largest of
+three times: all work on all drones together; the longest chain on the fastest drone; and, for each
+package, what comes before and after it on all drones plus the package itself on the fastest."
 )]
 struct Args {
     workloads: Vec<PathBuf>,

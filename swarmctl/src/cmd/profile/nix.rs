@@ -14,12 +14,12 @@ const STORE: &str = "/nix/store";
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Nix")]
 pub struct NixArgs {
-    /// Build with Nix; --from is then a directory with flake.nix or default.nix, or a Git repository, of which
-    /// the newest commit is fetched: git+https://HOST/PATH?ref=BRANCH&dir=FOLDER
+    /// Build with Nix; --from is then a directory with flake.nix or default.nix, or a Git repository whose
+    /// newest commit is fetched: git+https://HOST/PATH?ref=BRANCH&dir=FOLDER
     #[arg(long, conflicts_with_all = ["repository", "base", "rebuild"])]
     pub nix: bool,
-    /// Attribute to build: `hello`, `tools.x`; of a flake `packages.x86_64-linux.hello` or, for this machine's
-    /// system, `hello`; may be repeated
+    /// Attribute to build, such as `hello` or `tools.x`; in a flake, `packages.x86_64-linux.hello`, or `hello`
+    /// for this machine's system; may be repeated
     #[arg(long, value_name = "ATTRIBUTE", requires = "nix")]
     attr: Vec<String>,
     /// NixOS machine to build, by its name in `nixosConfigurations`; may be repeated
@@ -34,15 +34,15 @@ pub struct NixArgs {
     /// Directory with an input of the flake that is not in this machine's Nix store; may be repeated
     #[arg(long, value_name = "NAME=DIR", requires = "nix", value_parser = pair)]
     input: Vec<(String, String)>,
-    /// Input of which the newest content is locked and not what flake.lock of the Git repository names; may be
+    /// Input whose newest content is locked, instead of the content in flake.lock of the Git repository; may be
     /// repeated
     #[arg(long, value_name = "NAME", requires = "nix")]
     update_input: Vec<String>,
-    /// Binary cache whose packages are used instead of building them, with a public key of it; may be repeated,
-    /// also for further keys of a cache
+    /// Binary cache whose packages are used instead of building them, with one of its public keys; may be
+    /// repeated, also for further keys of a cache
     #[arg(long, value_name = "URL=KEY", requires = "nix", value_parser = pair)]
     upstream: Vec<(String, String)>,
-    /// Let evaluation build derivations and read their outputs
+    /// Allow the evaluation to build derivations and read their outputs
     #[arg(long, requires = "nix")]
     allow_import_from_derivation: bool,
 }
