@@ -1,14 +1,14 @@
-# How everything here is built: by the shell and the tools of one static busybox, in Nix's sandbox.
+# Builds everything here with the shell and the tools of one static busybox, in Nix's sandbox.
 { system }:
 let
-  # The only thing that comes from outside. Its path must not depend on where this folder is.
+  # The only input from outside. Its store path must not depend on the location of this directory.
   seed =
     if builtins.pathExists ./seed/bin/busybox then
       builtins.path { path = ./seed; name = "seed"; }
     else
       throw "seed/bin/busybox is missing: copy a static busybox there first (see README.md)";
 
-  # busybox acts as the tool that it is called by.
+  # busybox acts as the tool by whose name it is called.
   tools = derivation {
     name = "tools";
     inherit system;
@@ -34,9 +34,9 @@ let
       PATH = "${tools}/bin";
     });
 
-  # `uses` are packages by their names: @NAME@ in a script stands for a package's path, @tools@ for the folder of the
-  # tools, @out@ for its own path and @version@ for its own version. A script may call only functions of libraries in
-  # `uses`, as a compiler would see to.
+  # `uses` are packages by name. In a script, @NAME@ stands for the path of a package, @tools@ for the directory of the
+  # tools, @out@ for the script's own path and @version@ for its own version. As a compiler would, the build rejects a
+  # script that calls functions of libraries that are not in `uses`.
   scripts =
     { name, version, uses, file, install, outputs ? [ "out" ] }:
     let
@@ -62,7 +62,7 @@ in
 {
   inherit tools build;
 
-  # A library: functions to be read by `.`, and for those who build with it a list of their names.
+  # A library: functions to be read with `.`, and, for builds that use it, a list of their names.
   library = name: version: uses: scripts {
     inherit version uses;
     name = "lib${name}";
@@ -75,7 +75,7 @@ in
     '';
   };
 
-  # A program that is needed for building only.
+  # A program that is needed only for building.
   tool = name: version: uses: scripts {
     inherit name version uses;
     file = ./tools + "/${name}.sh";
@@ -86,7 +86,7 @@ in
     '';
   };
 
-  # A program, which is started once before it is delivered.
+  # A program. The build starts it once.
   program = name: version: uses: scripts {
     inherit name version uses;
     file = ./programs + "/${name}.sh";
@@ -98,7 +98,7 @@ in
     '';
   };
 
-  # A file with a known hash. Only such a derivation has the network; it must bring exactly this file.
+  # A file with a known hash. Only such a derivation can use the network, and it must return exactly this file.
   fetch = { name, file, sha256, mirror ? "" }: derivation {
     inherit name system mirror;
     builder = "${tools}/bin/sh";

@@ -1,27 +1,27 @@
-# A small world for experiments, without nixpkgs: libraries, programs and tools of shell and awk, and a host that
-# has the programs. `nix-build -A wordtally` builds one of them; README.md says what is in here and why.
+# A small world for experiments, without nixpkgs: libraries, programs and tools in shell and awk, and a host that
+# has the programs. `nix-build -A wordtally` builds one program; README.md describes the packages.
 {
   system ? "x86_64-linux",
-  # Where the source of postcard is fetched from, such as http://127.0.0.1:8000; without it, distfiles/.
+  # URL from which the source of postcard is fetched, such as http://127.0.0.1:8000. Default: distfiles/.
   mirror ? "",
 }:
 let
   inherit (import ./build.nix { inherit system; })
     tools build library tool program fetch;
 
-  # A change in here is what a bump is.
+  # Change this file to make a version bump.
   versions = import ./versions.nix;
 
   world = rec {
     inherit tools;
 
-    # Libraries: the functions in `out`, what they are called in `dev`.
+    # Libraries: the functions in `out`, their names in `dev`.
     libtext = library "text" versions.libtext { };
     libtally = library "tally" versions.libtally { inherit libtext; };
     libnumber = library "number" versions.libnumber { };
     libexpr = library "expr" versions.libexpr { inherit libnumber; };
 
-    # Tools that make what others are built from; nothing needs them when it runs.
+    # Tools that make input for other builds. Nothing needs the tools at run time.
     framemaker = tool "framemaker" "1.0" { };
     frames = build {
       name = "frames";
@@ -41,7 +41,7 @@ let
       script = "mkdir -p $out/share; awk -f $generator > $out/share/primes";
     };
 
-    # Sources with a hash that is known before: they may use the network.
+    # Sources whose hash is known in advance: they may use the network.
     words = fetch {
       name = "words-1.0";
       file = ./distfiles/words.txt;
@@ -62,7 +62,7 @@ let
     banner = program "banner" "2.0" { inherit libtext frames; };
     postcard = program "postcard" "1.0" { source = postcard-source; };
 
-    # Written against a version of libtext that never was, and what would need it.
+    # A program written for a version of libtext that never existed, and a program that needs it.
     sparkle = program "sparkle" "0.1" { inherit libtext; };
     fireworks = program "fireworks" "0.1" { inherit sparkle; };
   };
@@ -76,6 +76,6 @@ in
 world
 // {
   inherit (atlas) kernel initrd;
-  # Hosts have the place in this set that those of a flake with nixpkgs have.
+  # Hosts are at the same place in this set as in a flake with nixpkgs.
   nixosConfigurations.atlas.config.system.build.toplevel = atlas.toplevel;
 }

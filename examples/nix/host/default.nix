@@ -1,5 +1,5 @@
 # A pretend NixOS host: the layout of a system as switch-to-configuration, the boot loader and swarm-switch expect it,
-# with a kernel that is a text. It shows what must be built before a host may switch.
+# with a text file as the kernel. It shows what must be built before a host may switch.
 { build, tools, banner, packages }:
 rec {
   kernel = build {
@@ -16,7 +16,7 @@ rec {
     script = "mkdir -p $out; cat $init $kernel/bzImage | gzip -n > $out/initrd";
   };
 
-  # The daemon that is started first; when it changes the host needs to boot again, as after a change of the kernel.
+  # The daemon that is started first. When it changes, the host must reboot, as after a change of the kernel.
   systemd = build {
     name = "systemd";
     version = "255.1";
@@ -39,7 +39,7 @@ rec {
     '';
   };
 
-  # All programs of the host in one folder, by links.
+  # All programs of the host in one directory, as links.
   sw = build {
     name = "system-path";
     version = "1.0";

@@ -3,8 +3,8 @@
 # @SUPPORTED_EAPIS: 8
 # @BLURB: builds the small C libraries and programs of the example repository
 # @DESCRIPTION:
-# The sources stand in files/, so that nothing is fetched. A library is built as
-# lib<name>.so.<soversion> with that soname, and with USE=static-libs as lib<name>.a too.
+# The sources are in files/, so that nothing is fetched. A library is built as
+# lib<name>.so.<soversion> with that soname and, with USE=static-libs, also as lib<name>.a.
 
 case ${EAPI} in
 	8) ;;
