@@ -77,7 +77,7 @@ struct Arguments {
     /// Check the configuration and exit
     #[arg(long)]
     check_config: bool,
-    /// Print the settings that are set and the file or variable that sets each one, and exit
+    /// Print each setting that is set, with the file or variable that sets it, and exit
     #[arg(long, conflicts_with = "check_config")]
     show_config: bool,
     /// Print a manual page: section 5 (configuration) or 8 (program)

@@ -64,7 +64,7 @@ pub struct Cli {
     /// The command
     #[command(subcommand)]
     pub command: Command,
-    /// Form of the output
+    /// Output format
     #[arg(
         long,
         short,
@@ -72,7 +72,7 @@ pub struct Cli {
         hide_short_help = true,
         value_enum,
         default_value = "text",
-        value_name = "FORM",
+        value_name = "FORMAT",
         help_heading = "Output"
     )]
     pub output: Form,
