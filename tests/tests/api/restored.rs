@@ -144,9 +144,11 @@ fn roll_back(backup: &Path, state_dir: &Path) {
     copy(backup, state_dir).unwrap();
     let mark = state_dir.join("journal.mark");
     let text = fs::read_to_string(&mark).unwrap();
-    let kept = text.rsplit_once(' ').unwrap().0;
+    let [seq, hash, _, _] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
-    fs::write(&mark, format!("{kept} {now:020}\n")).unwrap();
+    let words = format!("{seq} {hash} {now:020}");
+    let check = Digest::of(words.as_bytes()).to_string();
+    fs::write(&mark, format!("{words} {}\n", &check[..16])).unwrap();
 }
 
 // fault: 52
