@@ -3,10 +3,10 @@
 //! The first one matters, because the last lines usually report only that something failed.
 
 use super::{
-    failure::{for_want, of},
+    failure::{of, resource_failure},
     first::{First, TEXT_BYTES, clip, plain},
-    lack::Lack,
     marks::{Downloads, Marks},
+    missing_resource::MissingResource,
 };
 use swarm_common::{
     state::{FailureClass, Phase},
@@ -16,7 +16,7 @@ use swarm_common::{
 /// Number of last lines to keep.
 const LAST_LINES: usize = 20;
 
-/// Messages that blame the machine, in addition to those of [`Lack`].
+/// Messages that blame the machine, in addition to those of [`MissingResource`].
 const DRONE: [&str; 2] = ["Read-only file system", "internal compiler error: Segmentation fault"];
 /// Messages that blame the network. They count only until the build itself begins.
 const INFRA: [&str; 1] = ["Temporary failure in name resolution"];
@@ -29,7 +29,7 @@ pub(super) struct Errors {
     /// The line in which the builder first reports the failure, and the next line.
     verdict: Vec<String>,
     last: Vec<String>,
-    lack: Option<Lack>,
+    missing: Option<MissingResource>,
     downloads: Option<Box<dyn Downloads>>,
     builds: bool,
     drone: bool,
@@ -48,7 +48,7 @@ impl Errors {
             first: First::new(marks),
             verdict: Vec::new(),
             last: Vec::new(),
-            lack: None,
+            missing: None,
             downloads: marks.downloads.map(|new| new()),
             builds: false,
             drone: false,
@@ -72,7 +72,7 @@ impl Errors {
             self.verdict.push(clip(line, TEXT_BYTES / 8).to_owned());
         }
         // Later lines usually report consequences.
-        self.lack = self.lack.take().or_else(|| Lack::in_line(line));
+        self.missing = self.missing.take().or_else(|| MissingResource::in_line(line));
         self.drone |= has(line, &DRONE) || has(line, self.marks.drone);
         if !self.builds {
             self.infra |= has(line, &INFRA) || has(line, self.marks.infra);
@@ -102,15 +102,15 @@ impl Errors {
         };
         let downloads = self.downloads.as_ref().filter(|_| !self.builds);
         let download = || downloads.and_then(|downloads| downloads.failure(phase, &message));
-        match self.lack.as_ref() {
-            Some(lack) => for_want(lack, phase, Some(peak_memory_bytes), &message),
+        match self.missing.as_ref() {
+            Some(missing) => resource_failure(missing, phase, Some(peak_memory_bytes), &message),
             None => download().unwrap_or_else(|| of(self.class().unwrap_or(class), phase, message)),
         }
     }
 
     /// The class that the output indicates, if any.
     fn class(&self) -> Option<FailureClass> {
-        match (self.drone || self.lack.is_some(), self.infra) {
+        match (self.drone || self.missing.is_some(), self.infra) {
             (true, _) => Some(FailureClass::Drone),
             (_, true) => Some(FailureClass::Infra),
             _ => None,

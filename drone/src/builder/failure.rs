@@ -6,7 +6,7 @@
 
 use super::{
     first::{TEXT_BYTES, clip},
-    lack::Lack,
+    missing_resource::MissingResource,
 };
 use swarm_common::{
     state::{FailureCause, FailureClass, Phase},
@@ -19,18 +19,23 @@ const SIGNATURE_CHARS: usize = 200;
 /// Makes a failure from a message of the drone itself. If its class is `Drone`, the message is
 /// searched for a missing resource.
 pub(crate) fn of(class: FailureClass, phase: Phase, message: String) -> Failure {
-    let own = || message.lines().find_map(Lack::in_line);
+    let own = || message.lines().find_map(MissingResource::in_line);
     match (class == FailureClass::Drone).then(own).flatten() {
-        Some(lack) => for_want(&lack, phase, None, &message),
+        Some(missing) => resource_failure(&missing, phase, None, &message),
         None => made(class, None, phase, &message),
     }
 }
 
 /// Makes a failure caused by a missing resource. The description of the resource comes first and so becomes
 /// the signature.
-pub(super) fn for_want(lack: &Lack, phase: Phase, peak_memory_bytes: Option<u64>, said: &str) -> Failure {
-    let message = format!("{}\n{said}", lack.words(peak_memory_bytes));
-    made(FailureClass::Drone, Some(lack.cause), phase, &message)
+pub(super) fn resource_failure(
+    missing: &MissingResource,
+    phase: Phase,
+    peak_memory_bytes: Option<u64>,
+    said: &str,
+) -> Failure {
+    let message = format!("{}\n{said}", missing.describe(peak_memory_bytes));
+    made(FailureClass::Drone, Some(missing.cause), phase, &message)
 }
 
 /// Makes a failure from a message, which is shortened.

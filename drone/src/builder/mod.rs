@@ -7,10 +7,10 @@
 mod errors;
 mod failure;
 mod first;
-mod lack;
 mod larder;
 mod log;
 mod marks;
+mod missing_resource;
 pub mod nix;
 mod portage;
 mod steps;

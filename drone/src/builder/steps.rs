@@ -1,7 +1,7 @@
 //! Runs the programs of an attempt one after another, with shared limits for time and log size, and sums up
 //! their resource usage.
 
-use super::{BuildContext, BuildNote, Stop, failure, lack::Lack, log::Log};
+use super::{BuildContext, BuildNote, Stop, failure, log::Log, missing_resource::MissingResource};
 use crate::{
     buildroot::stack::NO_ROOT,
     config::BuilderConfig,
@@ -142,12 +142,18 @@ impl Steps {
                 if let Excess::Left(bytes) = excess {
                     said = format!("stopped with {} MiB free; the last lines were:\n{said}", bytes >> 20);
                 }
-                Err(Stop::Failed(failure::for_want(&Lack::of_disk(excess), phase, None, &said)))
+                Err(Stop::Failed(failure::resource_failure(
+                    &MissingResource::of_disk(excess),
+                    phase,
+                    None,
+                    &said,
+                )))
             }
             End::Exited(status) if !status.success() && (ran.out_of_memory || killed(status)) => {
                 let said = self.log.errors.first().unwrap_or_default();
-                let (lack, peak) = (Lack::of_memory(ran.out_of_memory), Some(ran.peak_memory_bytes));
-                Err(Stop::Failed(failure::for_want(&lack, phase, peak, said)))
+                let (missing, peak) =
+                    (MissingResource::of_memory(ran.out_of_memory), Some(ran.peak_memory_bytes));
+                Err(Stop::Failed(failure::resource_failure(&missing, phase, peak, said)))
             }
             End::Exited(status) if status.code() == Some(NO_ROOT) => {
                 let message = format!("the build root cannot be made\n{}", self.log.errors.last());

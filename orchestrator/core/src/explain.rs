@@ -1,7 +1,7 @@
 //! Explains states to people, in one line each.
 
 use crate::{
-    able, calendar,
+    calendar, eligibility,
     state::{Job, Package, Run, Swarm},
     text,
 };
@@ -96,8 +96,10 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
         return format!("waits: {paused}{after}");
     }
     let run = swarm.runs.get(&package.run);
-    if let Some((run, lack)) = run.and_then(|run| Some((run, able::lack(swarm, run, package)?))) {
-        let lack = text::lack(&run.profile, &lack.system, &lack.features);
+    if let Some((run, lack)) =
+        run.and_then(|run| Some((run, eligibility::missing_capability(swarm, run, package)?)))
+    {
+        let lack = text::missing_capability(&run.profile, &lack.system, &lack.features);
         return format!("waits for a drone: {lack}{after}");
     }
     let able = |d: &&crate::state::Drone| run.is_some_and(|run| d.builds(run, package));

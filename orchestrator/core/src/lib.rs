@@ -12,7 +12,7 @@
 //! 1. [`state`], what a swarm is made of, on top of modules that know nothing of swarms: [`graph`],
 //!    [`estimate`], [`policy`], [`shared`], and `record`, the form in which state and events are stored
 //! 2. [`command`], [`event`], [`reply`] and [`refusal`], the input and output, and [`text`], their English
-//! 3. the rules, which answer questions about the state: [`able`], [`fence`], [`plan`], [`keys`],
+//! 3. the rules, which answer questions about the state: [`eligibility`], [`fence`], [`plan`], [`keys`],
 //!    [`channel`], [`closure`], [`follow`], [`base`], [`heal`], [`judge`], [`assign`] ...
 //! 4. [`decide`], `apply` and [`settle`], which `handle` runs for a request
 //!
@@ -23,7 +23,6 @@
 //! [`Swarm`]. The core has no clock, randomness, I/O, logging or async; the shell
 //! (`swarm-orchestrator`) and the simulation provide them.
 
-pub mod able;
 mod apply;
 pub mod assign;
 pub mod base;
@@ -35,6 +34,7 @@ pub mod closure;
 pub mod command;
 pub mod decide;
 pub mod decision;
+pub mod eligibility;
 pub mod estimate;
 pub mod event;
 pub mod explain;

@@ -5,8 +5,9 @@
 //! its last package was completed.
 
 use crate::{
-    able, candidate,
+    candidate,
     channel::{self, generations},
+    eligibility,
     event::Event,
     follow, standstill,
     state::{Apart, Run, Swarm},
@@ -87,10 +88,12 @@ fn without_machine(swarm: &Swarm, run: &Run) -> Vec<Event> {
     }
     let mut events = Vec::new();
     for (_, id) in &run.ready {
-        let Some(lack) = swarm.packages.get(id).and_then(|package| able::lack(swarm, run, package)) else {
+        let Some(lack) =
+            swarm.packages.get(id).and_then(|package| eligibility::missing_capability(swarm, run, package))
+        else {
             return Vec::new();
         };
-        let reason = text::lack(&run.profile, &lack.system, &lack.features);
+        let reason = text::missing_capability(&run.profile, &lack.system, &lack.features);
         events.push(Event::PackageQuarantined { package: *id, reason, lasting: false });
     }
     events

@@ -13,13 +13,13 @@ mod claims;
 mod clock;
 mod credentials;
 mod drift;
+mod maintenance;
 mod milestones;
 mod pair;
 mod restore;
 mod role;
 mod standby;
 mod time;
-mod upkeep;
 mod work;
 
 pub use clock::{Clock, SystemClock};
@@ -81,10 +81,10 @@ struct Shared {
     waiting: Arc<()>,
     /// Cancelled when the engine's thread panics.
     broken: CancellationToken,
-    upkeep: Mutex<Option<PassView>>,
+    maintenance: Mutex<Option<PassView>>,
     committed: watch::Sender<u64>,
     /// Number of the last journaled event that may have changed the published files.
-    hosts: watch::Sender<u64>,
+    channel_changes: watch::Sender<u64>,
     /// Number of the last event that changed the content of an index.
     indexed: AtomicU64,
     reader: Reader,
@@ -168,12 +168,12 @@ impl Engine {
             reader: Arc::new(Mutex::new(journal.reader()?)),
             auditor: Arc::new(Mutex::new(journal.reader()?)),
             committed: watch::Sender::new(swarm.seq),
-            hosts: watch::Sender::new(swarm.seq),
+            channel_changes: watch::Sender::new(swarm.seq),
             indexed: AtomicU64::new(swarm.seq),
             trouble: watch::Sender::new(None),
             waiting: Arc::default(),
             broken: CancellationToken::new(),
-            upkeep: Mutex::default(),
+            maintenance: Mutex::default(),
             credentials: Credentials::of(&swarm),
             pair: Pair::of(swarm),
             clock,
@@ -294,8 +294,8 @@ impl Engine {
     /// Watches the number of the last journaled event that may change the content of a binary
     /// package host.
     #[must_use]
-    pub fn hosts(&self) -> watch::Receiver<u64> {
-        self.shared.hosts.subscribe()
+    pub fn channel_changes(&self) -> watch::Receiver<u64> {
+        self.shared.channel_changes.subscribe()
     }
 
     /// The number of the last event that changed the content of a run's index. Assignments made before this

@@ -9,13 +9,13 @@ use std::{
 use swarm_core::{Record, Reply, Swarm};
 
 /// How often a standby reads the leader's journal. Its answers are at most this old.
-const LOOK: Duration = Duration::from_millis(250);
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Records that the leader has appended.
 #[derive(Default)]
-struct New(Vec<Record>);
+struct NewRecords(Vec<Record>);
 
-impl Replay for New {
+impl Replay for NewRecords {
     fn checkpoint(&mut self, _: &str) -> bool {
         false
     }
@@ -28,7 +28,7 @@ impl Worker {
     /// Follows the journal until this orchestrator may append to it. Returns false if stopped first.
     pub(super) fn follow(&mut self) -> bool {
         loop {
-            match self.look() {
+            match self.poll_journal() {
                 Ok(Lead::Ours) => {
                     self.report(None);
                     return true;
@@ -39,7 +39,7 @@ impl Worker {
                 }
                 Err(error) => self.report(Some(&error)),
             }
-            if !self.send_away() {
+            if !self.redirect_to_leader() {
                 return false;
             }
         }
@@ -47,9 +47,9 @@ impl Worker {
 
     /// Reads new records and tries to become the leader. On success, also reads what was appended
     /// until the lock was taken.
-    fn look(&mut self) -> Result<Lead, JournalError> {
+    fn poll_journal(&mut self) -> Result<Lead, JournalError> {
         if self.loaded {
-            self.read_on()?;
+            self.apply_new_records()?;
         } else {
             let policy = self.shared.pair.shown().policy.clone();
             let mut restored = super::restore::Restored::empty(policy);
@@ -64,13 +64,13 @@ impl Worker {
         }
         let lead = self.journal.lead()?;
         if lead == Lead::Ours {
-            self.read_on()?;
+            self.apply_new_records()?;
         }
         Ok(lead)
     }
 
-    fn read_on(&mut self) -> Result<(), JournalError> {
-        let mut new = New::default();
+    fn apply_new_records(&mut self) -> Result<(), JournalError> {
+        let mut new = NewRecords::default();
         self.journal.follow(&mut new)?;
         let Some(last) = new.0.last() else { return Ok(()) };
         let apply = |swarm: &mut Swarm| new.0.iter().for_each(|record| swarm.apply(record));
@@ -84,9 +84,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Refuses commands and names the leader until the next look. Returns false if stopped.
-    fn send_away(&mut self) -> bool {
-        let end = Instant::now() + LOOK;
+    /// Refuses commands and names the leader until the next poll. Returns false if stopped.
+    fn redirect_to_leader(&mut self) -> bool {
+        let end = Instant::now() + FOLLOW_INTERVAL;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let answer: Answer = match self.waiting.recv_timeout(left) {
@@ -133,7 +133,7 @@ impl Worker {
     }
 
     /// The error for a batch that was not written. Marks the worker as deposed if another orchestrator leads.
-    pub(super) fn fallen(&mut self, error: JournalError) -> EngineError {
+    pub(super) fn on_journal_error(&mut self, error: JournalError) -> EngineError {
         match error {
             JournalError::Deposed { by } => {
                 self.take_role(Role::Deposed(by));

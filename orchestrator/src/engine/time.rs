@@ -3,7 +3,7 @@
 use super::{
     Engine, Shared,
     batch::Batch,
-    work::{REST, TICK, Worker},
+    work::{IDLE_TICK, TICK, Worker},
 };
 use std::{
     sync::atomic::Ordering,
@@ -90,7 +90,7 @@ impl Worker {
         self.last_tick = Instant::now();
         let before = batch.records.len();
         let slept_ms = self.wake_up().unwrap_or(0);
-        let stopped = Some(silence).filter(|&silence| silence > REST + STANDSTILL).unwrap_or_default();
+        let stopped = Some(silence).filter(|&silence| silence > IDLE_TICK + STANDSTILL).unwrap_or_default();
         let for_ms = slept_ms.saturating_add(u64::try_from(stopped.as_millis()).unwrap_or(u64::MAX));
         // These commands are never refused.
         if for_ms > 0 {
@@ -104,7 +104,7 @@ impl Worker {
             self.ahead_ms += by_ms;
         }
         let _ = self.handle(swarm, batch, Command::Maintain, None);
-        self.shared.note_upkeep(self.now(), &batch.records[before..]);
+        self.shared.note_maintenance(self.now(), &batch.records[before..]);
         true
     }
 }

@@ -25,7 +25,7 @@ const BATCH: usize = 1024;
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// How often to handle it if nothing is due sooner.
-pub(super) const REST: Duration = Duration::from_secs(10);
+pub(super) const IDLE_TICK: Duration = Duration::from_secs(10);
 
 /// Events between two checkpoints while the engine is idle.
 const CHECKPOINT_EVERY: u64 = 10_000;
@@ -35,7 +35,7 @@ const CHECKPOINT_EVERY: u64 = 10_000;
 const CHECKPOINT_AT_LEAST_EVERY: u64 = 50_000;
 
 /// How long to refuse commands before checking again, while it is unknown who leads.
-const UNSURE: Duration = Duration::from_millis(100);
+const LEADERSHIP_RETRY: Duration = Duration::from_millis(100);
 
 /// Longest pause between two attempts to write a batch.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
@@ -98,8 +98,8 @@ impl Worker {
         while !self.stopping && !self.deposed {
             if let Err(error) = self.journal.held() {
                 self.report(Some(&error));
-                if let EngineError::Stalled(_) = self.fallen(error.clone()) {
-                    self.turn_away(UNSURE, &error);
+                if let EngineError::Stalled(_) = self.on_journal_error(error.clone()) {
+                    self.reject_while_stalled(LEADERSHIP_RETRY, &error);
                 }
                 continue;
             }
@@ -158,7 +158,7 @@ impl Worker {
         let due = self.shared.pair.shown().next_due();
         // A shared journal also needs a regular check that this orchestrator still leads.
         let due = due.filter(|_| !self.journal.is_shared());
-        let every = due.map_or(TICK, |due| Duration::from_millis(due.since(now)).clamp(TICK, REST));
+        let every = due.map_or(TICK, |due| Duration::from_millis(due.since(now)).clamp(TICK, IDLE_TICK));
         let tick = every.saturating_sub(self.last_tick.elapsed());
         let deadlines = self.parked.iter().map(|p| Duration::from_millis(p.deadline.since(now)));
         deadlines.fold(tick, Duration::min)
@@ -275,8 +275,8 @@ impl Worker {
         if let Some(last) = batch.records.last() {
             self.shared.committed.send_replace(last.seq);
         }
-        if let Some(last) = batch.records.iter().rfind(|r| r.event.may_change_hosts()) {
-            self.shared.hosts.send_replace(last.seq);
+        if let Some(last) = batch.records.iter().rfind(|r| r.event.affects_channels()) {
+            self.shared.channel_changes.send_replace(last.seq);
         }
         // A caller that is gone can repeat the command to get its answer.
         batch.answers.drain(..).for_each(|(answer, reply)| _ = answer.send(reply));
@@ -290,19 +290,19 @@ impl Worker {
     /// Makes a batch durable. Without records, only checks that this orchestrator still leads.
     fn append(&mut self, batch: &Batch) -> Result<(), EngineError> {
         let Some(first) = batch.records.first() else {
-            return self.journal.held().map_err(|error| self.fallen(error));
+            return self.journal.held().map_err(|error| self.on_journal_error(error));
         };
         let mut pause = Duration::from_millis(50);
         while let Err(error) = self.journal.append(first.seq - 1, &batch.records, &batch.moves) {
             self.report(Some(&error));
-            let fallen = self.fallen(error.clone());
+            let failure = self.on_journal_error(error.clone());
             if self.deposed {
-                return Err(fallen);
+                return Err(failure);
             }
             if self.stopping {
                 return Err(EngineError::Stopped);
             }
-            self.turn_away(pause, &error);
+            self.reject_while_stalled(pause, &error);
             pause = (pause * 2).min(LONGEST_RETRY);
         }
         self.report(None);
@@ -310,7 +310,7 @@ impl Worker {
     }
 
     /// Refuses commands with `error` for the length of `pause`.
-    fn turn_away(&mut self, pause: Duration, error: &JournalError) {
+    fn reject_while_stalled(&mut self, pause: Duration, error: &JournalError) {
         let end = Instant::now() + pause;
         while let Ok(message) = self.waiting.recv_timeout(end.saturating_duration_since(Instant::now())) {
             let answer = match message {

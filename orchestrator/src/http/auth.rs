@@ -18,16 +18,16 @@ use swarm_core::Swarm;
 
 /// The caller of a request, identified by its credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
+pub(super) enum Principal {
     /// Not checked: the route is open.
     Anyone,
     Admin,
     Drone(DroneId),
 }
 
-impl Who {
+impl Principal {
     /// From now on, counts the request's connection as the caller's.
-    pub(super) fn takes_its_place(self, request: &Request) -> Result<(), ApiError> {
+    pub(super) fn assign_connection(self, request: &Request) -> Result<(), ApiError> {
         let holder = match self {
             Self::Anyone => return Ok(()),
             Self::Admin => Holder::Admin,
@@ -41,11 +41,11 @@ impl Who {
 }
 
 /// Determines the caller and checks that it has the role.
-pub(super) fn authenticate(app: &App, role: Role, request: &mut Request) -> Result<Who, ApiError> {
-    let who = if role == Role::Anyone { Who::Anyone } else { who(app, request.headers())? };
-    match (role, who) {
-        (Role::Anyone, _) | (Role::Admin, Who::Admin) | (Role::Drone, Who::Drone(_)) => {}
-        (Role::AdminOrDrone, Who::Admin | Who::Drone(_)) => {}
+pub(super) fn authenticate(app: &App, role: Role, request: &mut Request) -> Result<Principal, ApiError> {
+    let principal = if role == Role::Anyone { Principal::Anyone } else { principal(app, request.headers())? };
+    match (role, principal) {
+        (Role::Anyone, _) | (Role::Admin, Principal::Admin) | (Role::Drone, Principal::Drone(_)) => {}
+        (Role::AdminOrDrone, Principal::Admin | Principal::Drone(_)) => {}
         (Role::Admin, _) => {
             return Err(ApiError::WrongRole("this requires the admin token, not a drone's credential"));
         }
@@ -53,11 +53,11 @@ pub(super) fn authenticate(app: &App, role: Role, request: &mut Request) -> Resu
             return Err(ApiError::WrongRole("this requires a drone's credential, not the admin token"));
         }
     }
-    request.extensions_mut().insert(who);
-    Ok(who)
+    request.extensions_mut().insert(principal);
+    Ok(principal)
 }
 
-fn who(app: &App, headers: &HeaderMap) -> Result<Who, ApiError> {
+fn principal(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
     let value = headers.get(header::AUTHORIZATION).ok_or(ApiError::NoCredential)?;
     let (scheme, secret) =
         value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(ApiError::NoCredential)?;
@@ -66,11 +66,11 @@ fn who(app: &App, headers: &HeaderMap) -> Result<Who, ApiError> {
     }
     let hash = Digest::of(secret.trim().as_bytes());
     if hash == app.admin {
-        return Ok(Who::Admin);
+        return Ok(Principal::Admin);
     }
     let drone = app.engine.drone_of_credential(&hash);
     match drone {
-        Some(drone) => Ok(Who::Drone(drone)),
+        Some(drone) => Ok(Principal::Drone(drone)),
         // A standby may not have read a new credential yet.
         None => Err(app.engine.leads().err().map_or_else(
             || {
@@ -88,8 +88,8 @@ pub(super) struct Drone(pub(super) DroneId);
 impl<S: Sync> FromRequestParts<S> for Drone {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        match parts.extensions.get::<Who>() {
-            Some(Who::Drone(drone)) => Ok(Self(*drone)),
+        match parts.extensions.get::<Principal>() {
+            Some(Principal::Drone(drone)) => Ok(Self(*drone)),
             _ => Err(ApiError::NoCredential),
         }
     }
@@ -97,9 +97,9 @@ impl<S: Sync> FromRequestParts<S> for Drone {
 
 /// The request's idempotency key, if it has one. It includes caller, method and path, so that one key never
 /// matches two different requests.
-pub(super) struct Once(pub(super) Option<String>);
+pub(super) struct IdempotencyKey(pub(super) Option<String>);
 
-impl<S: Sync> FromRequestParts<S> for Once {
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
@@ -107,11 +107,11 @@ impl<S: Sync> FromRequestParts<S> for Once {
         let key =
             key.ok_or_else(|| ApiError::BadRequest("Idempotency-Key allows only visible characters".into()))?;
         bounds::IDEMPOTENCY_KEY.check(key.len())?;
-        let who = match parts.extensions.get::<Who>() {
-            Some(Who::Drone(drone)) => drone.to_string(),
-            Some(Who::Admin) => "admin".to_owned(),
-            Some(Who::Anyone) | None => return Ok(Self(None)),
+        let principal = match parts.extensions.get::<Principal>() {
+            Some(Principal::Drone(drone)) => drone.to_string(),
+            Some(Principal::Admin) => "admin".to_owned(),
+            Some(Principal::Anyone) | None => return Ok(Self(None)),
         };
-        Ok(Self(Some(format!("{who} {} {} {key}", parts.method, parts.uri.path()))))
+        Ok(Self(Some(format!("{principal} {} {} {key}", parts.method, parts.uri.path()))))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     archive::{self, KIND},
-    auth::Once,
+    auth::IdempotencyKey,
     body::read_json,
     bounds,
     list::List,
@@ -78,7 +78,7 @@ async fn show(State(app): State<Arc<App>>, Path(name): Path<Name>) -> Result<Jso
 async fn put(
     State(app): State<Arc<App>>,
     Path(name): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Json<BaseView>, ApiError> {
     let request: BaseRequest = read_json(body, app.config.limits.body_idle()).await?;
@@ -99,7 +99,7 @@ async fn put(
 async fn roll_back(
     State(app): State<Arc<App>>,
     Path(name): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<Json<BaseView>, ApiError> {
     app.engine.submit(Command::RollBackBase(name.clone()), key).await?;
     show(State(app), Path(name)).await
@@ -108,7 +108,7 @@ async fn roll_back(
 async fn follow(
     State(app): State<Arc<App>>,
     Path(name): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Json<BaseView>, ApiError> {
     let FollowRequest { follow } = read_json(body, app.config.limits.body_idle()).await?;
@@ -119,7 +119,7 @@ async fn follow(
 async fn remove(
     State(app): State<Arc<App>>,
     Path(name): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::RemoveBase(name), key).await?;
     Ok(())

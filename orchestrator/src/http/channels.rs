@@ -1,7 +1,7 @@
 //! The channels of profiles: list, show, promote, roll back.
 
 use super::{
-    auth::Once,
+    auth::IdempotencyKey,
     body::{read_json, read_json_if_any},
     list::List,
     problem::ApiError,
@@ -82,7 +82,7 @@ async fn contents(
 async fn promote(
     State(app): State<Arc<App>>,
     Path(name): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Json<ChannelView>, ApiError> {
     let PromoteRequest { generation } = read_json_if_any(body, app.config.limits.body_idle()).await?;
@@ -93,7 +93,7 @@ async fn promote(
 async fn roll_back(
     State(app): State<Arc<App>>,
     Path(name): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Json<ChannelView>, ApiError> {
     let RollbackRequest { generation } = read_json(body, app.config.limits.body_idle()).await?;

@@ -4,7 +4,7 @@
 
 use super::{
     Lane,
-    binhost::lane::Handed,
+    binhost::lane::Handoff,
     bounds::{HEAD_BYTES, HEADERS},
     linger::{Linger, Unread},
     peer::{Peer, Way},
@@ -51,16 +51,16 @@ use tower::ServiceExt as _;
 /// would only waste CPU time.
 const PAUSE: Duration = Duration::from_millis(100);
 
-pub(crate) struct Entrance {
+pub(crate) struct Listener {
     pub(crate) listener: TcpListener,
     /// `None` for plain HTTP.
     pub(crate) tls: Option<Arc<ServerConfig>>,
 }
 
 /// Serves until `stopping`, then lets open requests finish within the drain time and cuts off the
-/// rest. All entrances share `places`.
+/// rest. All listeners share `places`.
 pub(crate) async fn serve(
-    entrances: Vec<Entrance>,
+    listeners: Vec<Listener>,
     router: Router,
     lane: Lane,
     limits: Limits,
@@ -70,8 +70,8 @@ pub(crate) async fn serve(
 ) {
     let lane = Arc::new(lane);
     let trusted: Arc<[Network]> = trusted.into();
-    let served = entrances.into_iter().map(|entrance| {
-        let hall = Hall {
+    let served = listeners.into_iter().map(|listener| {
+        let server = ConnectionServer {
             router: router.clone(),
             lane: lane.clone(),
             limits,
@@ -79,14 +79,14 @@ pub(crate) async fn serve(
             trusted: trusted.clone(),
             stopping: stopping.clone(),
         };
-        hall.serve(entrance)
+        server.serve(listener)
     });
     futures_util::future::join_all(served).await;
 }
 
-/// What all connections of one entrance share.
+/// What all connections of one listener share.
 #[derive(Clone)]
-struct Hall {
+struct ConnectionServer {
     router: Router,
     lane: Arc<Lane>,
     limits: Limits,
@@ -96,8 +96,8 @@ struct Hall {
     stopping: CancellationToken,
 }
 
-impl Hall {
-    async fn serve(self, Entrance { listener, tls }: Entrance) {
+impl ConnectionServer {
+    async fn serve(self, Listener { listener, tls }: Listener) {
         let graceful = GracefulShutdown::new();
         let acceptor = tls.map(TlsAcceptor::from);
         let mut connections = JoinSet::new();
@@ -119,7 +119,7 @@ impl Hall {
                 tracing::debug!(%error, "a connection was lost immediately");
                 continue;
             }
-            let (hall, watcher, acceptor) = (self.clone(), graceful.watcher(), acceptor.clone());
+            let (server, watcher, acceptor) = (self.clone(), graceful.watcher(), acceptor.clone());
             let peer = Peer::of_connection(from.ip(), acceptor.is_some(), &self.trusted);
             // Take the place before accepting again, so that connections never exceed places.
             let place = self.places.take(peer.origin());
@@ -127,7 +127,7 @@ impl Hall {
                 tokio::select! {
                     () = place.given_up() => tracing::debug!(peer = %peer.ip(), "closing a connection to \
                         make room for others"),
-                    () = hall.attend(stream, acceptor, peer, &place, watcher) => {}
+                    () = server.attend(stream, acceptor, peer, &place, watcher) => {}
                 }
             });
         }
@@ -150,33 +150,33 @@ impl Hall {
         match acceptor {
             None => match self.lane.serve(stream, peer.origin(), place).await {
                 Ok(None) => {}
-                Ok(Some(Handed::Untouched(stream))) => self.talk(stream, peer, place, watcher).await,
-                Ok(Some(Handed::Begun(stream, read))) => {
+                Ok(Some(Handoff::Unread(stream))) => self.serve_http1(stream, peer, place, watcher).await,
+                Ok(Some(Handoff::Partial(stream, read))) => {
                     let (rest, write) = stream.into_split();
-                    self.talk(join(Cursor::new(read).chain(rest), write), peer, place, watcher).await;
+                    self.serve_http1(join(Cursor::new(read).chain(rest), write), peer, place, watcher).await;
                 }
                 Err(error) => tracing::debug!(%error, "a connection was closed early"),
             },
             Some(acceptor) => {
-                if let Some(stream) = self.greet(&acceptor, stream, peer).await {
-                    self.talk(stream, peer, place, watcher).await;
+                if let Some(stream) = self.tls_handshake(&acceptor, stream, peer).await {
+                    self.serve_http1(stream, peer, place, watcher).await;
                 }
             }
         }
     }
 
     /// Performs the TLS handshake, within the time limit of a request's head.
-    async fn greet(
+    async fn tls_handshake(
         &self,
         acceptor: &TlsAcceptor,
         stream: TcpStream,
         peer: Peer,
     ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
-        let greeted = tokio::select! {
-            greeted = timeout(self.limits.header(), acceptor.accept(stream)) => greeted,
+        let handshake = tokio::select! {
+            handshake = timeout(self.limits.header(), acceptor.accept(stream)) => handshake,
             () = self.stopping.cancelled() => return None,
         };
-        match greeted {
+        match handshake {
             Ok(Ok(stream)) => return Some(stream),
             // Usually the client does not trust the certificate. The log then explains why a drone is silent.
             Ok(Err(error)) => tracing::info!(peer = %peer.ip(), %error, "a TLS handshake failed"),
@@ -186,7 +186,7 @@ impl Hall {
     }
 
     /// Serves HTTP requests on a connection.
-    async fn talk(
+    async fn serve_http1(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: Peer,

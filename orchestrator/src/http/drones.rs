@@ -1,7 +1,7 @@
 //! Drones, as an admin sees and manages them.
 
 use super::{
-    auth::Once,
+    auth::IdempotencyKey,
     list::List,
     problem::ApiError,
     route::{Role, Route},
@@ -62,7 +62,7 @@ async fn list(State(app): State<Arc<App>>) -> List<DroneView, DroneId> {
 async fn approve(
     State(app): State<Arc<App>>,
     Path(drone): Path<DroneId>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::ApproveDrone(drone), key).await?;
     Ok(())
@@ -71,7 +71,7 @@ async fn approve(
 async fn drain(
     State(app): State<Arc<App>>,
     Path(drone): Path<DroneId>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::DrainDrone(drone), key).await?;
     Ok(())
@@ -80,7 +80,7 @@ async fn drain(
 async fn resume(
     State(app): State<Arc<App>>,
     Path(drone): Path<DroneId>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::ResumeDrone(drone), key).await?;
     Ok(())
@@ -89,7 +89,7 @@ async fn resume(
 async fn protect(
     State(app): State<Arc<App>>,
     Path(drone): Path<DroneId>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::ProtectDrone { drone, protected: true }, key).await?;
     Ok(())
@@ -98,7 +98,7 @@ async fn protect(
 async fn unprotect(
     State(app): State<Arc<App>>,
     Path(drone): Path<DroneId>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::ProtectDrone { drone, protected: false }, key).await?;
     Ok(())
@@ -107,7 +107,7 @@ async fn unprotect(
 async fn confirm_reboot(
     State(app): State<Arc<App>>,
     Path(drone): Path<DroneId>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::ConfirmReboot(drone), key).await?;
     Ok(())
@@ -116,7 +116,7 @@ async fn confirm_reboot(
 async fn remove(
     State(app): State<Arc<App>>,
     Path(drone): Path<DroneId>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::RemoveDrone(drone), key).await?;
     Ok(())

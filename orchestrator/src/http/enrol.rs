@@ -3,7 +3,7 @@
 //! Tokens and credentials leave this file only in the answer; all other code gets their digests.
 
 use super::{
-    auth::Once,
+    auth::IdempotencyKey,
     body::{read_drones_json, read_json},
     bounds,
     problem::ApiError,
@@ -42,7 +42,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn make_token(
     State(app): State<Arc<App>>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Json<EnrolTokenReply>, ApiError> {
     let request: EnrolTokenRequest = read_json(body, app.config.limits.body_idle()).await?;

@@ -1,7 +1,7 @@
 //! `/metrics` for Prometheus. Requires the metrics token, which allows nothing else, or the admin token. The
 //! client's address is not considered: behind a proxy on this machine, every client would appear to be local.
 
-use super::{auth::Who, plain, problem::ApiError, route::Role};
+use super::{auth::Principal, plain, problem::ApiError, route::Role};
 use crate::{app::App, metrics};
 use axum::{
     Router,
@@ -29,6 +29,6 @@ async fn scrape(State(app): State<Arc<App>>, request: Request) -> Result<impl In
     if hash != app.metrics_token && hash != app.admin {
         return Err(ApiError::UnknownCredential);
     }
-    Who::Admin.takes_its_place(&request)?;
+    Principal::Admin.assign_connection(&request)?;
     Ok(([(header::CONTENT_TYPE, metrics::text::CONTENT_TYPE)], metrics::text(&app)))
 }

@@ -16,8 +16,8 @@ mod body;
 mod bounds;
 mod channels;
 pub(crate) mod connection;
+mod drone_protocol;
 mod drones;
-mod duty;
 mod enrol;
 mod envelope;
 mod events;
@@ -65,7 +65,7 @@ const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-bufferi
 fn routes() -> Vec<Route> {
     [
         enrol::routes(),
-        duty::routes(),
+        drone_protocol::routes(),
         log::routes(),
         uploads::routes(),
         report::routes(),

@@ -1,7 +1,7 @@
 //! Packages: list, retry, release, rebuild. Their logs are in [`super::log`].
 
 use super::{
-    auth::Once,
+    auth::IdempotencyKey,
     body::{check_reason, read_json},
     list::List,
     problem::ApiError,
@@ -86,7 +86,7 @@ async fn show(
 async fn retry(
     State(app): State<Arc<App>>,
     Path(package): Path<PackageId>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::RetryPackage(package), key).await?;
     Ok(())
@@ -95,7 +95,7 @@ async fn retry(
 async fn release(
     State(app): State<Arc<App>>,
     Path(package): Path<PackageId>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<(), ApiError> {
     let ReleaseRequest { verdict: Verdict::Retry } = read_json(body, app.config.limits.body_idle()).await?;
@@ -113,7 +113,7 @@ async fn release(
 async fn rebuild(
     State(app): State<Arc<App>>,
     Path(package): Path<PackageId>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Json<RebuildReply>, ApiError> {
     let RebuildRequest { dependants, reason } = read_json(body, app.config.limits.body_idle()).await?;

@@ -1,7 +1,7 @@
 //! Profiles: create, list, show and remove them, what they can switch to, and the timers that update them.
 
 use super::{
-    auth::Once,
+    auth::IdempotencyKey,
     binhost,
     body::{check_reason, read_json},
     bounds,
@@ -121,7 +121,7 @@ async fn upstreams(app: &App, snapshot: Digest) -> Vec<NixCache> {
 async fn put(
     State(app): State<Arc<App>>,
     Path(name): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Json<ProfileView>, ApiError> {
     let request: ProfileRequest = read_json(body, app.config.limits.body_idle()).await?;
@@ -137,7 +137,7 @@ async fn put(
 async fn offer(
     State(app): State<Arc<App>>,
     Path(profile): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Json<ProfileView>, ApiError> {
     let candidate: CandidateRequest = read_json(body, app.config.limits.body_idle()).await?;
@@ -150,7 +150,7 @@ async fn offer(
 async fn fail(
     State(app): State<Arc<App>>,
     Path(profile): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<(), ApiError> {
     let CandidateFailure { source, why } = read_json(body, app.config.limits.body_idle()).await?;
@@ -163,7 +163,7 @@ async fn fail(
 async fn note_timer(
     State(app): State<Arc<App>>,
     Path(profile): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<(), ApiError> {
     let timer: TimerRequest = read_json(body, app.config.limits.body_idle()).await?;
@@ -174,7 +174,7 @@ async fn note_timer(
 async fn remove_timer(
     State(app): State<Arc<App>>,
     Path(profile): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::RemoveTimer(profile), key).await?;
     Ok(())
@@ -192,7 +192,7 @@ async fn check_stored(app: &App, digest: Digest) -> Result<(), ApiError> {
 async fn remove(
     State(app): State<Arc<App>>,
     Path(name): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::RemoveProfile(name), key).await?;
     Ok(())

@@ -80,7 +80,7 @@ async fn report(
             submit(&app, Command::ReportFailure { drone, attempt, failure, usage }).await
         }
         Outcome::HandedBack { reason } => {
-            let reason = super::duty::shortened(reason);
+            let reason = super::drone_protocol::shortened(reason);
             submit(&app, Command::HandBack { drone, attempt, reason }).await
         }
     };

@@ -211,7 +211,7 @@ impl Gate {
     fn pass(self, app: &App, request: &mut Request) -> Result<(), ApiError> {
         plain::check(app, self.role, request)?;
         let who = auth::authenticate(app, self.role, request)?;
-        who.takes_its_place(request)?;
+        who.assign_connection(request)?;
         // Do not read the body of a command that cannot be executed here.
         if !request.method().is_safe() {
             app.engine.leads()?;

@@ -1,7 +1,7 @@
 //! Runs: start, list, show, cancel.
 
 use super::{
-    auth::Once,
+    auth::IdempotencyKey,
     body::read_json,
     list::List,
     problem::ApiError,
@@ -39,7 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn start(
     State(app): State<Arc<App>>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Json<StartRunReply>, ApiError> {
     let request: StartRunRequest = read_json(body, app.config.limits.body_idle()).await?;
@@ -64,7 +64,7 @@ async fn show(State(app): State<Arc<App>>, Path(run): Path<RunId>) -> Result<Jso
 async fn cancel(
     State(app): State<Arc<App>>,
     Path(run): Path<RunId>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::CancelRun(run), key).await?;
     Ok(())

@@ -1,7 +1,7 @@
 //! Schedules, and pausing the swarm.
 
 use super::{
-    auth::Once,
+    auth::IdempotencyKey,
     body::{check_reason, read_json},
     bounds,
     list::List,
@@ -62,7 +62,7 @@ async fn list(State(app): State<Arc<App>>) -> List<ScheduleView, Name> {
 async fn put(
     State(app): State<Arc<App>>,
     Path(profile): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Json<ScheduleView>, ApiError> {
     let request: ScheduleRequest = read_json(body, app.config.limits.body_idle()).await?;
@@ -79,7 +79,7 @@ async fn put(
 async fn remove(
     State(app): State<Arc<App>>,
     Path(profile): Path<Name>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
 ) -> Result<(), ApiError> {
     app.engine.submit(Command::RemoveSchedule(profile), key).await?;
     Ok(())
@@ -87,7 +87,7 @@ async fn remove(
 
 async fn pause(
     State(app): State<Arc<App>>,
-    Once(key): Once,
+    IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Json<PauseView>, ApiError> {
     let PauseRequest { for_ms, reason } = read_json(body, app.config.limits.body_idle()).await?;
@@ -98,7 +98,7 @@ async fn pause(
     Ok(Json(pause.ok_or_else(|| ApiError::Unavailable("the pause has already ended".into()))?))
 }
 
-async fn unpause(State(app): State<Arc<App>>, Once(key): Once) -> Result<(), ApiError> {
+async fn unpause(State(app): State<Arc<App>>, IdempotencyKey(key): IdempotencyKey) -> Result<(), ApiError> {
     app.engine.submit(Command::Unpause, key).await?;
     Ok(())
 }

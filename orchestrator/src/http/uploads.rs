@@ -214,7 +214,7 @@ pub(super) async fn refuse(
     error: ReceiveError,
 ) -> Result<ApiError, ApiError> {
     let ReceiveError::Accept(AcceptError::Rejected(rejection)) = error else { return Ok(error.into()) };
-    let reason = super::duty::shortened(rejection.message.clone());
+    let reason = super::drone_protocol::shortened(rejection.message.clone());
     tracing::warn!(%attempt, %drone, kind = rejection.kind, %reason, "a package was rejected");
     let recorded = Rejection { kind: rejection.kind.to_owned(), reason };
     app.engine.submit(Command::RejectPackage { drone, attempt, rejection: recorded }, None).await?;

@@ -165,7 +165,7 @@ impl Passes {
     #[must_use]
     pub fn list(&self) -> Vec<PassView> {
         let mut rows: Vec<PassView> = self.rows().values().cloned().collect();
-        rows.extend(self.engine.upkeep());
+        rows.extend(self.engine.maintenance());
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows
     }

@@ -61,7 +61,7 @@ pub struct Publisher {
     caches: Caches,
     disk: Disk,
     /// Changes with every journaled event that may affect the published files.
-    hosts: watch::Receiver<u64>,
+    channel_changes: watch::Receiver<u64>,
     /// Why the last run did not publish everything.
     failed: Option<String>,
     /// Delay before the next try.
@@ -79,9 +79,20 @@ impl Publisher {
         caches: Caches,
     ) -> Self {
         let disk = Disk::new(binhosts.clone(), store.clone(), entries.clone(), caches.clone());
-        let mut hosts = engine.hosts();
-        hosts.mark_changed();
-        Self { engine, progress, binhosts, store, entries, caches, disk, hosts, failed: None, retry: RETRY }
+        let mut channel_changes = engine.channel_changes();
+        channel_changes.mark_changed();
+        Self {
+            engine,
+            progress,
+            binhosts,
+            store,
+            entries,
+            caches,
+            disk,
+            channel_changes,
+            failed: None,
+            retry: RETRY,
+        }
     }
 
     /// A [`Disk`] that has not published anything yet.
@@ -149,7 +160,7 @@ impl Pass for Publisher {
         tokio::select! {
             biased;
             () = self.binhosts.doubted() => self.disk = self.fresh(),
-            changed = self.hosts.changed() => if changed.is_err() {
+            changed = self.channel_changes.changed() => if changed.is_err() {
                 // The engine has ended, so nothing will change.
                 std::future::pending::<()>().await;
             },
@@ -158,7 +169,7 @@ impl Pass for Publisher {
     }
 
     async fn run_once(&mut self, cx: &Context) -> Report {
-        self.hosts.mark_unchanged();
+        self.channel_changes.mark_unchanged();
         let (seq, failed) = self.publish(cx).await;
         let complete = failed.as_ref().is_none_or(PassError::is_of_lost_packages);
         let trouble = failed.map(|error| error.to_string());

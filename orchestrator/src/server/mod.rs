@@ -18,7 +18,7 @@ use crate::{
     engine::{Clock, Engine, EngineTask, SystemClock},
     http::{
         self, Lane,
-        connection::{self, Entrance},
+        connection::{self, Listener},
     },
     intake::{self, Intake, upload::Incoming},
     journal,
@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 /// An orchestrator that has bound its addresses but does not serve yet.
 pub struct Server {
     app: Arc<App>,
-    entrances: Vec<Entrance>,
+    listeners: Vec<Listener>,
     lane: Lane,
     address: SocketAddr,
     engine_task: EngineTask,
@@ -87,13 +87,13 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let key = keys::for_packages(&config)?;
     let nix_keys = keys::for_nix(&config)?;
     let (listener, address) = listen::bind(config.listen).await?;
-    let mut entrances = vec![Entrance { listener, tls: None }];
+    let mut listeners = vec![Listener { listener, tls: None }];
     let mut reached = None;
     if let Some(wanted) = config.tls.listen {
         let identity = tls::load(&config)?;
         let (listener, address) = listen::bind(wanted).await?;
         let (name, shown) = (identity.name, identity.shown);
-        entrances.push(Entrance { listener, tls: Some(identity.server) });
+        listeners.push(Listener { listener, tls: Some(identity.server) });
         reached = Some(Reached { address, name, shown });
     } else if !(address.ip().is_loopback() || config.plain_api) {
         tracing::warn!(%address, "the API is only served to this machine: set `listen` of `[tls]` to serve \
@@ -167,7 +167,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         config,
     });
     let lane = Lane::start(&app).map_err(StartError::Threads)?;
-    Ok(Server { app, entrances, lane, address, engine_task, first_start, _state_dir: state_dir })
+    Ok(Server { app, listeners, lane, address, engine_task, first_start, _state_dir: state_dir })
 }
 
 /// The URL under which other machines reach this orchestrator, as far as can be determined.
@@ -222,14 +222,14 @@ impl Server {
     /// A bug ended the engine, or another orchestrator took over. Continuing would look healthy to a
     /// supervisor but achieve nothing.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { app, entrances, lane, engine_task, .. } = self;
+        let Self { app, listeners, lane, engine_task, .. } = self;
         let stopping = app.stopping.clone();
         let passes = passes::start(&app);
         let limits = app.config.limits;
         let router = http::router(app.clone());
         let (places, trusted) = (app.places.clone(), &app.config.trusted_proxies);
         let connections =
-            connection::serve(entrances, router, lane, limits, places, trusted, stopping.clone());
+            connection::serve(listeners, router, lane, limits, places, trusted, stopping.clone());
         let stopper = async {
             let told = tokio::select! {
                 () = stop => Ok(()),

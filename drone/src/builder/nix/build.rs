@@ -8,7 +8,10 @@ use super::{
     store::{ATTEMPT, Store},
 };
 use crate::{
-    builder::{BuildContext, Product, Stop, failure::for_want, lack::Lack, steps::Steps},
+    builder::{
+        BuildContext, Product, Stop, failure::resource_failure, missing_resource::MissingResource,
+        steps::Steps,
+    },
     process::{End, Job},
 };
 use std::{
@@ -225,9 +228,9 @@ async fn realise(session: &mut Session<'_>, drv: &str, phase: Phase) -> Result<(
     let (phase, peak) = (session.steps.log.phase(), ran.peak_memory_bytes);
     let killed = heard.errors.iter().any(|error| error.contains("failed due to signal 9"));
     if ran.out_of_memory || killed {
-        let lack = Lack::of_memory(ran.out_of_memory);
+        let missing = MissingResource::of_memory(ran.out_of_memory);
         let said = session.steps.log.errors.first().unwrap_or_default();
-        return Err(Stop::Failed(for_want(&lack, phase, Some(peak), said)));
+        return Err(Stop::Failed(resource_failure(&missing, phase, Some(peak), said)));
     }
     Err(Stop::Failed(failure::failure(status.code(), &heard, &session.steps.log.errors, phase, peak)))
 }

@@ -41,7 +41,7 @@ impl Event {
     /// Whether the event may change the contents of any binary package host. False for events that
     /// concern only drones, attempts, or packages not received.
     #[must_use]
-    pub fn may_change_hosts(&self) -> bool {
+    pub fn affects_channels(&self) -> bool {
         let only_tells = matches!(
             self,
             Self::PackageDelegated { .. }

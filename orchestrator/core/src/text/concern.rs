@@ -1,6 +1,6 @@
 //! Texts of concerns: the title, the full line, and what happens next.
 
-use super::{lack, offline, paused, remedy::with, span};
+use super::{missing_capability, offline, paused, remedy::with, span};
 use crate::state::{Apart, Conflict, SharedPaths};
 use swarm_common::{
     state::{HealOutcome, HealStep},
@@ -35,7 +35,7 @@ pub fn title(fact: &ConcernKind) -> String {
         ToolchainDiffers { drone, run, profile, .. } | ProcessorLacks { drone, run, profile, .. } => {
             format!("drone {drone} is assigned no packages of {run} of {profile}")
         }
-        NoSuchMachine { profile, system, features, .. } => lack(profile, system, features),
+        NoSuchMachine { profile, system, features, .. } => missing_capability(profile, system, features),
         RunFailed { profile, .. } => format!("the last run of {profile} failed"),
         PackagesQuarantined { profile, .. } => format!("packages of {profile} are quarantined"),
         FilesCollide { profile, .. } => format!("packages of {profile} cannot be installed together"),

@@ -15,9 +15,9 @@ pub fn offline(why: &Offline) -> String {
     }
 }
 
-/// What the drones of a profile lack for a Nix package: see [`crate::able::Lack`].
+/// What the drones of a profile lack for a Nix package: see [`crate::eligibility::MissingCapability`].
 #[must_use]
-pub fn lack(profile: &Name, system: &str, features: &[String]) -> String {
+pub fn missing_capability(profile: &Name, system: &str, features: &[String]) -> String {
     let features = match features {
         [] => return format!("no drone of {profile} builds for {system}"),
         [feature] => format!("system feature {feature}"),

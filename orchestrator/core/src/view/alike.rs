@@ -2,7 +2,7 @@
 //! snapshot, is fixed once and so reported once.
 
 use crate::{
-    able, quarantine,
+    eligibility, quarantine,
     state::{Ending, Run, Swarm},
 };
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -46,7 +46,7 @@ pub fn alike(swarm: &Swarm, run: &Run) -> Vec<Alike> {
             continue;
         };
         // Nothing failed: the package is reported with what the drones lack.
-        if package.attempts.is_empty() && able::lack(swarm, run, package).is_some() {
+        if package.attempts.is_empty() && eligibility::missing_capability(swarm, run, package).is_some() {
             continue;
         }
         let attempts = package.attempts.iter().rev().filter_map(|attempt| swarm.attempts.get(attempt));

@@ -35,7 +35,7 @@ pub use status::{concerns, status};
 pub use why::{FindError, find, why};
 
 use crate::{
-    able,
+    eligibility,
     state::{Profile, Run, Swarm},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,7 +131,7 @@ fn hopeless<'s>(swarm: &'s Swarm, run: &'s Run) -> impl Iterator<Item = PackageI
     run.packages.iter().copied().filter(|id| {
         swarm.packages.get(id).is_some_and(|package| match package.state {
             PackageState::Quarantined | PackageState::Cancelled => true,
-            PackageState::Needed => able::lack(swarm, run, package).is_some(),
+            PackageState::Needed => eligibility::missing_capability(swarm, run, package).is_some(),
             PackageState::Blocked | PackageState::Delegated | PackageState::Received => false,
         })
     })

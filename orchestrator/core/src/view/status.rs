@@ -2,9 +2,9 @@
 
 use super::{alarms, alike, concern, drones, pause, run};
 use crate::{
-    able, base, candidate,
+    base, candidate,
     channel::{self, generations},
-    heal,
+    eligibility, heal,
     judge::strike,
     state::{Drone, Job, Profile, Run, Swarm},
 };
@@ -219,8 +219,8 @@ fn without_machine(swarm: &Swarm, id: RunId, run: &Run) -> Vec<ConcernKind> {
         let state = swarm.packages.get(id).map(|package| package.state);
         matches!(state, Some(PackageState::Needed | PackageState::Quarantined))
     };
-    let lacking = able::lacking(swarm, run, run.packages.iter().copied().filter(waits));
-    let concern = |(lack, packages): (able::Lack, Vec<PackageId>)| {
+    let lacking = eligibility::missing_capabilities(swarm, run, run.packages.iter().copied().filter(waits));
+    let concern = |(lack, packages): (eligibility::MissingCapability, Vec<PackageId>)| {
         let package = *packages.first()?;
         Some(ConcernKind::NoSuchMachine {
             run: id,

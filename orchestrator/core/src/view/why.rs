@@ -2,9 +2,9 @@
 
 use super::{anew, package::package, refused};
 use crate::{
-    able, assign,
+    assign,
     channel::{self, PassedOver},
-    explain, quarantine,
+    eligibility, explain, quarantine,
     state::{Package, Swarm},
     text::{self, sentence},
 };
@@ -154,7 +154,7 @@ fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> Strin
             "It is retried automatically after its delay.".into()
         }
         PackageState::Needed
-            if swarm.runs.get(&package.run).is_some_and(|run| able::lack(swarm, run, package).is_some()) =>
+            if swarm.runs.get(&package.run).is_some_and(|run| eligibility::missing_capability(swarm, run, package).is_some()) =>
         {
             "It is built when a drone that can build it is there. Once nothing else of the run can go on, the run \
              ends without it, and the next run tries it again."

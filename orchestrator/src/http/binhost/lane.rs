@@ -49,10 +49,10 @@ struct Shared {
 }
 
 /// A connection handed over to the HTTP library.
-pub(in crate::http) enum Handed {
-    Untouched(TcpStream),
+pub(in crate::http) enum Handoff {
+    Unread(TcpStream),
     /// These bytes have been read from it.
-    Begun(TcpStream, Bytes),
+    Partial(TcpStream, Bytes),
 }
 
 impl Lane {
@@ -82,7 +82,7 @@ impl Lane {
         stream: TcpStream,
         origin: Origin,
         place: &Arc<Place>,
-    ) -> io::Result<Option<Handed>> {
+    ) -> io::Result<Option<Handoff>> {
         let mut first = [0; 14];
         let peeked = tokio::select! {
             peeked = timeout(self.shared.head, stream.peek(&mut first)) => peeked??,
@@ -91,12 +91,12 @@ impl Lane {
         let first = first.get(..peeked).unwrap_or_default();
         let Some(runtime) = self.runtime.as_ref().filter(|_| OURS.iter().any(|ours| first.starts_with(ours)))
         else {
-            return Ok(Some(Handed::Untouched(stream)));
+            return Ok(Some(Handoff::Unread(stream)));
         };
         let (stream, shared, place) = (stream.into_std()?, self.shared.clone(), place.clone());
-        let task = runtime.spawn(async move { shared.talk(stream, origin, &place).await });
+        let task = runtime.spawn(async move { shared.answer_requests(stream, origin, &place).await });
         match AbortOnDropHandle::new(task).await?? {
-            Some((stream, read)) => Ok(Some(Handed::Begun(TcpStream::from_std(stream)?, read))),
+            Some((stream, read)) => Ok(Some(Handoff::Partial(TcpStream::from_std(stream)?, read))),
             None => Ok(None),
         }
     }
@@ -113,7 +113,7 @@ impl Drop for Lane {
 
 impl Shared {
     /// Answers requests. Returns the connection if a request is not for the lane.
-    async fn talk(
+    async fn answer_requests(
         &self,
         stream: StdStream,
         origin: Origin,

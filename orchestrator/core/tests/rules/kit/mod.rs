@@ -109,7 +109,7 @@ impl Kit {
         }
         invariants::check(&self.swarm).unwrap();
         if let Ok((records, _)) = &outcome
-            && !records.iter().any(|record| record.event.may_change_hosts())
+            && !records.iter().any(|record| record.event.affects_channels())
         {
             assert!(hosted(&before) == hosted(&self.swarm), "{records:?} changed what is published");
         }

@@ -42,12 +42,12 @@ const TOOLS: [&str; 15] = [
 const ABSENT: [&str; 3] = [": command not found", ": not found", ": No such file or directory"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Lack {
+pub(super) struct MissingResource {
     pub cause: FailureCause,
     detail: String,
 }
 
-impl Lack {
+impl MissingResource {
     /// Out of memory. If `certain`, the control group's counter shows it; otherwise it is only known that a
     /// process was killed.
     pub fn of_memory(certain: bool) -> Self {
@@ -69,26 +69,26 @@ impl Lack {
     /// The missing resource that this line of a failed build reports, if any.
     pub fn in_line(line: &str) -> Option<Self> {
         let has = |any: &[&str]| any.iter().any(|text| line.contains(text));
-        let lack = |cause, detail: &str| Some(Self { cause, detail: detail.to_owned() });
+        let missing = |cause, detail: &str| Some(Self { cause, detail: detail.to_owned() });
         if has(&DISK) {
-            return lack(FailureCause::DiskFull, DISK_FULL);
+            return missing(FailureCause::DiskFull, DISK_FULL);
         }
         // Counts only as a whole line, the last one of a Python traceback: test output also contains the
         // word.
         if has(&MEMORY) || line.trim_end() == "MemoryError" {
-            return lack(FailureCause::OutOfMemory, "a process of the build could not allocate memory");
+            return missing(FailureCause::OutOfMemory, "a process of the build could not allocate memory");
         }
         if let Some(tool) = absent_tool(line) {
-            return lack(FailureCause::MissingToolchain, tool);
+            return missing(FailureCause::MissingToolchain, tool);
         }
         if has(&COMPILER) {
-            return lack(FailureCause::MissingToolchain, "compiler");
+            return missing(FailureCause::MissingToolchain, "compiler");
         }
         None
     }
 
     /// Describes the failure in one line, the same on every machine except for the numbers.
-    pub fn words(&self, peak_memory_bytes: Option<u64>) -> String {
+    pub fn describe(&self, peak_memory_bytes: Option<u64>) -> String {
         match self.cause {
             FailureCause::OutOfMemory => {
                 let peak = peak_memory_bytes.map(|bytes| format!(" (peak {} MiB)", bytes >> 20));
@@ -138,22 +138,22 @@ mod tests {
             ("checking for gcc... no", None),
             ("x.c:1:1: error: no", None),
         ] {
-            assert_eq!(Lack::in_line(line).map(|l| l.cause), expected, "{line}");
+            assert_eq!(MissingResource::in_line(line).map(|l| l.cause), expected, "{line}");
         }
     }
 
     #[test]
     fn a_full_disk_has_the_same_words_whoever_notices_it() {
-        let told = Lack::in_line("cp: error writing 'x': No space left on device");
-        assert_eq!(Some(Lack::of_disk(Excess::Left(9 << 20))), told);
-        assert_ne!(Some(Lack::of_disk(Excess::Taken(9 << 20))), told);
+        let told = MissingResource::in_line("cp: error writing 'x': No space left on device");
+        assert_eq!(Some(MissingResource::of_disk(Excess::Left(9 << 20))), told);
+        assert_ne!(Some(MissingResource::of_disk(Excess::Taken(9 << 20))), told);
     }
 
     #[test]
     fn the_tool_is_named_without_its_prefix_and_path() {
-        let words = |line| Lack::in_line(line).unwrap().words(None);
-        let plain = words("environment: line 9: gcc: command not found");
+        let describe = |line| MissingResource::in_line(line).unwrap().describe(None);
+        let plain = describe("environment: line 9: gcc: command not found");
         assert_eq!(plain, "missing toolchain: the drone has no working gcc");
-        assert_eq!(words("make: /usr/bin/x86_64-pc-linux-gnu-gcc: No such file or directory"), plain);
+        assert_eq!(describe("make: /usr/bin/x86_64-pc-linux-gnu-gcc: No such file or directory"), plain);
     }
 }

@@ -1,4 +1,4 @@
-//! What a drone on duty sends: claim, heartbeat, sign-off.
+//! The requests of a drone at work: claim, heartbeat, sign-off.
 
 use super::{
     auth::Drone,

@@ -7,7 +7,7 @@ use swarm_common::{id::*, wire::base::Base};
 
 /// What the drones of a profile lack to build a package.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lack {
+pub struct MissingCapability {
     /// The system that the package is for; empty if every system builds it.
     pub system: String,
     /// The features that the best-equipped drone of that system lacks. Empty if no drone is of that system.
@@ -62,16 +62,17 @@ impl Drone {
 ///
 /// Drones that are offline or have no room count, because that is temporary.
 #[must_use]
-pub fn lack(swarm: &Swarm, run: &Run, package: &Package) -> Option<Lack> {
+pub fn missing_capability(swarm: &Swarm, run: &Run, package: &Package) -> Option<MissingCapability> {
     let needs = package.needs.as_deref()?;
-    let mut best: Option<Lack> = None;
+    let mut best: Option<MissingCapability> = None;
     for drone in fleet(swarm, run) {
         let machine = drone.facts.nix_machine.as_deref().filter(|_| !drone.is_for(package))?;
         let is_system = needs.system.is_empty() || machine.systems.contains(&needs.system);
         let lacking =
             needs.features.iter().filter(|feature| is_system && !machine.features.contains(feature));
-        let lacking = Lack { system: needs.system.clone(), features: lacking.cloned().collect() };
-        let rank = |lack: &Lack| (lack.features.is_empty(), lack.features.len());
+        let lacking =
+            MissingCapability { system: needs.system.clone(), features: lacking.cloned().collect() };
+        let rank = |lack: &MissingCapability| (lack.features.is_empty(), lack.features.len());
         if best.as_ref().is_none_or(|best| rank(&lacking) < rank(best)) {
             best = Some(lacking);
         }
@@ -89,13 +90,13 @@ fn fleet<'a>(swarm: &'a Swarm, run: &'a Run) -> impl Iterator<Item = &'a Drone> 
 /// The packages of a run in the given states that no drone of its profile can build, grouped by what is
 /// lacking.
 #[must_use]
-pub(crate) fn lacking(
+pub(crate) fn missing_capabilities(
     swarm: &Swarm,
     run: &Run,
     ids: impl IntoIterator<Item = PackageId>,
-) -> BTreeMap<Lack, Vec<PackageId>> {
-    let mut found: BTreeMap<Lack, Vec<PackageId>> = BTreeMap::new();
-    let lacks = |id| Some((id, lack(swarm, run, swarm.packages.get(&id)?)?));
+) -> BTreeMap<MissingCapability, Vec<PackageId>> {
+    let mut found: BTreeMap<MissingCapability, Vec<PackageId>> = BTreeMap::new();
+    let lacks = |id| Some((id, missing_capability(swarm, run, swarm.packages.get(&id)?)?));
     for (id, lack) in ids.into_iter().filter_map(lacks) {
         found.entry(lack).or_default().push(id);
     }
