@@ -20,7 +20,7 @@ use swarm_daemon::{
 use swarm_drone::{
     config::{Config, PROGRAM},
     lock::{Lock, LockError},
-    run::{Ask, RunError, run},
+    run::{ControlRequest, RunError, run},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -165,28 +165,28 @@ async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Re
     let mut resume = on(SignalKind::user_defined2(), "SIGUSR2")?;
     let mut hangup = on(SignalKind::hangup(), "SIGHUP")?;
     let started = Written::load(path, PROGRAM)?;
-    let (asks, asked) = mpsc::channel(4);
+    let (sender, requests) = mpsc::channel(4);
     let signals = async {
         loop {
-            let ask = tokio::select! {
-                Some(()) = terminate.recv() => Ask::Stop,
-                Some(()) = interrupt.recv() => Ask::Stop,
-                Some(()) = pause.recv() => Ask::Pause,
-                Some(()) = resume.recv() => Ask::Resume,
+            let request = tokio::select! {
+                Some(()) = terminate.recv() => ControlRequest::Stop,
+                Some(()) = interrupt.recv() => ControlRequest::Stop,
+                Some(()) = pause.recv() => ControlRequest::Pause,
+                Some(()) = resume.recv() => ControlRequest::Resume,
                 Some(()) = hangup.recv() => {
                     telemetry.reopen();
                     reload(path, &started, telemetry);
                     continue;
                 }
             };
-            if asks.send(ask).await.is_err() {
+            if sender.send(request).await.is_err() {
                 return std::future::pending::<()>().await;
             }
         }
     };
     // Boxed, because the future is large.
     tokio::select! {
-        ended = Box::pin(run(config, asked)) => Ok(ended?),
+        ended = Box::pin(run(config, requests)) => Ok(ended?),
         () = signals => Ok(()),
     }
 }

@@ -1,13 +1,13 @@
 //! The event loop around the agent: passes in events and carries out actions.
 
-mod ask;
+mod control;
 mod drained;
 mod enrolling;
 mod highest;
 mod sending;
 mod standing;
 
-pub use ask::{Ask, RunError};
+pub use control::{ControlRequest, RunError};
 use drained::Drained;
 use highest::Highest;
 
@@ -59,7 +59,7 @@ const LAST_TASKS: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The drone cannot start, the orchestrator rejects it for good, or a task panicked.
-pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), RunError> {
+pub async fn run(config: Config, mut requests: mpsc::Receiver<ControlRequest>) -> Result<(), RunError> {
     let supervisor = Supervisor::from_environment();
     let io = |path: &Path| {
         let path = path.display().to_string();
@@ -88,7 +88,8 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
     supervisor.ready("not delivered yet");
     let highest = Highest::open(&config.state_dir, matches!(start, enrol::Start::New(..)));
     let mut drained = Drained::open(&config.state_dir);
-    let Some(client) = enrolling::client(&config, start, &supervisor, &mut asked, &mut drained).await? else {
+    let Some(client) = enrolling::client(&config, start, &supervisor, &mut requests, &mut drained).await?
+    else {
         return Ok(());
     };
     let budget = config.builder.layers_max_bytes();
@@ -160,7 +161,7 @@ pub async fn run(config: Config, mut asked: mpsc::Receiver<Ask>) -> Result<(), R
         facts_told: None,
         facts_on_their_way: None,
     };
-    state.go_on(outputs, incoming, asked).await
+    state.go_on(outputs, incoming, requests).await
 }
 
 /// Creates a directory or empties it; it may be a mount point.
@@ -234,9 +235,9 @@ impl Loop {
         mut self,
         outputs: Vec<Output>,
         mut incoming: mpsc::Receiver<Event>,
-        mut asked: mpsc::Receiver<Ask>,
+        mut requests: mpsc::Receiver<ControlRequest>,
     ) -> Result<(), RunError> {
-        let ended = self.until_exit(outputs, &mut incoming, &mut asked).await;
+        let ended = self.until_exit(outputs, &mut incoming, &mut requests).await;
         self.end_tasks(incoming).await;
         ended
     }
@@ -245,7 +246,7 @@ impl Loop {
         &mut self,
         outputs: Vec<Output>,
         incoming: &mut mpsc::Receiver<Event>,
-        asked: &mut mpsc::Receiver<Ask>,
+        requests: &mut mpsc::Receiver<ControlRequest>,
     ) -> Result<(), RunError> {
         let mut exit = self.perform(outputs);
         let pause = self.supervisor.ping_every().unwrap_or(LONGEST_PAUSE);
@@ -261,20 +262,20 @@ impl Loop {
                     }
                     None => break,
                 },
-                Some(ask) = asked.recv() => {
-                    tracing::info!(building = self.agent.is_building(), "asked to {}", ask.words());
-                    match ask {
-                        Ask::Stop => {
+                Some(request) = requests.recv() => {
+                    tracing::info!(building = self.agent.is_building(), "asked to {}", request.describe());
+                    match request {
+                        ControlRequest::Stop => {
                             // If the claim has just returned an attempt, the sign-off hands it back.
                             self.stopping.cancel();
                             self.supervisor.stopping("stopping");
                             Input::StopRequested
                         }
-                        Ask::Pause => {
+                        ControlRequest::Pause => {
                             self.drained.set(true);
                             Input::PauseRequested
                         }
-                        Ask::Resume => {
+                        ControlRequest::Resume => {
                             self.drained.set(false);
                             Input::ResumeRequested
                         }

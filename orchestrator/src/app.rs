@@ -11,7 +11,7 @@ use crate::{
     places::Places,
     publish::{Binhosts, Progress, small::SmallFiles},
     sign::NixKeys,
-    store::{ArtifactStore, entries::EntryBook, images::Images, snapshots::Snapshots},
+    store::{ArtifactStore, entries::IndexEntryCache, images::Images, snapshots::Snapshots},
     tls::Shown,
 };
 use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
@@ -33,10 +33,10 @@ pub struct App {
     /// Digest of the token for `/metrics`.
     pub metrics_token: Digest,
     /// The HTTPS listener, if there is one.
-    pub tls: Option<Reached>,
+    pub tls: Option<TlsEndpoint>,
     pub store: Arc<dyn ArtifactStore>,
     /// Index entries of the package files.
-    pub entries: EntryBook,
+    pub entries: IndexEntryCache,
     pub listings: Listings,
     /// The upstream caches of Nix profiles.
     pub upstreams: Arc<Upstreams>,
@@ -84,7 +84,7 @@ impl App {
 }
 
 #[derive(Debug, Clone)]
-pub struct Reached {
+pub struct TlsEndpoint {
     pub address: SocketAddr,
     /// The host name or address in its URL.
     pub name: String,

@@ -279,7 +279,7 @@ impl ConcernKind {
 
     /// Whether the message about the end of a run of profile `of` includes the concern.
     #[must_use]
-    pub fn is_told_by_the_end_of_a_run(&self, of: &Name) -> bool {
+    pub fn is_covered_by_run_end(&self, of: &Name) -> bool {
         match self {
             Self::RunFailed { profile, .. }
             | Self::PackagesQuarantined { profile, .. }

@@ -93,10 +93,10 @@ impl Files {
         let last = self.bounds.files.saturating_sub(1);
         for number in (0..last).rev() {
             let from = path(&self.dir, &self.name, number);
-            gone_is_fine(fs::rename(from, path(&self.dir, &self.name, number + 1)))?;
+            ignore_not_found(fs::rename(from, path(&self.dir, &self.name, number + 1)))?;
         }
         if last == 0 {
-            gone_is_fine(fs::remove_file(path(&self.dir, &self.name, 0)))?;
+            ignore_not_found(fs::remove_file(path(&self.dir, &self.name, 0)))?;
         }
         self.expire(now, believed)?;
         self.file = append_to(&path(&self.dir, &self.name, 0))?;
@@ -117,7 +117,7 @@ impl Files {
                 entry.metadata().and_then(|m| m.modified()).is_ok_and(|at| at < oldest)
             });
             if is_old || number >= self.bounds.files {
-                gone_is_fine(fs::remove_file(entry.path()))?;
+                ignore_not_found(fs::remove_file(entry.path()))?;
             }
         }
         Ok(())
@@ -164,7 +164,7 @@ fn day_of(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() / DAY.as_secs()
 }
 
-fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
+fn ignore_not_found(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -4,7 +4,7 @@ use super::{Agent, ClaimState, Item, Output, Stage};
 use swarm_common::time::TimeMs;
 
 /// How long delivering handed-back attempts may take after a forced stop.
-pub(super) const LAST_WORDS_MS: u64 = 10_000;
+pub(super) const FORCED_STOP_GRACE_MS: u64 = 10_000;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stop {
@@ -25,7 +25,7 @@ impl Agent {
         self.stop = Some(match self.stop {
             None => Stop { deadline: now + self.timing.drain_timeout_ms, forced: false, signing_off: false },
             Some(stop) if !stop.forced => {
-                Stop { deadline: now + LAST_WORDS_MS, forced: true, signing_off: stop.signing_off }
+                Stop { deadline: now + FORCED_STOP_GRACE_MS, forced: true, signing_off: stop.signing_off }
             }
             Some(stop) => stop,
         });
@@ -35,7 +35,7 @@ impl Agent {
     pub(super) fn pump_stop(&mut self, now: TimeMs, outputs: &mut Vec<Output>) {
         let Some(mut stop) = self.stop else { return };
         if !stop.forced && now >= stop.deadline {
-            stop = Stop { deadline: now + LAST_WORDS_MS, forced: true, ..stop };
+            stop = Stop { deadline: now + FORCED_STOP_GRACE_MS, forced: true, ..stop };
         }
         if stop.forced {
             for (&attempt, item) in self.items.iter_mut().filter(|(_, i)| i.is_building()) {

@@ -2,7 +2,7 @@
 
 mod delivery;
 
-use super::{stopping::LAST_WORDS_MS, *};
+use super::{stopping::FORCED_STOP_GRACE_MS, *};
 use swarm_common::{
     digest::Digest,
     id::*,
@@ -231,7 +231,7 @@ fn a_stopping_drone_does_not_wait_for_ever_for_an_orchestrator_that_is_away() {
     agent.step(TimeMs(T), Input::ClaimAnswered(None));
     agent.step(TimeMs(T), Input::StopRequested);
     agent.step(TimeMs(T), Input::StopRequested);
-    let outputs = agent.step(TimeMs(T + LAST_WORDS_MS), Input::Tick);
+    let outputs = agent.step(TimeMs(T + FORCED_STOP_GRACE_MS), Input::Tick);
     assert!(outputs.is_empty() || outputs.contains(&Output::SignOff));
     assert!(agent.stop.unwrap().signing_off);
 }

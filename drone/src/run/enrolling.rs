@@ -1,7 +1,7 @@
 //! The phase before the drone is enrolled. It waits for an orchestrator, but still handles stop requests and
 //! the service manager's watchdog.
 
-use super::{Ask, Drained, LONGEST_PAUSE, RunError};
+use super::{ControlRequest, Drained, LONGEST_PAUSE, RunError};
 use crate::{
     config::Config,
     enrol::{self, Start},
@@ -15,7 +15,7 @@ pub(super) async fn client(
     config: &Config,
     start: Start,
     supervisor: &Supervisor,
-    asked: &mut mpsc::Receiver<Ask>,
+    requests: &mut mpsc::Receiver<ControlRequest>,
     drained: &mut Drained,
 ) -> Result<Option<Client>, RunError> {
     let mut enrolled = std::pin::pin!(enrol::client(config, start, supervisor, enrol::PATIENCE));
@@ -24,14 +24,14 @@ pub(super) async fn client(
         let pause = supervisor.ping_every().unwrap_or(LONGEST_PAUSE);
         tokio::select! {
             client = &mut enrolled => return Ok(Some(client?)),
-            Some(ask) = asked.recv() => match ask {
-                Ask::Stop => {
+            Some(request) = requests.recv() => match request {
+                ControlRequest::Stop => {
                     tracing::info!("stopped before it was enrolled");
                     supervisor.stopping("stopping");
                     return Ok(None);
                 }
-                Ask::Pause => drained.set(true),
-                Ask::Resume => drained.set(false),
+                ControlRequest::Pause => drained.set(true),
+                ControlRequest::Resume => drained.set(false),
             },
             () = tokio::time::sleep(pause) => {}
         }

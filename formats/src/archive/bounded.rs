@@ -4,7 +4,7 @@
 //! The cause is wrapped as a [`Fault`] in an [`io::Error`], the only thing that passes through a
 //! decompressor. [`Fault::of`] unwraps it. An error without a fault comes from the decompressor itself.
 
-use super::beside::{Beside, Hashed};
+use super::background_hasher::{BackgroundHasher, Hashed};
 use std::{
     cell::Cell,
     io::{self, Read},
@@ -40,14 +40,14 @@ impl Fault {
 /// The raw file: counts, hashes and limits its bytes, and marks its errors as [`Fault::Source`].
 pub(crate) struct Source<R> {
     inner: R,
-    hasher: Beside,
+    hasher: BackgroundHasher,
     seen: Rc<Cell<u64>>,
     limit: u64,
 }
 
 impl<R: Read> Source<R> {
     pub(crate) fn new(inner: R, limit: u64) -> Self {
-        Self { inner, hasher: Beside::default(), seen: Rc::default(), limit }
+        Self { inner, hasher: BackgroundHasher::default(), seen: Rc::default(), limit }
     }
 
     /// The number of bytes read so far, accessible while a decompressor owns the source.

@@ -2,7 +2,7 @@
 //!
 //! Every reader works in one pass over any [`std::io::Read`].
 
-pub(crate) mod beside;
+pub(crate) mod background_hasher;
 pub(crate) mod bounded;
 pub(crate) mod digesting;
 pub mod digests;

@@ -7,7 +7,7 @@ mod conditional;
 #[path = "../../../orchestrator/src/http/binhost/lane/request.rs"]
 mod request;
 
-use conditional::{Ask, Bytes, Version};
+use conditional::{Bytes, RequestHead, Version};
 use request::Read;
 
 /// The same limit as in the orchestrator.
@@ -21,28 +21,28 @@ type Said = (String, [Option<String>; 7], usize, bool, bool);
 
 /// Parses a head; `None` if it is incomplete.
 fn said(bytes: &[u8]) -> Option<Result<Said, ()>> {
-    let seen = |path: &str, ask: &Ask| {
-        let Ask { range, conditions: c, .. } = *ask;
+    let seen = |path: &str, head: &RequestHead| {
+        let RequestHead { range, conditions: c, .. } = *head;
         let texts = [range, c.if_range, c.if_modified_since, c.if_unmodified_since, c.if_match];
         let texts = [texts[0], texts[1], texts[2], texts[3], texts[4], c.if_none_match, c.user_agent];
-        answer(ask);
+        answer(head);
         (path.to_owned(), texts.map(|text| text.map(str::to_owned)))
     };
     match request::read(bytes, seen) {
         Read::Part => None,
         Read::Foreign => Some(Err(())),
-        Read::Request { answer: (path, texts), bytes, head, close } => {
-            Some(Ok((path, texts, bytes, head, close)))
+        Read::Request { answer: (path, texts), bytes, is_head, close } => {
+            Some(Ok((path, texts, bytes, is_head, close)))
         }
     }
 }
 
 /// Checks that the answered part of a file is within it.
-fn answer(ask: &Ask) {
+fn answer(head: &RequestHead) {
     let version = Version { tag: "\"1-2\"".to_owned(), modified: 1_790_000_000 };
-    let _verdict = conditional::judge(&ask.conditions, &version);
+    let _verdict = conditional::judge(&head.conditions, &version);
     for size in [0, 1, SIZE] {
-        match conditional::range(ask.range, ask.conditions.if_range, size, Some(&version)) {
+        match conditional::range(head.range, head.conditions.if_range, size, Some(&version)) {
             Bytes::Part { first, last } => assert!(first <= last && last < size, "{first}-{last} of {size}"),
             Bytes::All | Bytes::Unsatisfiable => {}
         }

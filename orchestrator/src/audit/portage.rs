@@ -5,7 +5,7 @@ use crate::{
     publish::{Copied, whole},
     store::{
         ArtifactStore, StoreError,
-        entries::{EntriesError, EntryBook},
+        entries::{EntriesError, IndexEntryCache},
     },
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -14,13 +14,13 @@ use swarm_formats::portage::packages_index::Entry;
 
 pub struct Portage {
     store: Arc<dyn ArtifactStore>,
-    entries: EntryBook,
+    entries: IndexEntryCache,
 }
 
 impl Portage {
     /// Verifies the packages in `store`, and the `entries` made from them.
     #[must_use]
-    pub fn new(store: Arc<dyn ArtifactStore>, entries: EntryBook) -> Self {
+    pub fn new(store: Arc<dyn ArtifactStore>, entries: IndexEntryCache) -> Self {
         Self { store, entries }
     }
 

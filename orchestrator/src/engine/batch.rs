@@ -1,7 +1,7 @@
 //! What one round of the engine has decided but not yet written to the journal.
 
 use super::{Answer, EngineError, Message};
-use crate::journal::Moves;
+use crate::journal::QueueDelta;
 use swarm_core::{Event, Policy, Record, Reply, Swarm};
 
 /// The records of a round, and the answers to send once they are durable.
@@ -12,7 +12,7 @@ pub(super) struct Batch {
     pub(super) records: Vec<Record>,
     /// Records that are not journaled, each with its position relative to `records`.
     fleeting: Vec<(usize, Record)>,
-    pub(super) moves: Moves,
+    pub(super) delta: QueueDelta,
     pub(super) answers: Vec<(Answer, Result<Reply, EngineError>)>,
 }
 

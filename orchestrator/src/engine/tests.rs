@@ -5,7 +5,7 @@ mod sleeping;
 
 use super::*;
 use crate::{
-    journal::{Moves, Replay, SqliteJournal},
+    journal::{QueueDelta, Replay, SqliteJournal},
     server::watchdog,
 };
 use std::{path::Path, sync::atomic::AtomicBool, time::Duration};

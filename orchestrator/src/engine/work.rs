@@ -7,7 +7,7 @@ use super::{
     drift::{Drift, Sleep},
     milestones,
 };
-use crate::journal::{Journal, JournalError, Shown};
+use crate::journal::{Journal, JournalError, QueueMirror};
 use std::{
     sync::{
         Arc,
@@ -54,7 +54,7 @@ pub(super) struct Worker {
     pub(super) ahead_ms: i64,
     pub(super) last_checkpoint: u64,
     /// The queue as the journal shows it to admins, if the journal supports that.
-    shown: Option<Shown>,
+    shown: Option<QueueMirror>,
     pub(super) loaded: bool,
     stopping: bool,
     /// Another orchestrator leads now: nothing may be answered or written.
@@ -78,7 +78,7 @@ impl Worker {
             sleep: Sleep::after(shared.clock.suspended_ms()),
             ahead_ms: 0,
             last_checkpoint: last_checkpoint.unwrap_or(0),
-            shown: journal.shows_queue().then(Shown::default),
+            shown: journal.shows_queue().then(QueueMirror::default),
             loaded: last_checkpoint.is_some(),
             stopping: false,
             deposed: false,
@@ -207,7 +207,7 @@ impl Worker {
         if let Some(shown) = &mut self.shown
             && !batch.records.is_empty()
         {
-            batch.moves = shown.moves(&swarm, &batch.records);
+            batch.delta = shown.update(&swarm, &batch.records);
         }
         if cfg!(debug_assertions)
             && !batch.records.is_empty()
@@ -293,7 +293,7 @@ impl Worker {
             return self.journal.held().map_err(|error| self.on_journal_error(error));
         };
         let mut pause = Duration::from_millis(50);
-        while let Err(error) = self.journal.append(first.seq - 1, &batch.records, &batch.moves) {
+        while let Err(error) = self.journal.append(first.seq - 1, &batch.records, &batch.delta) {
             self.report(Some(&error));
             let failure = self.on_journal_error(error.clone());
             if self.deposed {

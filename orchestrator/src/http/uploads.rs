@@ -11,7 +11,7 @@ use crate::{
     app::App,
     intake::{
         AcceptError, Examined, ReceiveError,
-        alongside::Alongside,
+        streaming::StreamingExamination,
         upload::{Allowance, Appender, UploadError},
         wanted::Wanted,
     },
@@ -102,7 +102,7 @@ async fn begin(
             request.target.chars().take(300).collect::<String>().escape_debug()
         ))
     })?;
-    if app.intake.of(&wanted).has_taken(attempt, request.digest) {
+    if app.intake.of(&wanted).is_accepted(attempt, request.digest) {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
     }
     let incoming = app.intake.incoming().clone();
@@ -133,15 +133,19 @@ async fn append(
     let Some(wanted) = wanted(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     };
-    if app.intake.of(&wanted).has_taken(attempt, digest) {
+    if app.intake.of(&wanted).is_accepted(attempt, digest) {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     }
     let incoming = app.intake.incoming().clone();
     let appender = in_background(move || incoming.append(attempt, digest, given)).await??;
     let pieces = Pieces::new(body, app.config.limits.body_idle());
-    let look =
-        if given == 0 { app.intake.look_alongside(&wanted, build_time(&app, &wanted.targets)) } else { None };
-    let (offset, complete) = store(appender, pieces, look.as_ref().map(Alongside::batches)).await?;
+    let look = if given == 0 {
+        app.intake.examine_streaming(&wanted, build_time(&app, &wanted.targets))
+    } else {
+        None
+    };
+    let (offset, complete) =
+        store(appender, pieces, look.as_ref().map(StreamingExamination::batches)).await?;
     if complete {
         let examined = match look {
             Some(look) => look.finish().await,
@@ -200,7 +204,7 @@ async fn check(
 ) -> Result<(), ApiError> {
     let _turn = app.intake.turn(attempt).await;
     let build_time = build_time(app, &wanted.targets);
-    match app.intake.of(&wanted).take(attempt, digest, wanted, examined, build_time).await {
+    match app.intake.of(&wanted).accept(attempt, digest, wanted, examined, build_time).await {
         Ok(()) => Ok(()),
         Err(error) => Err(refuse(app, drone, attempt, error).await?),
     }

@@ -34,18 +34,18 @@ pub struct Fit {
 /// Accepts the files that one kind of builder makes.
 pub trait Builder: Send + Sync {
     /// An examination of one of the `wanted` files; `None` if it can only be examined once it is complete.
-    /// `build_time` is as in [`Builder::take`].
+    /// `build_time` is as in [`Builder::accept`].
     fn examination(&self, wanted: &Wanted, build_time: TimeMs) -> Option<Examination>;
 
     /// Whether this file of an attempt has been accepted.
-    fn has_taken(&self, attempt: AttemptId, digest: Digest) -> bool;
+    fn is_accepted(&self, attempt: AttemptId, digest: Digest) -> bool;
 
     /// Accepts a complete upload, which must be one of the `wanted` files. `examined` is the result of
     /// examining it while it arrived; without one it is examined now and gets `build_time`.
     ///
     /// # Errors
     /// The file is incomplete, is not wanted, or the disk fails. A rejected file is removed.
-    fn take(
+    fn accept(
         self: Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
@@ -79,7 +79,7 @@ pub trait Builder: Send + Sync {
     ) -> BoxFuture<'static, Result<Fit, ReceiveError>>;
 
     /// Stored artifacts that were not reported to the engine yet.
-    fn untold(&self) -> BTreeSet<Digest>;
+    fn unreported_artifacts(&self) -> BTreeSet<Digest>;
 
     /// Forgets accepted files of attempts that are not `open` and so can no longer report them.
     fn retain(&self, open: &dyn Fn(AttemptId) -> bool);

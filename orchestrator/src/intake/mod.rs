@@ -4,12 +4,12 @@
 //! A file is checked, signed, stored and synced before the engine learns of it. If anything fails in between,
 //! the drone sends it again, because it keeps its file until its report is accepted.
 
-pub mod alongside;
 mod builder;
 mod error;
 mod nars;
 mod nix;
 mod portage;
+pub mod streaming;
 pub mod upload;
 pub mod wanted;
 mod writeback;
@@ -19,10 +19,10 @@ pub use error::{AcceptError, ReceiveError};
 
 use crate::{
     engine::Engine,
-    intake::{alongside::Alongside, upload::Incoming, wanted::Wanted},
+    intake::{streaming::StreamingExamination, upload::Incoming, wanted::Wanted},
     nix::{listings::Listings, upstream::Upstreams},
     sign::OpenPgpKey,
-    store::{ArtifactStore, disk::DiskError, entries::EntryBook},
+    store::{ArtifactStore, disk::DiskError, entries::IndexEntryCache},
 };
 use nix::Nix;
 use portage::Portage;
@@ -45,7 +45,7 @@ const AT_ONCE: usize = 4;
 pub struct Places {
     pub incoming: Incoming,
     pub store: Arc<dyn ArtifactStore>,
-    pub entries: EntryBook,
+    pub entries: IndexEntryCache,
     pub listings: Listings,
 }
 
@@ -56,7 +56,7 @@ pub struct Intake {
     turns: [tokio::sync::Mutex<()>; TURNS],
     /// Permits to examine uploads while they arrive. An upload without a permit is examined when it is
     /// complete, so slow connections block nobody.
-    alongside: Arc<Semaphore>,
+    streaming_permits: Arc<Semaphore>,
 }
 
 impl Intake {
@@ -79,7 +79,7 @@ impl Intake {
             portage: Arc::new(portage),
             nix: Arc::new(nix),
             turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
-            alongside: Arc::new(Semaphore::new(AT_ONCE)),
+            streaming_permits: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 
@@ -114,15 +114,19 @@ impl Intake {
 
     /// Starts to examine an upload while it arrives, if a permit is free.
     #[must_use]
-    pub fn look_alongside(&self, wanted: &Wanted, build_time: TimeMs) -> Option<Alongside<Examined>> {
-        let permit = self.alongside.clone().try_acquire_owned().ok()?;
-        Some(Alongside::start(permit, self.of(wanted).examination(wanted, build_time)?))
+    pub fn examine_streaming(
+        &self,
+        wanted: &Wanted,
+        build_time: TimeMs,
+    ) -> Option<StreamingExamination<Examined>> {
+        let permit = self.streaming_permits.clone().try_acquire_owned().ok()?;
+        Some(StreamingExamination::start(permit, self.of(wanted).examination(wanted, build_time)?))
     }
 
     /// Stored artifacts that were not reported to the engine yet.
     #[must_use]
-    pub fn untold(&self) -> BTreeSet<Digest> {
-        self.all().into_iter().flat_map(|builder| builder.untold()).collect()
+    pub fn unreported_artifacts(&self) -> BTreeSet<Digest> {
+        self.all().into_iter().flat_map(|builder| builder.unreported_artifacts()).collect()
     }
 
     /// Forgets accepted files of attempts that can no longer report them.

@@ -326,12 +326,12 @@ impl Builder for Nix {
         Some(Box::new(move |pieces: &mut dyn Read| Examined::Nar(Box::new(examine(pieces)))))
     }
 
-    fn has_taken(&self, attempt: AttemptId, digest: Digest) -> bool {
+    fn is_accepted(&self, attempt: AttemptId, digest: Digest) -> bool {
         self.nars().has_verified(attempt, digest)
     }
 
     /// Only verifies the archive, because it does not tell which of the wanted outputs it is.
-    fn take(
+    fn accept(
         self: Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
@@ -370,7 +370,7 @@ impl Builder for Nix {
         Box::pin(async { Ok(Fit::default()) })
     }
 
-    fn untold(&self) -> BTreeSet<Digest> {
+    fn unreported_artifacts(&self) -> BTreeSet<Digest> {
         self.nars().stored.values().map(|artifact| artifact.digest).collect()
     }
 

@@ -61,7 +61,7 @@ pub struct Upload {
     pub modified: SystemTime,
     pub path: PathBuf,
     /// Whether the upload was accepted and the file is only the note about it.
-    pub taken: bool,
+    pub is_note: bool,
 }
 
 impl Upload {
@@ -81,7 +81,7 @@ pub struct Allowance {
 }
 
 /// File name suffix of notes.
-const TAKEN: &str = ".taken";
+const ACCEPTED_SUFFIX: &str = ".taken";
 
 #[derive(Debug, Clone)]
 pub struct Incoming {
@@ -124,7 +124,7 @@ impl Incoming {
         }
         let _alone = self.announcing.lock().unwrap_or_else(PoisonError::into_inner);
         let uploads = self.of_attempt(attempt)?;
-        if let Some(there) = uploads.iter().find(|upload| upload.digest == digest && !upload.taken) {
+        if let Some(there) = uploads.iter().find(|upload| upload.digest == digest && !upload.is_note) {
             if there.size != size {
                 return Err(UploadError::SizeChanged { announced: there.size, size });
             }
@@ -181,14 +181,14 @@ impl Incoming {
     ///
     /// # Errors
     /// [`DiskError`] if the disk fails.
-    pub fn note_taken(
+    pub fn note_accepted(
         &self,
         attempt: AttemptId,
         digest: Digest,
         size: u64,
         note: &str,
     ) -> Result<(), DiskError> {
-        let path = self.attempt_dir(attempt).join(format!("{digest}-{size}{TAKEN}"));
+        let path = self.attempt_dir(attempt).join(format!("{digest}-{size}{ACCEPTED_SUFFIX}"));
         fs::write(&path, note).map_err(DiskError::at("write", &path))
     }
 
@@ -258,20 +258,21 @@ impl Incoming {
 
     fn find(&self, attempt: AttemptId, digest: Digest) -> Result<Option<Upload>, DiskError> {
         let mut uploads = self.of_attempt(attempt)?.into_iter();
-        Ok(uploads.find(|upload| upload.digest == digest && !upload.taken))
+        Ok(uploads.find(|upload| upload.digest == digest && !upload.is_note))
     }
 
     fn of_attempt(&self, attempt: AttemptId) -> Result<Vec<Upload>, DiskError> {
         let dir = self.attempt_dir(attempt);
         let mut uploads = Vec::new();
         for name in names(&dir)? {
-            let (plain, taken) = name.strip_suffix(TAKEN).map_or((name.as_str(), false), |name| (name, true));
+            let (plain, is_note) =
+                name.strip_suffix(ACCEPTED_SUFFIX).map_or((name.as_str(), false), |name| (name, true));
             let parts = plain.split_once('-').map(|(digest, size)| (digest.parse(), size.parse()));
             let Some((Ok(digest), Ok(size))) = parts else { continue };
             let path = dir.join(&name);
             let meta = fs::metadata(&path).map_err(DiskError::at("look at", &path))?;
             let modified = meta.modified().map_err(DiskError::at("look at", &path))?;
-            uploads.push(Upload { attempt, digest, size, offset: meta.len(), modified, path, taken });
+            uploads.push(Upload { attempt, digest, size, offset: meta.len(), modified, path, is_note });
         }
         Ok(uploads)
     }

@@ -1,6 +1,6 @@
 //! The contract of all journals: a test suite that every implementation runs.
 
-use super::{Journal, JournalError, Lead, Moves, Replay, genesis};
+use super::{Journal, JournalError, Lead, QueueDelta, Replay, genesis};
 use swarm_common::{digest::Digest, id::DroneId, time::TimeMs};
 use swarm_core::{Event, Record};
 
@@ -33,7 +33,7 @@ pub(crate) fn load(journal: &mut dyn Journal) -> Result<Replayed, JournalError> 
 
 /// Appends records that do not change any package's state.
 pub(crate) fn append(journal: &mut dyn Journal, after: u64, records: &[Record]) -> Result<(), JournalError> {
-    journal.append(after, records, &Moves::default())
+    journal.append(after, records, &QueueDelta::default())
 }
 
 /// Starts like an orchestrator: loads the journal and takes the lead.

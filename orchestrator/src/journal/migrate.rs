@@ -2,7 +2,7 @@
 //! orchestrator uses either journal. The source is not changed.
 
 use super::{
-    Journal, JournalError, Lead, Moves, RedisJournal, RedisSettings, Replay, SqliteJournal, Verified,
+    Journal, JournalError, Lead, QueueDelta, RedisJournal, RedisSettings, Replay, SqliteJournal, Verified,
 };
 use crate::{
     random,
@@ -154,7 +154,7 @@ pub fn migrate(from: &End, to: &End) -> Result<Verified, MigrateError> {
     loop {
         let records = reader.records(copied, PIECE)?;
         let Some(last) = records.last().map(|record| record.seq) else { break };
-        target.journal.append(copied, &records, &Moves::default())?;
+        target.journal.append(copied, &records, &QueueDelta::default())?;
         copied = last;
     }
     target.journal.close()?;

@@ -7,13 +7,13 @@
 pub(crate) mod contract;
 mod mark;
 pub mod migrate;
-mod parsing;
+mod parallel_decoder;
 mod queue;
 mod redis;
 mod settings;
 mod sqlite;
 
-pub use queue::{Moves, Shown};
+pub use queue::{QueueDelta, QueueMirror};
 pub use redis::{Place, RedisJournal, RedisSettings};
 pub use settings::JournalSettings;
 pub use sqlite::SqliteJournal;
@@ -43,8 +43,13 @@ pub trait Journal: Send {
     /// and the same call can be repeated. If a call stored them despite its error, the next call detects that
     /// and succeeds.
     ///
-    /// `moves` is for displaying the queue; see [`Journal::shows_queue`].
-    fn append(&mut self, expected_seq: u64, records: &[Record], moves: &Moves) -> Result<(), JournalError>;
+    /// `delta` is for displaying the queue; see [`Journal::shows_queue`].
+    fn append(
+        &mut self,
+        expected_seq: u64,
+        records: &[Record],
+        delta: &QueueDelta,
+    ) -> Result<(), JournalError>;
 
     /// Whether this journal displays the queue and so needs the packages' state changes.
     fn shows_queue(&self) -> bool {

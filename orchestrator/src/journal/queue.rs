@@ -7,22 +7,22 @@ use swarm_core::{Event, Record, Swarm, state::Package};
 
 /// The state changes of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Moves {
+pub struct QueueDelta {
     /// The displayed state is unknown: clear the display first.
-    pub anew: bool,
+    pub reset: bool,
     /// Each package with its old and new state; `None` means not in the queue.
     pub moved: Vec<(String, Option<PackageState>, Option<PackageState>)>,
 }
 
 #[derive(Debug, Default)]
-pub struct Shown(Option<BTreeMap<PackageId, (String, PackageState)>>);
+pub struct QueueMirror(Option<BTreeMap<PackageId, (String, PackageState)>>);
 
-impl Shown {
+impl QueueMirror {
     /// The changes that update the display to the packages of open runs after these records.
-    pub fn moves(&mut self, swarm: &Swarm, records: &[Record]) -> Moves {
+    pub fn update(&mut self, swarm: &Swarm, records: &[Record]) -> QueueDelta {
         let mut moved = Vec::new();
         let near = self.0.is_some().then(|| touched(swarm, records)).flatten();
-        let anew = self.0.is_none();
+        let reset = self.0.is_none();
         let shown = self.0.get_or_insert_default();
         match near {
             Some(packages) => packages.into_iter().for_each(|id| show(shown, swarm, id, &mut moved)),
@@ -34,7 +34,7 @@ impl Shown {
                 all.for_each(|id| show(shown, swarm, id, &mut moved));
             }
         }
-        Moves { anew, moved }
+        QueueDelta { reset, moved }
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
 
     struct Queue {
         swarm: Swarm,
-        shown: Shown,
+        shown: QueueMirror,
         now: u64,
     }
 
@@ -116,10 +116,10 @@ mod tests {
             self.now += 1;
             let request = Request { now: TimeMs(self.now), entropy: 0, key: None, command };
             let (records, reply) = self.swarm.handle(&request).unwrap();
-            self.shown.moves(&self.swarm, &records);
-            let mut anew = Shown::default();
-            anew.moves(&self.swarm, &[]);
-            assert_eq!(self.shown.0, anew.0, "after {:?}", request.command);
+            self.shown.update(&self.swarm, &records);
+            let mut fresh = QueueMirror::default();
+            fresh.update(&self.swarm, &[]);
+            assert_eq!(self.shown.0, fresh.0, "after {:?}", request.command);
             reply
         }
 
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn what_is_shown_is_what_is_however_little_was_looked_at() {
         let policy = Policy { startup_grace_ms: 0, package_failures: 1, keep_runs: 1, ..Policy::default() };
-        let mut queue = Queue { swarm: Swarm::new(policy), shown: Shown::default(), now: 1_000_000 };
+        let mut queue = Queue { swarm: Swarm::new(policy), shown: QueueMirror::default(), now: 1_000_000 };
         let (drone, usage, hash) = (DroneId(1), Usage::default(), Digest::of(b"h"));
         let facts = DroneFacts::default();
         queue.say(Command::IssueEnrolToken { token_hash: hash, valid_ms: 1000, approved: true });

@@ -11,7 +11,8 @@
 mod read;
 
 use super::{
-    Journal, JournalError, JournalReader, Moves, Replay, Verified, binding, body, chain, genesis, mark::Mark,
+    Journal, JournalError, JournalReader, QueueDelta, Replay, Verified, binding, body, chain, genesis,
+    mark::Mark,
 };
 use read::{SqliteReader, hash_of, walk, whole};
 use rusqlite::{
@@ -176,7 +177,7 @@ impl Journal for SqliteJournal {
         self.mark.is_copy() || self.mark.at().is_none()
     }
 
-    fn append(&mut self, expected_seq: u64, records: &[Record], _: &Moves) -> Result<(), JournalError> {
+    fn append(&mut self, expected_seq: u64, records: &[Record], _: &QueueDelta) -> Result<(), JournalError> {
         let path = &self.path;
         let explain = |e| explain(path, &e);
         let mut end = self.end;

@@ -19,7 +19,8 @@ use crate::{
     publish::{self, Binhosts},
     sign::NixKeys,
     store::{
-        ArtifactStore, StoreError, disk::DiskError, entries::EntryBook, images::Images, snapshots::Snapshots,
+        ArtifactStore, StoreError, disk::DiskError, entries::IndexEntryCache, images::Images,
+        snapshots::Snapshots,
     },
 };
 use std::{
@@ -124,7 +125,7 @@ pub struct Leftovers {
     pub intake: Arc<Intake>,
     pub logs: Arc<Logs>,
     pub store: Arc<dyn ArtifactStore>,
-    pub entries: EntryBook,
+    pub entries: IndexEntryCache,
     pub listings: Listings,
     pub snapshots: Snapshots,
     pub images: Images,
@@ -164,9 +165,9 @@ impl Pass for LeftoversPass {
         };
         let leftovers = self.leftovers.clone();
         // The order matters: artifacts reported after this call are then found in the state.
-        let untold = leftovers.intake.untold();
+        let unreported = leftovers.intake.unreported_artifacts();
         let mut needed = leftovers.engine.read(Needed::of);
-        needed.artifacts.extend(untold);
+        needed.artifacts.extend(unreported);
         match tokio::task::spawn_blocking(move || leftovers.sweep(&needed, now)).await {
             Ok(Ok(0)) => Ok(String::new()),
             Ok(Ok(removed)) => {

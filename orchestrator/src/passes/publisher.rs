@@ -20,7 +20,7 @@ use crate::{
     engine::{Engine, EngineError},
     passes::{Context, Pass, Report},
     publish::{Binhosts, Progress},
-    store::{ArtifactStore, entries::EntryBook},
+    store::{ArtifactStore, entries::IndexEntryCache},
 };
 use disk::Disk;
 use error::DiskPassError;
@@ -57,7 +57,7 @@ pub struct Publisher {
     progress: Arc<Progress>,
     binhosts: Binhosts,
     store: Arc<dyn ArtifactStore>,
-    entries: EntryBook,
+    entries: IndexEntryCache,
     caches: Caches,
     disk: Disk,
     /// Changes with every journaled event that may affect the published files.
@@ -75,7 +75,7 @@ impl Publisher {
         progress: Arc<Progress>,
         binhosts: Binhosts,
         store: Arc<dyn ArtifactStore>,
-        entries: EntryBook,
+        entries: IndexEntryCache,
         caches: Caches,
     ) -> Self {
         let disk = Disk::new(binhosts.clone(), store.clone(), entries.clone(), caches.clone());

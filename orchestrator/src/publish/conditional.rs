@@ -20,8 +20,8 @@ pub struct Conditions<'r> {
 
 /// The relevant parts of a GET or HEAD request, unparsed.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Ask<'r> {
-    pub head: bool,
+pub struct RequestHead<'r> {
+    pub is_head: bool,
     pub range: Option<&'r str>,
     pub conditions: Conditions<'r>,
 }

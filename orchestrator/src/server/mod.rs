@@ -12,7 +12,7 @@ pub mod watchdog;
 pub use error::{ServeError, StartError};
 
 use crate::{
-    app::{App, Reached},
+    app::{App, TlsEndpoint},
     audit::{self, Audited, Auditor},
     config::Config,
     engine::{Clock, Engine, EngineTask, SystemClock},
@@ -30,7 +30,7 @@ use crate::{
     publish::{Binhosts, Progress},
     random,
     state_dir::StateDir,
-    store::{ArtifactStore, LocalStore, entries::EntryBook, images::Images, snapshots::Snapshots},
+    store::{ArtifactStore, LocalStore, entries::IndexEntryCache, images::Images, snapshots::Snapshots},
     tls,
     vanished::Vanished,
 };
@@ -78,7 +78,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         Some(_) => LocalStore::open_beside_others(artifacts.join("store"))?,
     });
     let limits = gpkg::Limits::default();
-    let entries = EntryBook::open(artifacts.join("entries"), store.clone(), limits)?;
+    let entries = IndexEntryCache::open(artifacts.join("entries"), store.clone(), limits)?;
     let incoming = Incoming::open(artifacts.join("incoming"), config.limits.upload_size.bytes())?;
     let snapshots = Snapshots::open(artifacts.join("snapshots"))?;
     let images = Images::open(artifacts.join("images"))?;
@@ -88,18 +88,18 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let nix_keys = keys::for_nix(&config)?;
     let (listener, address) = listen::bind(config.listen).await?;
     let mut listeners = vec![Listener { listener, tls: None }];
-    let mut reached = None;
+    let mut tls_endpoint = None;
     if let Some(wanted) = config.tls.listen {
         let identity = tls::load(&config)?;
         let (listener, address) = listen::bind(wanted).await?;
         let (name, shown) = (identity.name, identity.shown);
         listeners.push(Listener { listener, tls: Some(identity.server) });
-        reached = Some(Reached { address, name, shown });
+        tls_endpoint = Some(TlsEndpoint { address, name, shown });
     } else if !(address.ip().is_loopback() || config.plain_api) {
         tracing::warn!(%address, "the API is only served to this machine: set `listen` of `[tls]` to serve \
             it to others");
     }
-    let own = own_address(address, reached.as_ref());
+    let own = own_address(address, tls_endpoint.as_ref());
     let file = journal::file(&config.state_dir);
     if config.journal.redis.is_none() && matches!(file.try_exists(), Ok(false)) && !store.list()?.is_empty() {
         let vanished = Vanished {
@@ -138,7 +138,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         audited: Audited::default(),
     };
     let passes = Arc::new(Passes::new(engine.clone()));
-    let shown = reached.as_ref().map(|tls| tls.shown.clone());
+    let shown = tls_endpoint.as_ref().map(|tls| tls.shown.clone());
     let app = Arc::new(App {
         notifier: Arc::new(notifier),
         auditor: Arc::new(auditor),
@@ -148,7 +148,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         admin: Digest::of(admin_token.expose().as_bytes()),
         admin_token,
         metrics_token: Digest::of(metrics_token.expose().as_bytes()),
-        tls: reached,
+        tls: tls_endpoint,
         store,
         entries,
         listings,
@@ -171,8 +171,8 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
 }
 
 /// The URL under which other machines reach this orchestrator, as far as can be determined.
-fn own_address(bound: SocketAddr, reached: Option<&Reached>) -> String {
-    match (reached, bound.ip()) {
+fn own_address(bound: SocketAddr, tls_endpoint: Option<&TlsEndpoint>) -> String {
+    match (tls_endpoint, bound.ip()) {
         (Some(tls), _) => format!("https://{}:{}", tls.name, tls.address.port()),
         (None, ip) if ip.is_unspecified() => {
             let name = rustix::system::uname().nodename().to_string_lossy().into_owned();

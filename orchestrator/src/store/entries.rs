@@ -38,7 +38,7 @@ pub enum EntriesError {
 
 /// A directory with two files per artifact: its entry and its file list.
 #[derive(Clone)]
-pub struct EntryBook {
+pub struct IndexEntryCache {
     dir: PathBuf,
     store: Arc<dyn ArtifactStore>,
     limits: Limits,
@@ -47,7 +47,7 @@ pub struct EntryBook {
     sieve: Arc<Mutex<Sieve>>,
 }
 
-impl EntryBook {
+impl IndexEntryCache {
     /// Uses `dir`, which is created if needed, for packages in `store` within `limits`.
     ///
     /// # Errors
@@ -139,7 +139,7 @@ impl EntryBook {
     /// The stored packages that may install a path that one of these artifacts installs too.
     ///
     /// # Errors
-    /// As [`EntryBook::files`] for these artifacts.
+    /// As [`IndexEntryCache::files`] for these artifacts.
     pub fn suspects(&self, arrived: &[Artifact]) -> Result<Suspects, EntriesError> {
         let files = arrived.iter().map(|artifact| self.files(artifact)).collect::<Result<Vec<_>, _>>()?;
         Ok(self.sieve().suspects(&files))
@@ -290,8 +290,9 @@ mod tests {
             nar: None,
         };
         let store = Arc::new(store);
-        let book = EntryBook::open(dir.path().join("entries"), store.clone(), Limits::default()).unwrap();
-        let entry = book.entry(&artifact).unwrap();
+        let cache =
+            IndexEntryCache::open(dir.path().join("entries"), store.clone(), Limits::default()).unwrap();
+        let entry = cache.entry(&artifact).unwrap();
         assert_eq!(entry.path(), artifact.path());
         assert_eq!(entry.get("_mtime_"), "1700000000");
         let kept = dir.path().join("entries").join(digest.to_string());
@@ -300,28 +301,28 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
             fs::write(&kept, &damaged).unwrap();
-            assert_eq!(book.kept(&artifact), None, "byte {at}");
+            assert_eq!(cache.kept(&artifact), None, "byte {at}");
         }
-        assert_eq!(book.entry(&artifact).unwrap(), entry);
+        assert_eq!(cache.entry(&artifact).unwrap(), entry);
         assert_eq!(fs::read(&kept).unwrap(), whole, "it is made anew");
 
         // The check also finds an entry that matches its digest but not the package.
-        assert_eq!(book.check(&artifact).unwrap(), None);
+        assert_eq!(cache.check(&artifact).unwrap(), None);
         let text = entry.to_text().replace("SLOT: 0/12", "SLOT: 0/13");
         fs::write(&kept, format!("{}\n{text}", seal(digest, &text))).unwrap();
-        assert_ne!(book.entry(&artifact).unwrap(), entry);
-        assert_eq!(book.check(&artifact).unwrap(), Some(kept.display().to_string()));
+        assert_ne!(cache.entry(&artifact).unwrap(), entry);
+        assert_eq!(cache.check(&artifact).unwrap(), Some(kept.display().to_string()));
         let list = dir.path().join("entries").join(format!("{digest}.files"));
         let mut paths = fs::read(&list).unwrap();
         paths[9] ^= 1;
         fs::write(&list, &paths).unwrap();
-        assert_eq!(book.check(&artifact).unwrap(), Some(list.display().to_string()));
-        assert_eq!(book.check(&artifact).unwrap(), None);
-        assert_eq!(book.entry(&artifact).unwrap(), entry);
+        assert_eq!(cache.check(&artifact).unwrap(), Some(list.display().to_string()));
+        assert_eq!(cache.check(&artifact).unwrap(), None);
+        assert_eq!(cache.entry(&artifact).unwrap(), entry);
         // From here on, the package itself is not needed.
         assert!(store.remove(digest, SystemTime::now()).unwrap());
-        assert_eq!(book.entry(&artifact).unwrap(), entry);
-        assert!(book.remove(digest).unwrap());
-        assert!(matches!(book.entry(&artifact), Err(EntriesError::Store(StoreError::Absent(_)))));
+        assert_eq!(cache.entry(&artifact).unwrap(), entry);
+        assert!(cache.remove(digest).unwrap());
+        assert!(matches!(cache.entry(&artifact), Err(EntriesError::Store(StoreError::Absent(_)))));
     }
 }

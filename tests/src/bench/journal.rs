@@ -22,7 +22,7 @@ use swarm_common::{
     },
 };
 use swarm_core::{Command, Policy, Record, Reply, Request, Swarm};
-use swarm_orchestrator::journal::{Journal, Moves, Replay, SqliteJournal};
+use swarm_orchestrator::journal::{Journal, QueueDelta, Replay, SqliteJournal};
 
 /// Number of events to replay.
 const EVENTS: u64 = 100_000;
@@ -157,7 +157,7 @@ impl Nights {
 
     fn write(&mut self) -> Result<()> {
         if let Some(first) = self.unwritten.first() {
-            self.journal.append(first.seq - 1, &self.unwritten, &Moves::default())?;
+            self.journal.append(first.seq - 1, &self.unwritten, &QueueDelta::default())?;
             self.unwritten.clear();
         }
         Ok(())

@@ -88,7 +88,7 @@ async fn known_until_it_ends((kind, said, severity): (&str, &str, &str)) {
     assert!(!metrics.contains(&none), "{kind}: {metrics}");
 
     // The message at the end of a run reports some of them.
-    let ends_a_run = found.fact.is_told_by_the_end_of_a_run(&name(PROFILE));
+    let ends_a_run = found.fact.is_covered_by_run_end(&name(PROFILE));
     let words = if ends_a_run { PROFILE } else { said };
     until(&format!("{kind} is told"), async || {
         lab.told.taken().iter().any(|post| post.text("text").contains(words)).then_some(())

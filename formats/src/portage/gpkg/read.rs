@@ -11,7 +11,7 @@ use super::{
     values,
 };
 use crate::archive::{
-    beside::Hashed,
+    background_hasher::Hashed,
     bounded::{Inflated, Source},
     digests::{FileDigests, FileHasher, MemberHasher, MemberReader},
     sha512::Sha512,

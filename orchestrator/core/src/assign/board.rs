@@ -115,7 +115,7 @@ impl<'a> Board<'a> {
     }
 
     /// When all drones together would finish their current work and `work_ms` more.
-    pub(super) fn through(&self, work_ms: u64) -> u64 {
+    pub(super) fn makespan(&self, work_ms: u64) -> u64 {
         let speed = |s: &Slot| s.speed_permille * 1000 / stretch_permille(s.machine.len());
         let busy = |s: &Slot| s.free_at.saturating_sub(self.now).saturating_mul(speed(s)) / 1000;
         let work_ms = self.slots.iter().map(busy).fold(work_ms, u64::saturating_add);

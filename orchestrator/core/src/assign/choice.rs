@@ -27,7 +27,7 @@ use swarm_common::{id::*, state::*, time::TimeMs, wire::base::Base};
 const LOOK_AHEAD: usize = 64;
 
 /// Number of needed packages considered beyond [`LOOK_AHEAD`], in addition to one per drone.
-const MORE: usize = 64;
+const READY_WINDOW: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Choice {
@@ -71,26 +71,26 @@ pub(super) fn choose(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone, fre
     if let Some(run) = follow::choose(swarm, now, |run| drone.builds_for(run)) {
         return Choice::Base(run);
     }
-    let mut weighing = Weighing::new(swarm, now, Some((id, free_bytes)));
+    let mut planner = Planner::new(swarm, now, Some((id, free_bytes)));
     for (id, run) in &runs {
-        if let Some((package, duplicate_of)) = weighing.run(*id, run, |_, _| false) {
+        if let Some((package, duplicate_of)) = planner.run(*id, run, |_, _| false) {
             return Choice::Build { package, duplicate_of };
         }
     }
     for (id, run) in &runs {
-        if let Some((package, duplicate_of)) = weighing.overdue(*id, run) {
+        if let Some((package, duplicate_of)) = planner.overdue(*id, run) {
             return Choice::Build { package, duplicate_of };
         }
     }
-    Choice::Nothing(weighing.reasons.words(swarm, runs.is_empty()))
+    Choice::Nothing(planner.reasons.describe(swarm, runs.is_empty()))
 }
 
 /// The drone that is expected to build a needed package, and when it would start.
 pub(crate) fn outlook(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<(DroneId, TimeMs)> {
-    let mut weighing = Weighing::new(swarm, now, None);
+    let mut planner = Planner::new(swarm, now, None);
     let mut found = None;
     for (run_id, run) in by_urgency(swarm) {
-        weighing.run(run_id, run, |package, place| {
+        planner.run(run_id, run, |package, place| {
             if package == id {
                 found = Some(place);
             }
@@ -101,7 +101,7 @@ pub(crate) fn outlook(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<(Dron
         }
     }
     let place: Place = found?;
-    Some((weighing.board.slots[place.slot].id, TimeMs(place.start)))
+    Some((planner.board.slots[place.slot].id, TimeMs(place.start)))
 }
 
 /// The earliest time at which each package being built will be available.
@@ -114,7 +114,7 @@ fn ends(ongoing: &[Ongoing]) -> BTreeMap<PackageId, u64> {
 }
 
 /// One evaluation of the board, for a claim or a forecast.
-struct Weighing<'a> {
+struct Planner<'a> {
     swarm: &'a Swarm,
     now: TimeMs,
     /// The drone that claims, and its free memory in bytes. `None` for a forecast.
@@ -129,10 +129,10 @@ struct Weighing<'a> {
     foresight: Foresight,
     reasons: Reasons,
     /// Packages that the claimant is kept free for: their rank, and when they would start.
-    kept: Vec<(u64, u64)>,
+    reservations: Vec<(u64, u64)>,
 }
 
-impl<'a> Weighing<'a> {
+impl<'a> Planner<'a> {
     fn new(swarm: &'a Swarm, now: TimeMs, claimant: Option<(DroneId, u64)>) -> Self {
         let ongoing = Ongoing::all(swarm, now);
         let drone = claimant.and_then(|(id, _)| Some((id, swarm.drones.get(&id)?)));
@@ -147,7 +147,7 @@ impl<'a> Weighing<'a> {
             ongoing,
             foresight: Foresight::default(),
             reasons: Reasons::default(),
-            kept: Vec::new(),
+            reservations: Vec::new(),
         }
     }
 
@@ -162,7 +162,7 @@ impl<'a> Weighing<'a> {
         self.foresight = Foresight::default();
         let mut late = self.stragglers(run_id);
         late.retain(|(_, s)| s.certain || s.doubtful);
-        let through = self.board.through(run.open_ms);
+        let makespan = self.board.makespan(run.open_ms);
         let (swarm, claimant) = (self.swarm, self.claimant);
         let drones: Vec<&Drone> = self
             .board
@@ -180,13 +180,13 @@ impl<'a> Weighing<'a> {
         let last = first.last().filter(|_| first.len() >= LOOK_AHEAD).map(|last| **last);
         let mut ahead = first.into_iter();
         let beyond = last.map(|last| run.ready.range((Bound::Excluded(last), Bound::Unbounded)));
-        let mut beyond = window(beyond.into_iter().flatten(), self.board.slots.len() + MORE, is_own);
+        let mut beyond = window(beyond.into_iter().flatten(), self.board.slots.len() + READY_WINDOW, is_own);
         loop {
             let next = ahead.next().or_else(|| beyond.next());
             let rank = next.map(|(rank, _)| *rank);
             while late.last().is_some_and(|(r, _)| rank.is_none_or(|rank| *r <= rank)) {
                 let (_, straggler) = late.pop()?;
-                if let Some(found) = self.duplicate(run, straggler, through) {
+                if let Some(found) = self.duplicate(run, straggler, makespan) {
                     return Some(found);
                 }
             }
@@ -197,7 +197,7 @@ impl<'a> Weighing<'a> {
             // An idle drone is lost capacity: keep it free only for packages that determine the end
             // of the run.
             let rest_ms = self.board.chain_ms(package.rank_ms.saturating_sub(package.predicted_ms));
-            if !needed && place.elsewhere.saturating_add(rest_ms) <= through {
+            if !needed && place.elsewhere.saturating_add(rest_ms) <= makespan {
                 self.ends.insert(id, place.finish);
                 continue;
             }
@@ -218,7 +218,7 @@ impl<'a> Weighing<'a> {
                 }
                 if slot.id == claimant {
                     self.reasons.kept_free.get_or_insert(id);
-                    self.kept.push((package.rank_ms, place.start));
+                    self.reservations.push((package.rank_ms, place.start));
                 } else if needed {
                     let other = slot.id;
                     self.reasons.held_back.get_or_insert((id, other));
@@ -288,8 +288,8 @@ impl<'a> Weighing<'a> {
         let overdue: BTreeSet<_> =
             overdue.filter(|(_, p)| p.run == run).map(|(id, p)| (id, p.rank_ms)).collect();
         let late = |(id, rank_ms)| {
-            let at_it = |a: &&Ongoing| a.package().is_some_and(|(package, _)| package == id);
-            let live: Vec<&Ongoing> = self.ongoing.iter().filter(at_it).collect();
+            let building_it = |a: &&Ongoing| a.package().is_some_and(|(package, _)| package == id);
+            let live: Vec<&Ongoing> = self.ongoing.iter().filter(building_it).collect();
             // Each live attempt may fail, and all failures count against the package.
             let most = self.swarm.policy.failures_in_all as usize;
             if judge::failures(self.swarm, id) + live.len() >= most {
@@ -313,14 +313,15 @@ impl<'a> Weighing<'a> {
                 continue;
             }
             let fit = self.fit(run, late.package, package);
-            let busy_at_it =
+            let is_building_it =
                 |s: &Slot| self.swarm.attempts_of(s.id).any(|(_, a)| a.job == Job::Build(late.package));
-            let may = |s: &Slot| s.is_idle() && !busy_at_it(s) && fit.suits(s.id, s.drone);
+            let may = |s: &Slot| s.is_idle() && !is_building_it(s) && fit.suits(s.id, s.drone);
             let Some(place) = idle.soonest(self.now.0, late.work_ms, may) else { continue };
             let slot = &idle.slots[place.slot];
-            let kept = self.kept.iter().any(|&(r, start)| r > rank && start < place.finish);
+            let reserved = self.reservations.iter().any(|&(r, start)| r > rank && start < place.finish);
             let worth = place.finish - self.now.0 <= 2 * late.elapsed_ms;
-            if slot.id == claimant && !kept && worth && fit.has_room(slot.drone, free_bytes, &self.beside) {
+            if slot.id == claimant && !reserved && worth && fit.has_room(slot.drone, free_bytes, &self.beside)
+            {
                 return Some((late.package, Some(late.attempt)));
             }
         }
@@ -334,18 +335,18 @@ impl<'a> Weighing<'a> {
         &mut self,
         run: &Run,
         late: Straggler,
-        through: u64,
+        makespan: u64,
     ) -> Option<(PackageId, Option<AttemptId>)> {
         let package = self.swarm.packages.get(&late.package)?;
-        let at_it: Vec<DroneId> =
+        let building_it: Vec<DroneId> =
             self.swarm.attempts_at(Job::Build(late.package)).map(|(_, a)| a.drone).collect();
         let fit = self.fit(run, late.package, package);
-        let may = |s: &Slot| !at_it.contains(&s.id) && fit.suits(s.id, s.drone);
+        let may = |s: &Slot| !building_it.contains(&s.id) && fit.suits(s.id, s.drone);
         let place = self.board.soonest(self.now.0, late.work_ms, may)?;
         let rest_ms = self.board.chain_ms(package.rank_ms.saturating_sub(package.predicted_ms));
-        let ends_the_night = place.finish.saturating_add(rest_ms) > through;
+        let ends_the_run = place.finish.saturating_add(rest_ms) > makespan;
         let soon = place.finish - self.now.0 <= 2 * late.elapsed_ms;
-        let worth = if late.certain { place.finish < late.finish } else { ends_the_night && soon };
+        let worth = if late.certain { place.finish < late.finish } else { ends_the_run && soon };
         if !worth {
             return None;
         }
@@ -365,7 +366,7 @@ impl<'a> Weighing<'a> {
 
 impl Reasons {
     /// The reason given to a drone that gets no work, as a sentence.
-    fn words(&self, swarm: &Swarm, idle: bool) -> String {
+    fn describe(&self, swarm: &Swarm, idle: bool) -> String {
         let title = |id: &PackageId| swarm.packages.get(id).map(Package::title).unwrap_or_default();
         if let Some(id) = &self.no_memory {
             return format!("{} takes more memory than is free here", title(id));

@@ -50,13 +50,16 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
 /// When time alone next changes something, if no request comes before. `None` if that may be at any
 /// moment: work is running or waiting, or a drone is silent or grounded.
 pub(super) fn next_due(swarm: &Swarm) -> Option<TimeMs> {
-    let stirs = |drone: &Drone| match drone.state() {
+    let needs_polling = |drone: &Drone| match drone.state() {
         DroneState::Offline => !drone.signed_off(),
         DroneState::Grounded => true,
         DroneState::Online | DroneState::Pending | DroneState::Draining | DroneState::Lost => false,
     };
     let follows = swarm.bases.values().any(|base| base.following.is_some());
-    if follows || swarm.runs.values().any(|run| !run.state.is_over()) || swarm.drones.values().any(stirs) {
+    if follows
+        || swarm.runs.values().any(|run| !run.state.is_over())
+        || swarm.drones.values().any(needs_polling)
+    {
         return None;
     }
     let heard = swarm.drones.iter().filter(|(_, drone)| drone.approved && drone.offline.is_none());

@@ -62,7 +62,7 @@ pub fn fits(floor_bytes: u64, drone: &Drone) -> bool {
 
 /// Why no drone can build a package that was just killed in `current`: even one job was too many on
 /// the drone with the most memory.
-pub(super) fn hopeless(swarm: &Swarm, package: PackageId, current: &Attempt) -> Option<String> {
+pub(super) fn unrecoverable(swarm: &Swarm, package: PackageId, current: &Attempt) -> Option<String> {
     let before = kills(swarm, package);
     let floor_bytes = floor_bytes(swarm, package).max(floor(swarm, current, before).unwrap_or(0));
     let package = swarm.packages.get(&package)?;

@@ -53,7 +53,7 @@ pub fn package(
     };
     let what = format!("{} failed on {}: {}", failure.phase, current.drone_name, failure.headline());
     if failure.cause == Some(FailureCause::OutOfMemory) {
-        if let Some(reason) = memory::hopeless(swarm, id, current) {
+        if let Some(reason) = memory::unrecoverable(swarm, id, current) {
             return passing(reason);
         }
     } else if failure.cause == Some(FailureCause::SourceMissing) {

@@ -127,7 +127,7 @@ impl Dependants {
 }
 
 /// The packages of a run that cannot proceed without an admin.
-fn hopeless<'s>(swarm: &'s Swarm, run: &'s Run) -> impl Iterator<Item = PackageId> + 's {
+fn unrecoverable<'s>(swarm: &'s Swarm, run: &'s Run) -> impl Iterator<Item = PackageId> + 's {
     run.packages.iter().copied().filter(|id| {
         swarm.packages.get(id).is_some_and(|package| match package.state {
             PackageState::Quarantined | PackageState::Cancelled => true,

@@ -1,6 +1,6 @@
 //! API views of packages and their attempts.
 
-use super::{Dependants, hopeless};
+use super::{Dependants, unrecoverable};
 use crate::{
     explain,
     state::{Attempt, Ending, Job, Package, Swarm},
@@ -49,7 +49,7 @@ impl Stuck {
         let mut stuck: BTreeMap<PackageId, Vec<PackageId>> = BTreeMap::new();
         let Some(run) = swarm.runs.get(&run) else { return Self(stuck) };
         let dependants = Dependants::of(swarm, run);
-        for root in hopeless(swarm, run) {
+        for root in unrecoverable(swarm, run) {
             for waiting in dependants.waiting_for(swarm, [root]) {
                 stuck.entry(waiting).or_default().push(root);
             }

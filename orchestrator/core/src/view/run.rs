@@ -1,6 +1,6 @@
 //! API views of runs, and the prediction of their end.
 
-use super::{Dependants, hopeless};
+use super::{Dependants, unrecoverable};
 use crate::{
     calendar, quarantine, standstill,
     state::{Job, Run, Swarm},
@@ -79,7 +79,7 @@ fn eta(swarm: &Swarm, now: TimeMs, run: &Run) -> Option<TimeMs> {
     let able = swarm.drones.values().filter(|d| d.state() == DroneState::Online && d.builds_for(run));
     let speeds: Vec<(u64, u64)> = able.map(|d| (d.speed_permille.max(1), d.pace_permille())).collect();
     let fastest = speeds.iter().map(|(speed, _)| *speed).max()?;
-    let stuck = Dependants::of(swarm, run).waiting_for(swarm, hopeless(swarm, run));
+    let stuck = Dependants::of(swarm, run).waiting_for(swarm, unrecoverable(swarm, run));
     let (mut work_ms, mut alone_ms) = (0u64, 0u64);
     for id in run.packages.iter().filter(|id| !stuck.contains(id)) {
         let Some(package) = swarm.packages.get(id).filter(|p| !p.state.is_final()) else { continue };

@@ -22,13 +22,18 @@ impl Journal for OnDisk {
     fn load(&mut self, into: &mut dyn Replay) -> Result<(), JournalError> {
         self.inner.load(into)
     }
-    fn append(&mut self, expected_seq: u64, records: &[Record], moves: &Moves) -> Result<(), JournalError> {
+    fn append(
+        &mut self,
+        expected_seq: u64,
+        records: &[Record],
+        delta: &QueueDelta,
+    ) -> Result<(), JournalError> {
         match *self.disk.borrow() {
             Disk::Fine | Disk::Lapsed => {}
             Disk::Full => return Err(JournalError::NoSpace { path: "/var/lib/build-swarm/journal".into() }),
             Disk::Defect => panic!("a defect, as told by the test"),
         }
-        self.inner.append(expected_seq, records, moves)
+        self.inner.append(expected_seq, records, delta)
     }
     fn held(&self) -> Result<(), JournalError> {
         match *self.disk.borrow() {

@@ -4,7 +4,7 @@
 use crate::{
     places::{Holder, Origin, Place},
     publish::{
-        conditional::{self, Ask, Bytes as Wanted, Verdict, Version},
+        conditional::{self, Bytes as Wanted, RequestHead, Verdict, Version},
         layout::Servable,
         small::{Found, SmallFiles, Source},
     },
@@ -50,12 +50,12 @@ pub(super) enum Content {
 }
 
 /// Answers a request. Reads from the disk, so it may block.
-pub(super) fn to(named: Option<Named>, ask: &Ask, small: &SmallFiles) -> Answer {
+pub(super) fn to(named: Option<Named>, head: &RequestHead, small: &SmallFiles) -> Answer {
     let Some(Named { root, path, kind }) = named else {
         return plainly(StatusCode::NOT_FOUND, "not found\n");
     };
     match small.find(root, &path) {
-        Ok(Some(found)) => of(found, kind, ask),
+        Ok(Some(found)) => of(found, kind, head),
         Ok(None) => plainly(StatusCode::NOT_FOUND, "not found\n"),
         Err(error) => unreadable(&path, &error),
     }
@@ -101,7 +101,7 @@ impl Answer {
     }
 }
 
-fn of(Found { source, size, modified }: Found, kind: Servable, ask: &Ask) -> Answer {
+fn of(Found { source, size, modified }: Found, kind: Servable, head: &RequestHead) -> Answer {
     let headers = HeaderMap::with_capacity(8);
     let mut answer = Answer { status: StatusCode::OK, headers, content: Content::Nothing };
     answer.set(header::LAST_MODIFIED, &conditional::http_date(modified));
@@ -120,7 +120,7 @@ fn of(Found { source, size, modified }: Found, kind: Servable, ask: &Ask) -> Ans
     let version = Version { tag: format!("{weak}\"{modified:x}-{size:x}\""), modified };
     answer.set(header::CACHE_CONTROL, caching);
     answer.set(header::ETAG, &version.tag);
-    match conditional::judge(&ask.conditions, &version) {
+    match conditional::judge(&head.conditions, &version) {
         Verdict::Send => {}
         Verdict::NotModified => {
             answer.status = StatusCode::NOT_MODIFIED;
@@ -134,8 +134,8 @@ fn of(Found { source, size, modified }: Found, kind: Servable, ask: &Ask) -> Ans
     }
     answer.set(header::CONTENT_TYPE, media);
     // Ranges apply to GET only.
-    let range = ask.range.filter(|_| !ask.head);
-    let (first, length) = match conditional::range(range, ask.conditions.if_range, size, Some(&version)) {
+    let range = head.range.filter(|_| !head.is_head);
+    let (first, length) = match conditional::range(range, head.conditions.if_range, size, Some(&version)) {
         Wanted::All => (0, size),
         Wanted::Part { first, last } => {
             answer.status = StatusCode::PARTIAL_CONTENT;
@@ -150,7 +150,7 @@ fn of(Found { source, size, modified }: Found, kind: Servable, ask: &Ask) -> Ans
         }
     };
     answer.set(header::CONTENT_LENGTH, &length.to_string());
-    if ask.head {
+    if head.is_head {
         return answer;
     }
     answer.content = match source {

@@ -15,7 +15,7 @@ use super::{answer, locate};
 use crate::{
     app::App,
     places::{Origin, Place},
-    publish::{Binhosts, conditional::Ask, small::SmallFiles},
+    publish::{Binhosts, conditional::RequestHead, small::SmallFiles},
 };
 use bytes::{Bytes, BytesMut};
 use request::Read;
@@ -125,15 +125,16 @@ impl Shared {
         let mut stopped = pin!(self.stopping.cancelled());
         let mut too_late = pin!(sleep_until(Instant::now() + self.head));
         loop {
-            let answer =
-                |path: &str, ask: &Ask| answer::to(locate(&self.binhosts, path), ask, &self.small_files);
+            let answer = |path: &str, head: &RequestHead| {
+                answer::to(locate(&self.binhosts, path), head, &self.small_files)
+            };
             match request::read(&read, answer) {
-                Read::Request { answer, bytes, head, close } => {
+                Read::Request { answer, bytes, is_head, close } => {
                     let _answered = read.split_to(bytes);
                     let close = close || self.stopping.is_cancelled();
                     let _answering = place.answering();
                     let answer = answer.if_there_is_room(place, origin);
-                    write::answer(&mut stream, &mut out, answer, head, close).await?;
+                    write::answer(&mut stream, &mut out, answer, is_head, close).await?;
                     if close {
                         return Ok(None);
                     }

@@ -18,7 +18,7 @@ use crate::{
     places::Place,
     publish::{
         Binhosts,
-        conditional::{Ask, Conditions},
+        conditional::{Conditions, RequestHead},
         layout,
     },
 };
@@ -91,8 +91,8 @@ async fn serve(
             if_range: text(header::IF_RANGE),
             user_agent: text(header::USER_AGENT),
         };
-        let ask = Ask { head: method == Method::HEAD, range: text(header::RANGE), conditions };
-        answer::to(locate(&app.binhosts, &path), &ask, &app.small_files)
+        let head = RequestHead { is_head: method == Method::HEAD, range: text(header::RANGE), conditions };
+        answer::to(locate(&app.binhosts, &path), &head, &app.small_files)
             .if_there_is_room(&place, peer.origin())
     });
     let Answer { status, headers, content } = match answered.await {

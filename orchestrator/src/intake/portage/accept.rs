@@ -12,7 +12,7 @@ use crate::{
     store::{
         ArtifactStore, NewArtifact,
         disk::{self, DiskError},
-        entries::EntryBook,
+        entries::IndexEntryCache,
         files::FileList,
     },
 };
@@ -49,7 +49,7 @@ pub struct Acceptance<'a> {
     pub key: Option<&'a OpenPgpKey>,
     pub store: &'a dyn ArtifactStore,
     /// Store for the index entries.
-    pub entries: &'a EntryBook,
+    pub entries: &'a IndexEntryCache,
 }
 
 impl Acceptance<'_> {
@@ -189,7 +189,7 @@ mod tests {
     struct Place {
         dir: tempfile::TempDir,
         store: Arc<LocalStore>,
-        entries: EntryBook,
+        entries: IndexEntryCache,
         limits: Limits,
         upload: std::path::PathBuf,
         digest: Digest,
@@ -200,7 +200,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let store = Arc::new(LocalStore::open(dir.path().join("store")).unwrap());
             let limits = Limits::default();
-            let entries = EntryBook::open(dir.path().join("entries"), store.clone(), limits).unwrap();
+            let entries = IndexEntryCache::open(dir.path().join("entries"), store.clone(), limits).unwrap();
             let upload = dir.path().join("upload");
             std::fs::write(&upload, bytes).unwrap();
             Self { store, entries, limits, upload, digest: Digest::of(bytes), dir }

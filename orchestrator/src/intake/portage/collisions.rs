@@ -1,7 +1,7 @@
 //! Finds stored packages that install the same paths as newly arrived ones. Paths that are the same file
 //! because `/usr` is merged count as equal.
 
-use crate::store::entries::{EntriesError, EntryBook};
+use crate::store::entries::{EntriesError, IndexEntryCache};
 use std::cmp::Reverse;
 use swarm_common::wire::{artifact::Artifact, base::UsrMerge};
 use swarm_core::state::{Collision, Conflict, SharedPaths};
@@ -21,7 +21,7 @@ const PAIRS: usize = 64;
 /// An arrived package cannot be read. Other packages that cannot be read are skipped; the publisher reports
 /// them.
 pub fn find(
-    entries: &EntryBook,
+    entries: &IndexEntryCache,
     arrived: &[Artifact],
     mut others: Vec<Artifact>,
     usr: UsrMerge,
@@ -63,7 +63,11 @@ fn may_meet(one: &Artifact, other: &Artifact) -> bool {
     one.digest != other.digest && a.chost == b.chost && (a.cpv.cp(), &a.slot) != (b.cpv.cp(), &b.slot)
 }
 
-fn block_each_other(entries: &EntryBook, one: &Artifact, other: &Artifact) -> Result<bool, EntriesError> {
+fn block_each_other(
+    entries: &IndexEntryCache,
+    one: &Artifact,
+    other: &Artifact,
+) -> Result<bool, EntriesError> {
     let blocks = |by: &Artifact, whom: &Artifact| -> Result<bool, EntriesError> {
         let Some(whom) = whom.target.portage() else { return Ok(false) };
         let entry = entries.entry(by)?;

@@ -1,7 +1,7 @@
 //! Compares arrived packages with those with which they will be published: the libraries they need, the size
 //! of the index, and the paths they install.
 
-use super::{Portage, Taken, collisions, lost, sonames};
+use super::{AcceptedUpload, Portage, collisions, lost, sonames};
 use crate::{
     intake::{AcceptError, ReceiveError, builder::Fit},
     store::{disk::DiskError, entries::EntriesError},
@@ -79,12 +79,13 @@ impl Portage {
     /// The stored packages for which `asked_for` returns true.
     fn stored(&self, drone: DroneId, asked_for: &dyn Fn(&Artifact) -> bool) -> Vec<Artifact> {
         // Only the packages matter here, not the drone.
-        let untold =
-            |(&(attempt, digest), taken): (&_, &Taken)| taken.clone().artifact(attempt, drone, digest);
-        let untold: Vec<Artifact> = self.taken().iter().map(untold).filter(asked_for).collect();
+        let as_artifact = |(&(attempt, digest), taken): (&_, &AcceptedUpload)| {
+            taken.clone().artifact(attempt, drone, digest)
+        };
+        let unreported: Vec<Artifact> = self.unreported().iter().map(as_artifact).filter(asked_for).collect();
         let mut stored = self.engine.read(|swarm| kept::artifacts_among(swarm, asked_for));
         let is_known: BTreeSet<Digest> = stored.iter().map(|other| other.digest).collect();
-        stored.extend(untold.into_iter().filter(|other| !is_known.contains(&other.digest)));
+        stored.extend(unreported.into_iter().filter(|other| !is_known.contains(&other.digest)));
         stored
     }
 

@@ -5,7 +5,7 @@
 //! soname without a new sub-slot, or a program is not bound to it, the program keeps its build key.
 
 use super::sonames::{Named, runtime_needs};
-use crate::store::entries::{EntriesError, EntryBook};
+use crate::store::entries::{EntriesError, IndexEntryCache};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::wire::{artifact::Artifact, drone::PortageTarget};
 use swarm_core::state::{Collision, Conflict};
@@ -26,7 +26,7 @@ fn place(target: &PortageTarget) -> (&str, &str, &str, &str) {
 /// # Errors
 /// An arrived package cannot be read.
 pub fn concerns<'a>(
-    entries: &EntryBook,
+    entries: &IndexEntryCache,
     arrived: &'a [Artifact],
 ) -> Result<impl Fn(&Artifact) -> bool + use<'a>, EntriesError> {
     let needs = arrived.iter().map(|artifact| runtime_needs(entries, artifact));
@@ -45,7 +45,7 @@ pub fn concerns<'a>(
 /// An arrived package cannot be read. Other packages that cannot be read are skipped; the publisher reports
 /// them.
 pub fn find(
-    entries: &EntryBook,
+    entries: &IndexEntryCache,
     arrived: &[Artifact],
     others: &[Artifact],
     all: impl FnOnce() -> Vec<Artifact>,
@@ -93,7 +93,7 @@ pub fn find(
 
 /// The library versions in `others` that lack a soname which arrived packages were linked with.
 fn needed_by(
-    entries: &EntryBook,
+    entries: &IndexEntryCache,
     arrived: &[Artifact],
     others: &[Artifact],
 ) -> Result<Vec<Collision>, EntriesError> {
@@ -136,11 +136,11 @@ fn needed_by(
     Ok(found)
 }
 
-fn of(entries: &EntryBook, artifact: &Artifact, key: &str) -> Result<Sonames, EntriesError> {
+fn of(entries: &IndexEntryCache, artifact: &Artifact, key: &str) -> Result<Sonames, EntriesError> {
     Ok(parse(entries.entry(artifact)?.get(key)))
 }
 
-fn readable(entries: &EntryBook, artifact: &Artifact, key: &str) -> Sonames {
+fn readable(entries: &IndexEntryCache, artifact: &Artifact, key: &str) -> Sonames {
     of(entries, artifact, key).unwrap_or_else(|error| {
         tracing::warn!(digest = %artifact.digest, %error, "cannot determine the sonames of a stored package");
         Sonames::new()

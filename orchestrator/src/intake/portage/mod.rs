@@ -18,7 +18,7 @@ use crate::{
     },
     rejection::ExamineError,
     sign::OpenPgpKey,
-    store::{ArtifactStore, entries::EntryBook, sealed},
+    store::{ArtifactStore, entries::IndexEntryCache, sealed},
 };
 use accept::{Acceptance, Accepted};
 use futures_util::future::BoxFuture;
@@ -39,12 +39,12 @@ use tokio::sync::Semaphore;
 
 /// An accepted file, and the target that it was accepted for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Taken {
+struct AcceptedUpload {
     target: Target,
     accepted: Accepted,
 }
 
-impl Taken {
+impl AcceptedUpload {
     fn artifact(self, attempt: AttemptId, drone: DroneId, uploaded_digest: Digest) -> Artifact {
         let Self { target, accepted } = self;
         let Accepted { digest, size, at: received_at, index_bytes, .. } = accepted;
@@ -66,14 +66,14 @@ pub(super) struct Portage {
     engine: Engine,
     incoming: Incoming,
     store: Arc<dyn ArtifactStore>,
-    entries: EntryBook,
+    entries: IndexEntryCache,
     key: Option<OpenPgpKey>,
     limits: Limits,
     /// Maximum size of a profile's index in bytes.
     index_bytes: u64,
     /// Accepted files that were not reported to the engine yet. A note beside each upload restores this after
     /// a restart. If the note is lost, the drone is asked to send the file again.
-    taken: Mutex<BTreeMap<(AttemptId, Digest), Taken>>,
+    unreported: Mutex<BTreeMap<(AttemptId, Digest), AcceptedUpload>>,
     at_once: Arc<Semaphore>,
     /// Held while a file that exceeds the normal memory limits is examined, so that there is only one.
     large: tokio::sync::Mutex<()>,
@@ -90,9 +90,9 @@ impl Portage {
     ) -> Self {
         let Places { incoming, store, entries, .. } = places;
         let (incoming, store, entries) = (incoming.clone(), store.clone(), entries.clone());
-        let taken = Mutex::new(noted::noted(&incoming, &*store));
+        let unreported = Mutex::new(noted::noted(&incoming, &*store));
         let large = tokio::sync::Mutex::default();
-        Self { engine, incoming, store, entries, key, limits, index_bytes, taken, at_once, large }
+        Self { engine, incoming, store, entries, key, limits, index_bytes, unreported, at_once, large }
     }
 
     /// The signing key; `None` if signing is off.
@@ -108,7 +108,7 @@ impl Portage {
         Some(KeyView { fingerprint: key.fingerprint(), public_key, nix: Vec::new() })
     }
 
-    async fn take_in(
+    async fn ensure_accepted(
         self: &Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
@@ -122,18 +122,18 @@ impl Portage {
         let _permit = self.at_once.acquire().await;
         let (this, first) = (self.clone(), wanted.clone());
         let modest = self.limits.modest();
-        let take = move || this.take_now(attempt, digest, &first, examined, build_time, &modest);
+        let take = move || this.accept_blocking(attempt, digest, &first, examined, build_time, &modest);
         match tokio::task::spawn_blocking(take).await? {
             Err(ReceiveError::Large) => {}
             taken => return taken,
         }
         let _alone = self.large.lock().await;
         let this = self.clone();
-        let take = move || this.take_now(attempt, digest, &wanted, None, build_time, &this.limits);
+        let take = move || this.accept_blocking(attempt, digest, &wanted, None, build_time, &this.limits);
         tokio::task::spawn_blocking(take).await?
     }
 
-    fn take_now(
+    fn accept_blocking(
         &self,
         attempt: AttemptId,
         digest: Digest,
@@ -154,18 +154,18 @@ impl Portage {
         let acceptance = Acceptance { key: self.key.as_ref(), store: &*self.store, entries: &self.entries };
         match acceptance.accept(&upload.path, examined, wanted, digest, build_time) {
             Ok((target, accepted)) => {
-                let taken = Taken { target: target.clone().into(), accepted };
+                let taken = AcceptedUpload { target: target.clone().into(), accepted };
                 let note = serde_json::to_string(&taken).map_err(|error| error.to_string());
                 let noted = note.and_then(|note| {
                     let note = sealed::seal(&note);
-                    let noted = self.incoming.note_taken(attempt, digest, upload.size, &note);
+                    let noted = self.incoming.note_accepted(attempt, digest, upload.size, &note);
                     noted.map_err(|error| error.to_string())
                 });
                 if let Err(error) = noted {
                     tracing::warn!(%attempt, %error, "cannot record a received file; after a restart it \
                         must be uploaded again");
                 }
-                self.taken().insert((attempt, digest), taken);
+                self.unreported().insert((attempt, digest), taken);
                 Ok(())
             }
             Err(error) => {
@@ -177,12 +177,12 @@ impl Portage {
         }
     }
 
-    fn find(&self, attempt: AttemptId, digest: Digest) -> Option<Taken> {
-        self.taken().get(&(attempt, digest)).cloned()
+    fn find(&self, attempt: AttemptId, digest: Digest) -> Option<AcceptedUpload> {
+        self.unreported().get(&(attempt, digest)).cloned()
     }
 
-    fn taken(&self) -> MutexGuard<'_, BTreeMap<(AttemptId, Digest), Taken>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unreported(&self) -> MutexGuard<'_, BTreeMap<(AttemptId, Digest), AcceptedUpload>> {
+        self.unreported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -193,11 +193,11 @@ impl Builder for Portage {
         Some(Box::new(move |pieces: &mut dyn Read| Examined::Gpkg(Box::new(examine(pieces)))))
     }
 
-    fn has_taken(&self, attempt: AttemptId, digest: Digest) -> bool {
+    fn is_accepted(&self, attempt: AttemptId, digest: Digest) -> bool {
         self.find(attempt, digest).is_some()
     }
 
-    fn take(
+    fn accept(
         self: Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
@@ -209,7 +209,7 @@ impl Builder for Portage {
             Some(Examined::Gpkg(examined)) => Some(*examined),
             _ => None,
         };
-        Box::pin(async move { self.take_in(attempt, digest, wanted, examined, build_time).await })
+        Box::pin(async move { self.ensure_accepted(attempt, digest, wanted, examined, build_time).await })
     }
 
     fn artifacts(
@@ -223,11 +223,11 @@ impl Builder for Portage {
         Box::pin(async move {
             let mut artifacts = Vec::with_capacity(digests.len());
             for (digest, target) in digests.into_iter().zip(wanted.targets.clone()) {
-                self.take_in(attempt, digest, wanted.only(target.clone()), None, build_time).await?;
+                self.ensure_accepted(attempt, digest, wanted.only(target.clone()), None, build_time).await?;
                 let taken = self.find(attempt, digest).ok_or(ReceiveError::NotUploaded(digest))?;
                 // If the package got another build ID, the drone's own copy is not the stored package.
                 let uploaded_digest = if wanted.any_build_id { taken.accepted.digest } else { digest };
-                artifacts.push(Taken { target, ..taken }.artifact(attempt, drone, uploaded_digest));
+                artifacts.push(AcceptedUpload { target, ..taken }.artifact(attempt, drone, uploaded_digest));
             }
             Ok(artifacts)
         })
@@ -242,11 +242,11 @@ impl Builder for Portage {
         Box::pin(async move { self.compare(attempt, drone, &artifacts).await })
     }
 
-    fn untold(&self) -> BTreeSet<Digest> {
-        self.taken().values().map(|taken| taken.accepted.digest).collect()
+    fn unreported_artifacts(&self) -> BTreeSet<Digest> {
+        self.unreported().values().map(|taken| taken.accepted.digest).collect()
     }
 
     fn retain(&self, open: &dyn Fn(AttemptId) -> bool) {
-        self.taken().retain(|(attempt, _), _| open(*attempt));
+        self.unreported().retain(|(attempt, _), _| open(*attempt));
     }
 }

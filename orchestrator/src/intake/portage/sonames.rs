@@ -11,7 +11,7 @@
 //! contain plugins for absent libraries, and while some run-time dependencies have not been
 //! received.
 
-use crate::store::entries::{EntriesError, EntryBook};
+use crate::store::entries::{EntriesError, IndexEntryCache};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::wire::artifact::Artifact;
 use swarm_core::closure::Surroundings;
@@ -24,7 +24,7 @@ const TOLD: usize = 5;
 ///
 /// # Errors
 /// It cannot be read.
-pub fn runtime_needs(entries: &EntryBook, artifact: &Artifact) -> Result<String, EntriesError> {
+pub fn runtime_needs(entries: &IndexEntryCache, artifact: &Artifact) -> Result<String, EntriesError> {
     let entry = entries.entry(artifact)?;
     Ok(format!("{} {} ", entry.get("RDEPEND"), entry.get("PDEPEND")))
 }
@@ -63,7 +63,7 @@ impl Named {
 /// # Errors
 /// A stored package cannot be read.
 pub fn unprovided(
-    entries: &EntryBook,
+    entries: &IndexEntryCache,
     arrived: &[Artifact],
     prebuilt: bool,
     around: &Surroundings,

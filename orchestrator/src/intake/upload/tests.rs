@@ -120,10 +120,10 @@ fn a_note_about_a_taken_file_is_no_upload_and_goes_with_the_attempt() {
     let digest = Digest::of(b"x");
     incoming.begin(A, digest, 1, MUCH).unwrap();
     fs::remove_file(incoming.status(A, digest).unwrap().path).unwrap();
-    incoming.note_taken(A, digest, 1, "what it became").unwrap();
+    incoming.note_accepted(A, digest, 1, "what it became").unwrap();
     assert!(matches!(incoming.status(A, digest), Err(UploadError::Unknown)));
     let notes = incoming.list().unwrap();
-    assert_eq!((notes.len(), notes[0].taken, notes[0].digest), (1, true, digest));
+    assert_eq!((notes.len(), notes[0].is_note, notes[0].digest), (1, true, digest));
     assert_eq!(fs::read_to_string(&notes[0].path).unwrap(), "what it became");
     assert_eq!(incoming.begin(A, digest, 1, MUCH).unwrap(), 0, "it may be sent again");
     incoming.remove_attempt(A).unwrap();
@@ -145,7 +145,7 @@ fn what_an_attempt_announces_is_bounded_in_number_and_sum() {
     // An existing file is found again, a note counts as a file, and each attempt has its own limit.
     assert_eq!(incoming.begin(A, digest(0), 10, few).unwrap(), 0);
     incoming.remove(A, digest(0)).unwrap();
-    incoming.note_taken(A, digest(0), 10, "taken").unwrap();
+    incoming.note_accepted(A, digest(0), 10, "taken").unwrap();
     assert!(matches!(incoming.begin(A, digest(3), 0, few), Err(UploadError::TooManyFiles { .. })));
     assert_eq!(incoming.begin(AttemptId(8), digest(3), 25, few).unwrap(), 0);
 }

@@ -19,7 +19,8 @@ pub(crate) use settings::LOCK;
 pub use settings::{Place, RedisSettings};
 
 use super::{
-    Journal, JournalError, JournalReader, Lead, Moves, Replay, Verified, body, chain, genesis, mark::Mark,
+    Journal, JournalError, JournalReader, Lead, QueueDelta, Replay, Verified, body, chain, genesis,
+    mark::Mark,
 };
 use keys::{FORMAT, Keys};
 use lease::{Lease, Taken};
@@ -228,7 +229,12 @@ impl Journal for RedisJournal {
         true
     }
 
-    fn append(&mut self, expected_seq: u64, records: &[Record], moves: &Moves) -> Result<(), JournalError> {
+    fn append(
+        &mut self,
+        expected_seq: u64,
+        records: &[Record],
+        delta: &QueueDelta,
+    ) -> Result<(), JournalError> {
         let Some(lease) = &self.lease else {
             return Err(JournalError::Deposed { by: "nobody: the lock was never ours".into() });
         };
@@ -249,7 +255,7 @@ impl Journal for RedisJournal {
         // Without replicas to wait for, this call acknowledges the batch itself.
         let acked = if self.wait_replicas == 0 { end.0 } else { self.end.0 };
         let term = Term { holder: &self.holder, fence: lease.fence(), life: self.life, acked };
-        let batch = Batch { after: self.end, end, rows, moves };
+        let batch = Batch { after: self.end, end, rows, delta };
         match script::run(&mut self.link, &self.keys, &term, Some(&batch))? {
             Verdict::Kept => {
                 self.confirm()?;

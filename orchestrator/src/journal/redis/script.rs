@@ -4,7 +4,7 @@ use super::{
     keys::{Keys, place},
     link::Link,
 };
-use crate::journal::{JournalError, queue::Moves};
+use crate::journal::{JournalError, queue::QueueDelta};
 use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 use swarm_common::digest::Digest;
 
@@ -28,7 +28,7 @@ pub(super) struct Batch<'a> {
     pub(super) end: (u64, Digest),
     /// Number, time in milliseconds, body and hash of each event.
     pub(super) rows: Vec<(u64, u64, String, Digest)>,
-    pub(super) moves: &'a Moves,
+    pub(super) delta: &'a QueueDelta,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -62,14 +62,14 @@ pub(super) fn run(
             call.arg(0).arg("").arg(0).arg("").arg(0).arg(term.acked).arg(0);
         }
         Some(batch) => {
-            let anew = u8::from(batch.moves.anew);
+            let reset = u8::from(batch.delta.reset);
             call.arg(batch.after.0).arg(batch.after.1.to_string());
             call.arg(batch.end.0).arg(batch.end.1.to_string());
-            call.arg(anew).arg(term.acked).arg(batch.rows.len());
+            call.arg(reset).arg(term.acked).arg(batch.rows.len());
             for (seq, at, body, hash) in &batch.rows {
                 call.arg(*seq).arg(*at).arg(body).arg(hash.to_string());
             }
-            for ((from, to), members) in alike(batch.moves) {
+            for ((from, to), members) in alike(batch.delta) {
                 for members in members.chunks(MEMBERS) {
                     call.arg(from).arg(to).arg(members.len()).arg(members);
                 }
@@ -88,9 +88,9 @@ pub(super) fn run(
 }
 
 /// Groups members by their old and new state.
-fn alike(moves: &Moves) -> BTreeMap<(usize, usize), Vec<&str>> {
+fn alike(delta: &QueueDelta) -> BTreeMap<(usize, usize), Vec<&str>> {
     let mut alike = BTreeMap::<_, Vec<_>>::new();
-    for (member, from, to) in &moves.moved {
+    for (member, from, to) in &delta.moved {
         alike.entry((place(*from), place(*to))).or_default().push(member.as_str());
     }
     alike

@@ -290,18 +290,18 @@ fn the_queue_can_be_seen_with_redis_cli() {
     redis.say("SADD {test}:queue:needed stale").unwrap();
     let needed = Some(PackageState::Needed);
     let moved = vec![("p1 a/b-1".to_owned(), None, needed), ("p2 a/c-1".to_owned(), None, needed)];
-    journal.append(1, &records(2, 1), &Moves { anew: true, moved }).unwrap();
+    journal.append(1, &records(2, 1), &QueueDelta { reset: true, moved }).unwrap();
     let moved = vec![
         ("p1 a/b-1".to_owned(), needed, Some(PackageState::Delegated)),
         ("p2 a/c-1".into(), needed, None),
     ];
-    journal.append(2, &records(3, 1), &Moves { anew: false, moved }).unwrap();
+    journal.append(2, &records(3, 1), &QueueDelta { reset: false, moved }).unwrap();
     assert!(redis.say("SMEMBERS {test}:queue:needed").unwrap().starts_with("*0"));
     assert!(redis.say("SMEMBERS {test}:queue:delegated").unwrap().contains("p1 a/b-1"));
 
     // More members than one Lua call can pass.
     let moved = (3..12_003).map(|n| (format!("p{n} a/d-{n}"), None, needed)).collect();
-    journal.append(3, &records(4, 1), &Moves { anew: false, moved }).unwrap();
+    journal.append(3, &records(4, 1), &QueueDelta { reset: false, moved }).unwrap();
     assert_eq!(redis.say("SCARD {test}:queue:needed").unwrap().trim(), ":12000");
 }
 

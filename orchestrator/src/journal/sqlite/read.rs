@@ -3,7 +3,7 @@
 use super::{damaged, digest, explain};
 use crate::journal::{
     JournalError, JournalReader, Verified, binding, chain, genesis,
-    parsing::{self, Parsing},
+    parallel_decoder::{self, ParallelDecoder},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ pub(super) fn walk(
     };
     let (mut seq, mut head) = from;
     std::thread::scope(|scope| {
-        let mut events = Parsing::new(scope, unknown);
+        let mut events = ParallelDecoder::new(scope, unknown);
         while let Some(row) = rows.next().map_err(explain)? {
             let found: u64 = row.get(0).map_err(explain)?;
             let at = TimeMs(row.get(1).map_err(explain)?);
@@ -106,7 +106,7 @@ pub(super) fn walk(
             if head.0 != hash[..] {
                 return Err(damaged(path, &format!("event {seq} does not match the hash chain")));
             }
-            events.give(parsing::Row { seq, at, body }, &mut take)?;
+            events.give(parallel_decoder::Row { seq, at, body }, &mut take)?;
         }
         events.finish(&mut take)?;
         Ok((seq, head))

@@ -1,7 +1,7 @@
 //! Notifications: a digest at the end of each run, and changes in the list of concerns, sent to the
 //! configured sinks.
 //!
-//! - [`book`]: what has been announced and what is pending. [`digest`]: the digest of a run.
+//! - [`ledger`]: what has been announced and what is pending. [`digest`]: the digest of a run.
 //! - [`outbox`]: messages waiting for a [sink](crate::sink).
 //! - [`pass`]: detects changes and delivers messages.
 //!
@@ -11,8 +11,8 @@
 //! restart neither loses nor repeats a message; only a crash between a sink's response and the file
 //! update repeats one.
 
-pub mod book;
 pub mod digest;
+pub mod ledger;
 pub mod outbox;
 pub mod pass;
 
@@ -25,7 +25,7 @@ use crate::{
         message::{Kind, Message},
     },
 };
-use book::Book;
+use ledger::NotificationLedger;
 use std::time::Duration;
 use swarm_common::{
     state::Severity,
@@ -45,18 +45,18 @@ pub struct Notifier {
     window_ms: u64,
     sinks: Vec<Named>,
     record: OwnRecord,
-    /// The lock is held while the book is changed and written.
+    /// The lock is held while the ledger is changed and written.
     kept: Mutex<Kept>,
-    /// A copy of the book's state for readers.
+    /// A copy of the ledger's state for readers.
     shown: std::sync::Mutex<Vec<SinkView>>,
     posted: Notify,
 }
 
-/// The book and whether its file is current.
+/// The ledger and whether its file is current.
 #[derive(Default)]
 struct Kept {
-    book: Book,
-    /// The file is older than the book, because writing failed.
+    ledger: NotificationLedger,
+    /// The file is older than the ledger, because writing failed.
     unwritten: bool,
 }
 
@@ -67,7 +67,7 @@ struct Named {
 }
 
 impl Notifier {
-    /// Reads the stored book, and checks that every secret can be read.
+    /// Reads the stored ledger, and checks that every secret can be read.
     ///
     /// # Errors
     /// A secret cannot be read.
@@ -78,8 +78,8 @@ impl Notifier {
         let sinks = named(&settings.sink);
         let names: Vec<String> = sinks.iter().map(|s| s.name.clone()).collect();
         // If the record was damaged, the current concerns are announced again, which is better than silence.
-        let mut book: Book = record.read().unwrap_or_default();
-        book.keep_sinks(&names);
+        let mut ledger: NotificationLedger = record.read().unwrap_or_default();
+        ledger.keep_sinks(&names);
         let notifier = Self {
             engine,
             window_ms: settings.window.millis(),
@@ -89,8 +89,8 @@ impl Notifier {
             shown: std::sync::Mutex::default(),
             posted: Notify::new(),
         };
-        notifier.show(&book);
-        Ok(Self { kept: Mutex::new(Kept { book, unwritten: false }), ..notifier })
+        notifier.show(&ledger);
+        Ok(Self { kept: Mutex::new(Kept { ledger, unwritten: false }), ..notifier })
     }
 
     /// All sinks and their delivery state.
@@ -132,21 +132,21 @@ impl Notifier {
     /// The message to send to a sink now, and the last queued message that it covers.
     async fn due(&self, name: &str) -> Option<(Message, u64)> {
         let now = self.engine.now();
-        self.kept.lock().await.book.outboxes.get(name)?.due(now)
+        self.kept.lock().await.ledger.outboxes.get(name)?.due(now)
     }
 
-    /// Changes the book and writes it. If writing fails, the change remains, and the next change writes
+    /// Changes the ledger and writes it. If writing fails, the change remains, and the next change writes
     /// again. A crash in between repeats a message.
-    async fn change<R>(&self, change: impl FnOnce(&mut Book) -> R) -> Result<R, String> {
+    async fn change<R>(&self, change: impl FnOnce(&mut NotificationLedger) -> R) -> Result<R, String> {
         let mut kept = self.kept.lock().await;
-        let before = kept.book.clone();
-        let result = change(&mut kept.book);
-        self.show(&kept.book);
-        if before == kept.book && !kept.unwritten {
+        let before = kept.ledger.clone();
+        let result = change(&mut kept.ledger);
+        self.show(&kept.ledger);
+        if before == kept.ledger && !kept.unwritten {
             return Ok(result);
         }
-        let (record, book) = (self.record.clone(), kept.book.clone());
-        let written = tokio::task::spawn_blocking(move || record.write(&book)).await;
+        let (record, ledger) = (self.record.clone(), kept.ledger.clone());
+        let written = tokio::task::spawn_blocking(move || record.write(&ledger)).await;
         let failed = match written {
             Ok(written) => written.err().map(|e| e.to_string()),
             Err(error) => Some(error.to_string()),
@@ -158,9 +158,9 @@ impl Notifier {
         }
     }
 
-    fn show(&self, book: &Book) {
+    fn show(&self, ledger: &NotificationLedger) {
         let view = |Named { name, sink }: &Named| {
-            let outbox = book.outboxes.get(name);
+            let outbox = ledger.outboxes.get(name);
             let failing = outbox.and_then(|o| o.failing.as_ref());
             SinkView {
                 name: name.clone(),

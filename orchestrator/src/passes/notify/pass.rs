@@ -5,10 +5,9 @@
 //! not respond delays nothing else.
 
 use super::{
-    Named, Notifier,
-    book::{self, Book, Change, End, Moves},
-    deliver,
+    Named, Notifier, deliver,
     digest::digest,
+    ledger::{self, Change, ClockMoves, End, NotificationLedger},
 };
 use crate::{
     passes::{Context, Pass, Report, every},
@@ -86,25 +85,25 @@ async fn look(notifier: &Notifier, troubles: &[ConcernKind]) -> Result<String, S
     let (now, wall) = (engine.now(), engine.wall());
     let (present, over, moves) =
         engine.read(|swarm| (view::concerns(swarm, now, wall, troubles), ended(swarm), moves(swarm)));
-    let told = notifier.change(|book| {
-        book.follow(moves);
-        let mut told = Vec::new();
-        for run in book.ended(&over) {
-            engine.read(|swarm| tell_end(&notifier.sinks, book, swarm, now, run, &present));
-            told.push(format!("the end of {run}"));
+    let sent = notifier.change(|ledger| {
+        ledger.follow(moves);
+        let mut sent = Vec::new();
+        for run in ledger.ended(&over) {
+            engine.read(|swarm| tell_end(&notifier.sinks, ledger, swarm, now, run, &present));
+            sent.push(format!("the end of {run}"));
         }
-        let changes = book.look(now, &present, notifier.window_ms);
+        let changes = ledger.look(now, &present, notifier.window_ms);
         if !changes.is_empty() {
-            told.push(format!("{} changes", changes.len()));
-            post(&notifier.sinks, book, |sink| of_sink(now, sink, &changes));
+            sent.push(format!("{} changes", changes.len()));
+            post(&notifier.sinks, ledger, |sink| of_sink(now, sink, &changes));
         }
-        told.join(", ")
+        sent.join(", ")
     });
-    let told = told.await?;
-    if !told.is_empty() {
+    let sent = sent.await?;
+    if !sent.is_empty() {
         notifier.posted.notify_waiters();
     }
-    Ok(if told.is_empty() { told } else { format!("sent {told}") })
+    Ok(if sent.is_empty() { sent } else { format!("sent {sent}") })
 }
 
 fn ended(swarm: &Swarm) -> BTreeMap<RunId, End> {
@@ -116,18 +115,25 @@ fn ended(swarm: &Swarm) -> BTreeMap<RunId, End> {
     over.filter_map(end).collect()
 }
 
-fn moves(swarm: &Swarm) -> Moves {
+fn moves(swarm: &Swarm) -> ClockMoves {
     let Live { started_at, set_by_ms, stood_still_ms, .. } = swarm.live;
-    Moves { started_at, set_by_ms, stood_still_ms }
+    ClockMoves { started_at, set_by_ms, stood_still_ms }
 }
 
 /// Queues a run's digest. The concerns that it covers are not announced separately.
-fn tell_end(sinks: &[Named], book: &mut Book, swarm: &Swarm, now: TimeMs, run: RunId, present: &[Concern]) {
+fn tell_end(
+    sinks: &[Named],
+    ledger: &mut NotificationLedger,
+    swarm: &Swarm,
+    now: TimeMs,
+    run: RunId,
+    present: &[Concern],
+) {
     let Some(message) = digest(swarm, now, run) else { return };
     if let Some(run) = swarm.runs.get(&run) {
-        book.told_otherwise(now, |fact| fact.is_told_by_the_end_of_a_run(&run.profile), present);
+        ledger.mark_announced(now, |fact| fact.is_covered_by_run_end(&run.profile), present);
     }
-    post(sinks, book, |sink| (message.severity >= sink.sink.minimum).then(|| message.clone()));
+    post(sinks, ledger, |sink| (message.severity >= sink.sink.minimum).then(|| message.clone()));
 }
 
 /// The changes for a sink, without those below its minimum severity, and without the concern that this sink
@@ -136,13 +142,13 @@ fn of_sink(now: TimeMs, Named { name, sink }: &Named, changes: &[Change]) -> Opt
     let own = |fact: &ConcernKind| matches!(fact, ConcernKind::SinkFails { sink, .. } if sink == name);
     let wanted = |c: &&Change| c.concern.severity >= sink.minimum && !own(&c.concern.fact);
     let changes: Vec<&Change> = changes.iter().filter(wanted).collect();
-    book::compose(now, &changes)
+    ledger::compose(now, &changes)
 }
 
-fn post(sinks: &[Named], book: &mut Book, of: impl Fn(&Named) -> Option<Message>) {
+fn post(sinks: &[Named], ledger: &mut NotificationLedger, of: impl Fn(&Named) -> Option<Message>) {
     for sink in sinks {
         if let Some(message) = of(sink) {
-            book.post(&sink.name, message);
+            ledger.post(&sink.name, message);
         }
     }
 }
@@ -168,8 +174,8 @@ async fn serve(notifier: &Notifier, at: usize, stopping: &CancellationToken) {
             tracing::warn!(sink = name, why = untaken.why, "cannot deliver a notification, will retry");
         }
         let now = notifier.engine.now();
-        let noted = notifier.change(|book| {
-            let outbox = book.outboxes.entry(name.clone()).or_default();
+        let noted = notifier.change(|ledger| {
+            let outbox = ledger.outboxes.entry(name.clone()).or_default();
             match sent {
                 Ok(()) => outbox.delivered(now, up_to),
                 Err(why) => outbox.failed(now, why),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     publish::{self, Binhost, Binhosts, Generations, generations},
-    store::{ArtifactStore, entries::EntryBook},
+    store::{ArtifactStore, entries::IndexEntryCache},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use swarm_common::{
@@ -34,7 +34,7 @@ impl Disk {
     pub(super) fn new(
         binhosts: Binhosts,
         store: Arc<dyn ArtifactStore>,
-        entries: EntryBook,
+        entries: IndexEntryCache,
         caches: Caches,
     ) -> Self {
         Self {

@@ -6,7 +6,7 @@ use crate::{
     nix::{listing, listings::Listings, upstream::Upstreams},
     publish::{
         NixCache,
-        cache::{Beside, CachedPath, Wanted, nar_path},
+        cache::{CachedPath, SideFiles, Wanted, nar_path},
     },
     sign::NixKeys,
     store::{ArtifactStore, StoreError, disk::DiskError},
@@ -160,7 +160,7 @@ impl Kept<'_> {
     }
 }
 
-impl Beside for Kept<'_> {
+impl SideFiles for Kept<'_> {
     fn listing(&self, path: &CachedPath) -> Result<Option<String>, StoreError> {
         let Some(artifact) = self.artifacts.get(&path.digest) else { return Ok(None) };
         self.caches.listings.get(artifact)

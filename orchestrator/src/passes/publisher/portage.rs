@@ -5,7 +5,7 @@ use crate::{
     publish::{Binhost, Generations, Published},
     store::{
         ArtifactStore, StoreError,
-        entries::{EntriesError, EntryBook},
+        entries::{EntriesError, IndexEntryCache},
     },
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -15,7 +15,7 @@ use swarm_core::Command;
 /// The sources from which binary package hosts are published.
 pub(super) struct Packages {
     pub(super) store: Arc<dyn ArtifactStore>,
-    pub(super) entries: EntryBook,
+    pub(super) entries: IndexEntryCache,
 }
 
 impl Packages {

@@ -51,7 +51,7 @@ pub struct CachedPath {
 }
 
 /// Provides optional files that are published beside a path.
-pub trait Beside {
+pub trait SideFiles {
     /// The listing of the path as JSON, if there is one.
     ///
     /// # Errors
@@ -156,15 +156,15 @@ impl NixCache {
         now: u64,
         wanted: &Wanted,
         store: &dyn ArtifactStore,
-        beside: &dyn Beside,
+        side_files: &dyn SideFiles,
     ) -> Result<CacheOutcome, CacheError> {
         self.write_if_new(INFO_NAME, INFO.as_bytes(), now)?;
-        let (published, missing) = self.place_all(now, &wanted.paths, store, beside)?;
+        let (published, missing) = self.place_all(now, &wanted.paths, store, side_files)?;
         let mut hosts = BTreeMap::new();
         for host in &wanted.hosts {
             if let Some(ready) = self.ready(host, wanted, &published)? {
                 if let Some(lock) = host.lock {
-                    let text = || Ok(beside.lock(host).filter(|text| Digest::of(text) == lock));
+                    let text = || Ok(side_files.lock(host).filter(|text| Digest::of(text) == lock));
                     let written = self.place_small(&lock_path(lock), text, now)?;
                     self.reveal(written)?;
                 }

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Copied, generations},
-    Beside, CacheError, CachedPath, NixCache, order,
+    CacheError, CachedPath, NixCache, SideFiles, order,
 };
 use crate::store::{
     ArtifactStore, StoreError,
@@ -46,7 +46,7 @@ impl NixCache {
         now: u64,
         paths: &[CachedPath],
         store: &dyn ArtifactStore,
-        beside: &dyn Beside,
+        side_files: &dyn SideFiles,
     ) -> Result<(Placed, Vec<Digest>), CacheError> {
         let (mut placed, mut missing, mut lost) = (Placed::new(), Vec::new(), BTreeSet::new());
         let mut narinfos: Vec<(String, String)> = Vec::new();
@@ -79,11 +79,11 @@ impl NixCache {
                 }
                 other => other?,
             };
-            let listing = || Ok(beside.listing(path)?.map(String::into_bytes));
+            let listing = || Ok(side_files.listing(path)?.map(String::into_bytes));
             small.extend(self.place_small(&format!("{hash}.ls"), listing, now)?);
             if let Some(deriver) = info.deriver.as_ref().filter(|drv| logs.insert((*drv).clone())) {
                 let name = format!("log/{deriver}");
-                small.extend(self.place_small(&name, || Ok(beside.log(path)?), now)?);
+                small.extend(self.place_small(&name, || Ok(side_files.log(path)?), now)?);
             }
             match &self.keys {
                 Some(keys) if !keys.have_signed(&info, &self.store_dir) => {

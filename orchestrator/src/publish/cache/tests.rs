@@ -66,7 +66,7 @@ impl Place {
 /// Provides a listing and a log for every path.
 struct Always;
 
-impl Beside for Always {
+impl SideFiles for Always {
     fn listing(&self, _: &CachedPath) -> Result<Option<String>, StoreError> {
         Ok(Some("{}".to_owned()))
     }

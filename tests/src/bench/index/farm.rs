@@ -24,7 +24,7 @@ use swarm_common::{
 use swarm_formats::portage::gpkg::Limits;
 use swarm_orchestrator::{
     publish::Published,
-    store::{ArtifactStore as _, LocalStore, entries::EntryBook},
+    store::{ArtifactStore as _, LocalStore, entries::IndexEntryCache},
 };
 
 const CHOST: &str = "x86_64-pc-linux-gnu";
@@ -159,15 +159,15 @@ impl Ours {
     ///
     /// # Errors
     /// The disk fails.
-    pub fn no_entries(&self, name: &str) -> Result<EntryBook> {
-        Ok(EntryBook::open(self.folder.join(name), self.store.clone(), Limits::default())?)
+    pub fn no_entries(&self, name: &str) -> Result<IndexEntryCache> {
+        Ok(IndexEntryCache::open(self.folder.join(name), self.store.clone(), Limits::default())?)
     }
 
     /// The package in the form that the publisher needs.
     ///
     /// # Errors
     /// The package cannot be read.
-    pub fn published(&self, entries: &EntryBook, artifact: &Artifact) -> Result<Published> {
+    pub fn published(&self, entries: &IndexEntryCache, artifact: &Artifact) -> Result<Published> {
         let entry = entries.entry(artifact)?;
         Ok(Published { digest: artifact.digest, entry })
     }

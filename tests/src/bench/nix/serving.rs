@@ -26,7 +26,7 @@ use swarm_formats::nix::{
 use swarm_orchestrator::{
     publish::{
         NixCache,
-        cache::{Beside, CachedPath, Wanted},
+        cache::{CachedPath, SideFiles, Wanted},
     },
     sign::NixKeys,
     store::{self, LocalStore, StoreError, disk::DiskError},
@@ -115,7 +115,7 @@ fn publish(tree: &Path, folder: &Path) -> Result<Published> {
 /// A cache without listings, logs and locks.
 struct Nothing;
 
-impl Beside for Nothing {
+impl SideFiles for Nothing {
     fn listing(&self, _: &CachedPath) -> Result<Option<String>, StoreError> {
         Ok(None)
     }

@@ -364,7 +364,7 @@ async fn a_drone_that_was_drained_on_its_machine_is_drained_after_a_restart() {
     write_token(&swarm, dir.path(), true).await;
     let drone = Running::start(config(dir.path(), &address(&swarm)));
     ada(&swarm.admin, DroneState::Online).await;
-    drone.stop.send(Ask::Pause).await.unwrap();
+    drone.stop.send(ControlRequest::Pause).await.unwrap();
     ada(&swarm.admin, DroneState::Draining).await;
     drone.stop().await.unwrap();
     swarm.profile().await.unwrap();
@@ -372,7 +372,7 @@ async fn a_drone_that_was_drained_on_its_machine_is_drained_after_a_restart() {
     let drone = Running::start(config(dir.path(), &address(&swarm)));
     let id = ada(&swarm.admin, DroneState::Draining).await.id;
     assert_eq!(swarm.app.engine.read(|s| s.attempts_of(id).count()), 0);
-    drone.stop.send(Ask::Resume).await.unwrap();
+    drone.stop.send(ControlRequest::Resume).await.unwrap();
     until("it gets work", async || swarm.app.engine.read(|s| (!s.attempts.is_empty()).then_some(()))).await;
     drone.stop().await.unwrap();
 }

@@ -36,7 +36,7 @@ use swarm_drone::{
     config::Config,
     deliver,
     enrol::{self, EnrolError},
-    run::{Ask, RunError, run},
+    run::{ControlRequest, RunError, run},
     spool::Spool,
 };
 use swarm_tests::api::{FakeDrone, Swarm, facts, name, package_file, until};
@@ -76,7 +76,7 @@ fn config_with(dir: &Path, orchestrator: &str, portage: &Path, builder: &str) ->
 
 /// A drone running in this process.
 struct Running {
-    stop: mpsc::Sender<Ask>,
+    stop: mpsc::Sender<ControlRequest>,
     task: JoinHandle<Result<(), RunError>>,
 }
 
@@ -91,7 +91,7 @@ impl Running {
     }
 
     async fn stop(self) -> Result<(), RunError> {
-        self.stop.send(Ask::Stop).await.unwrap();
+        self.stop.send(ControlRequest::Stop).await.unwrap();
         self.end().await
     }
 }
@@ -295,7 +295,7 @@ async fn a_result_waits_in_the_spool_while_the_orchestrator_is_away() {
 
     let drone = Running::start(config(earlier.dir.path(), &old));
     // The second request does not wait for results that cannot be delivered.
-    drone.stop.send(Ask::Stop).await.unwrap();
+    drone.stop.send(ControlRequest::Stop).await.unwrap();
     drone.stop().await.unwrap();
     assert_eq!(entries(earlier.dir.path().join("state/spool")), [earlier.assignment.attempt.to_string()]);
 

@@ -103,6 +103,6 @@ async fn two_slots_build_two_packages_at_the_same_time_and_one_that_dies_leaves_
     assert_eq!(built, Ending::Accepted);
 
     // The package that failed may be tried again, and nobody tells that build to continue.
-    drone.stop.send(Ask::Stop).await.unwrap();
+    drone.stop.send(ControlRequest::Stop).await.unwrap();
     drone.stop().await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! Parses a request's head, as far as the lane supports it. The fuzz target includes this file.
 
-use super::{Ask, HEADERS};
+use super::{HEADERS, RequestHead};
 use httparse::{Request, Status};
 use std::mem::MaybeUninit;
 
@@ -15,14 +15,14 @@ pub(super) enum Read<A> {
         /// Length of the head in bytes.
         bytes: usize,
         /// The method is HEAD: the answer has no body.
-        head: bool,
+        is_head: bool,
         /// The connection must be closed after the answer.
         close: bool,
     },
 }
 
 /// Parses a head and answers it by the path below `/binhost/`.
-pub(super) fn read<A>(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> A) -> Read<A> {
+pub(super) fn read<A>(bytes: &[u8], answer: impl FnOnce(&str, &RequestHead) -> A) -> Read<A> {
     if bytes.is_empty() {
         return Read::Part;
     }
@@ -34,7 +34,7 @@ pub(super) fn read<A>(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> A) -> Rea
         // The HTTP library answers with the right error.
         Err(_) => return Read::Foreign,
     };
-    let head = match (request.method, request.version) {
+    let is_head = match (request.method, request.version) {
         (Some("GET"), Some(1)) => false,
         (Some("HEAD"), Some(1)) => true,
         _ => return Read::Foreign,
@@ -46,7 +46,7 @@ pub(super) fn read<A>(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> A) -> Rea
     if path.bytes().any(|b| b == b'%' || b == b'?' || b == b'#') {
         return Read::Foreign;
     }
-    let mut ask = Ask { head, ..Ask::default() };
+    let mut head = RequestHead { is_head, ..RequestHead::default() };
     let (mut close, mut hosts) = (false, 0);
     for header in request.headers.iter() {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
@@ -65,9 +65,9 @@ pub(super) fn read<A>(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> A) -> Rea
         if is("connection") {
             close |= value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close"));
         }
-        let conditions = &mut ask.conditions;
+        let conditions = &mut head.conditions;
         for (name, is_list, place) in [
-            ("range", false, &mut ask.range),
+            ("range", false, &mut head.range),
             ("if-range", false, &mut conditions.if_range),
             ("if-modified-since", false, &mut conditions.if_modified_since),
             ("if-unmodified-since", false, &mut conditions.if_unmodified_since),
@@ -88,7 +88,7 @@ pub(super) fn read<A>(bytes: &[u8], answer: impl FnOnce(&str, &Ask) -> A) -> Rea
     if hosts != 1 {
         return Read::Foreign;
     }
-    Read::Request { answer: answer(path, &ask), bytes: length, head, close }
+    Read::Request { answer: answer(path, &head), bytes: length, is_head, close }
 }
 
 #[cfg(test)]
@@ -98,12 +98,13 @@ mod tests {
 
     /// `part`, `foreign`, or the path and the other parsed fields, as text for assertions.
     fn said(head: &str) -> String {
-        let seen =
-            |path: &str, ask: &Ask| format!("{path} {:?} {:?}", ask.range, ask.conditions.if_modified_since);
+        let seen = |path: &str, head: &RequestHead| {
+            format!("{path} {:?} {:?}", head.range, head.conditions.if_modified_since)
+        };
         match read(head.as_bytes(), seen) {
             Read::Part => "part".into(),
             Read::Foreign => "foreign".into(),
-            Read::Request { answer, bytes, head: is_head, close } => {
+            Read::Request { answer, bytes, is_head, close } => {
                 format!("{answer} rest={} head={is_head} close={close}", head.len() - bytes)
             }
         }

@@ -34,7 +34,7 @@ const FORGOTTEN_MS: u64 = 24 * 3_600_000;
 
 /// Everything that must survive a restart so that each message is sent exactly once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Book {
+pub struct NotificationLedger {
     concerns: BTreeMap<String, Entry>,
     /// Announced runs, each with the time of its end, which is only for people who read the file, because it
     /// moves when the clock is set. `None` before the first look: runs that ended before it are not
@@ -45,17 +45,18 @@ pub struct Book {
     reopened: BTreeMap<RunId, u32>,
     /// How the engine's time had been moved at the last look.
     #[serde(skip)]
-    moves: Moves,
+    moves: ClockMoves,
     /// Messages waiting for each sink.
     pub outboxes: BTreeMap<String, Outbox>,
     /// When concerns were last announced.
-    told_at: Option<TimeMs>,
+    #[serde(rename = "told_at")]
+    announced_at: Option<TimeMs>,
     last_id: u64,
 }
 
 /// How the engine's time has been moved since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Moves {
+pub struct ClockMoves {
     /// When the orchestrator started, according to the clock as it is set now.
     pub started_at: TimeMs,
     /// By how much times noted since the start were moved because the clock was set, in milliseconds.
@@ -76,9 +77,11 @@ struct Entry {
     /// The concern as last seen.
     concern: Concern,
     /// Whether it was announced as present.
-    told: bool,
+    #[serde(rename = "told")]
+    announced: bool,
     /// When it was last announced, as present or resolved.
-    told_at: Option<TimeMs>,
+    #[serde(rename = "told_at")]
+    announced_at: Option<TimeMs>,
     /// How many times it was announced as resolved.
     returns: u32,
     /// Whether it is present now.
@@ -86,7 +89,7 @@ struct Entry {
     wrong: bool,
     /// Since when its state has differed from the announced state.
     #[serde(skip)]
-    untold_since: Option<TimeMs>,
+    unannounced_since: Option<TimeMs>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,22 +109,22 @@ impl Entry {
         }
     }
 
-    fn stands_ms(&self, now: TimeMs) -> Option<u64> {
-        self.untold_since.map(|since| now.since(since))
+    fn pending_ms(&self, now: TimeMs) -> Option<u64> {
+        self.unannounced_since.map(|since| now.since(since))
     }
 
-    fn tell(&mut self, now: TimeMs) -> Change {
-        self.told = self.wrong;
+    fn announce(&mut self, now: TimeMs) -> Change {
+        self.announced = self.wrong;
         self.returns += u32::from(!self.wrong);
-        (self.told_at, self.untold_since) = (Some(now), None);
+        (self.announced_at, self.unannounced_since) = (Some(now), None);
         Change { concern: self.concern.clone(), wrong: self.wrong }
     }
 }
 
-impl Book {
+impl NotificationLedger {
     /// Follows moves of the engine's time: moves times noted by a wrong clock, and does not count suspended
     /// time as part of a concern's duration.
-    pub fn follow(&mut self, moves: Moves) {
+    pub fn follow(&mut self, moves: ClockMoves) {
         let by_ms = moves.set_by_ms - self.moves.set_by_ms;
         let stood_still_ms = moves.stood_still_ms.saturating_sub(self.moves.stood_still_ms);
         self.moves = moves;
@@ -132,11 +135,11 @@ impl Book {
                 *time = moved(*time, by_ms);
             }
         };
-        self.told_at.iter_mut().for_each(set);
+        self.announced_at.iter_mut().for_each(set);
         self.outboxes.values_mut().for_each(|outbox| outbox.set_clock(set));
         for entry in self.concerns.values_mut() {
-            entry.told_at.iter_mut().for_each(set);
-            entry.untold_since.iter_mut().for_each(|since| {
+            entry.announced_at.iter_mut().for_each(set);
+            entry.unannounced_since.iter_mut().for_each(|since| {
                 set(since);
                 *since = *since + stood_still_ms;
             });
@@ -148,27 +151,27 @@ impl Book {
     pub fn look(&mut self, now: TimeMs, present: &[Concern], window_ms: u64) -> Vec<Change> {
         self.note(present);
         // In an earlier process, the clock was ahead, so the real time is unknown.
-        self.told_at = self.told_at.filter(|&at| at <= now);
+        self.announced_at = self.announced_at.filter(|&at| at <= now);
         let wrong: BTreeSet<&str> = present.iter().map(|c| c.signature.as_str()).collect();
         for (signature, entry) in &mut self.concerns {
             entry.wrong = wrong.contains(signature.as_str());
-            entry.told_at = entry.told_at.map(|at| at.min(now));
-            let untold = entry.wrong != entry.told;
-            entry.untold_since = untold.then(|| entry.untold_since.unwrap_or(now));
+            entry.announced_at = entry.announced_at.map(|at| at.min(now));
+            let unannounced = entry.wrong != entry.announced;
+            entry.unannounced_since = unannounced.then(|| entry.unannounced_since.unwrap_or(now));
         }
         self.concerns.retain(|_, entry| {
-            let recent = entry.told_at.is_some_and(|at| now.since(at) < FORGOTTEN_MS);
-            entry.wrong || entry.told || recent
+            let recent = entry.announced_at.is_some_and(|at| now.since(at) < FORGOTTEN_MS);
+            entry.wrong || entry.announced || recent
         });
-        let quiet = self.told_at.is_none_or(|at| now.since(at) >= window_ms);
-        let due = |e: &Entry| e.stands_ms(now).is_some_and(|ms| ms >= e.wait_ms(window_ms, quiet));
+        let quiet = self.announced_at.is_none_or(|at| now.since(at) >= window_ms);
+        let due = |e: &Entry| e.pending_ms(now).is_some_and(|ms| ms >= e.wait_ms(window_ms, quiet));
         if !self.concerns.values().any(due) {
             return Vec::new();
         }
-        self.told_at = Some(now);
-        let settled = |e: &Entry| e.stands_ms(now).is_some_and(|ms| ms >= window_ms.min(SETTLE_MS));
+        self.announced_at = Some(now);
+        let settled = |e: &Entry| e.pending_ms(now).is_some_and(|ms| ms >= window_ms.min(SETTLE_MS));
         let ripe = self.concerns.values_mut().filter(|e| due(e) || (e.returns == 0 && settled(e)));
-        let mut changes: Vec<Change> = ripe.map(|entry| entry.tell(now)).collect();
+        let mut changes: Vec<Change> = ripe.map(|entry| entry.announce(now)).collect();
         changes.sort_by_key(|c| (!c.wrong, std::cmp::Reverse(c.concern.severity)));
         changes
     }
@@ -176,25 +179,25 @@ impl Book {
     /// The ended runs that have not been announced, which this marks as announced. `known` are all ended
     /// runs. A run that was reopened and has ended again is announced again.
     pub fn ended(&mut self, known: &BTreeMap<RunId, End>) -> Vec<RunId> {
-        let told = self.runs.replace(known.iter().map(|(&id, end)| (id, end.at)).collect());
+        let announced = self.runs.replace(known.iter().map(|(&id, end)| (id, end.at)).collect());
         let reopened = std::mem::replace(
             &mut self.reopened,
             known.iter().map(|(&id, end)| (id, end.reopened)).collect(),
         );
-        let Some(told) = told else { return Vec::new() };
+        let Some(announced) = announced else { return Vec::new() };
         let is_new = |(id, end): &(&RunId, &End)| {
-            !told.contains_key(id) || reopened.get(id).copied().unwrap_or(0) < end.reopened
+            !announced.contains_key(id) || reopened.get(id).copied().unwrap_or(0) < end.reopened
         };
         known.iter().filter(is_new).map(|(&id, _)| id).collect()
     }
 
     /// Marks the concerns selected by `which` as announced, because another message covers them.
-    pub fn told_otherwise(&mut self, now: TimeMs, which: impl Fn(&ConcernKind) -> bool, present: &[Concern]) {
+    pub fn mark_announced(&mut self, now: TimeMs, which: impl Fn(&ConcernKind) -> bool, present: &[Concern]) {
         self.note(present.iter().filter(|concern| which(&concern.fact)));
         for (signature, entry) in self.concerns.iter_mut().filter(|(_, entry)| which(&entry.concern.fact)) {
             let wrong = present.iter().any(|concern| concern.signature == *signature);
-            (entry.told, entry.wrong) = (wrong, wrong);
-            (entry.told_at, entry.untold_since) = (Some(now), None);
+            (entry.announced, entry.wrong) = (wrong, wrong);
+            (entry.announced_at, entry.unannounced_since) = (Some(now), None);
         }
     }
 
@@ -203,11 +206,11 @@ impl Book {
         for concern in present {
             let fresh = || Entry {
                 concern: concern.clone(),
-                told: false,
-                told_at: None,
+                announced: false,
+                announced_at: None,
                 returns: 0,
                 wrong: true,
-                untold_since: None,
+                unannounced_since: None,
             };
             self.concerns.entry(concern.signature.clone()).or_insert_with(fresh).concern = concern.clone();
         }

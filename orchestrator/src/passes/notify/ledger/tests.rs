@@ -24,10 +24,15 @@ fn warning(what: &str) -> Concern {
 }
 
 /// Looks every ten seconds from `from` to `to`. Returns what is announced, and when.
-fn told(book: &mut Book, from: u64, to: u64, present: &[Concern]) -> Vec<(u64, String, bool)> {
+fn told(
+    ledger: &mut NotificationLedger,
+    from: u64,
+    to: u64,
+    present: &[Concern],
+) -> Vec<(u64, String, bool)> {
     let mut told = Vec::new();
     for at in (from..to).step_by(10_000) {
-        let changes = book.look(TimeMs(at), present, WINDOW);
+        let changes = ledger.look(TimeMs(at), present, WINDOW);
         told.extend(changes.into_iter().map(|c| (at, c.concern.signature, c.wrong)));
     }
     told
@@ -38,71 +43,71 @@ fn ends(runs: &[(u64, u64, u32)]) -> BTreeMap<RunId, End> {
     runs.iter().map(|&(run, at, reopened)| (RunId(run), End { at: TimeMs(at), reopened })).collect()
 }
 
-/// The book as read after a restart.
-fn restarted(book: &Book) -> Book {
-    serde_json::from_str(&serde_json::to_string(book).unwrap()).unwrap()
+/// The ledger as read after a restart.
+fn restarted(ledger: &NotificationLedger) -> NotificationLedger {
+    serde_json::from_str(&serde_json::to_string(ledger).unwrap()).unwrap()
 }
 
 #[test]
 fn only_the_change_to_wrong_and_the_change_to_right_are_told() {
-    let mut book = Book::default();
+    let mut ledger = NotificationLedger::default();
     let day = 24 * 60 * MINUTE;
-    assert_eq!(told(&mut book, 0, day, &[warning("oak")]), [(WINDOW, "oak".into(), true)]);
-    let right = told(&mut book, day, 2 * day, &[]);
+    assert_eq!(told(&mut ledger, 0, day, &[warning("oak")]), [(WINDOW, "oak".into(), true)]);
+    let right = told(&mut ledger, day, 2 * day, &[]);
     assert_eq!(right.iter().map(|t| t.2).collect::<Vec<_>>(), [false]);
-    assert!(told(&mut book, 2 * day, 3 * day, &[]).is_empty());
+    assert!(told(&mut ledger, 2 * day, 3 * day, &[]).is_empty());
 }
 
 #[test]
 fn what_comes_and_goes_within_the_window_is_not_told() {
-    let mut book = Book::default();
-    assert!(told(&mut book, 0, 5 * MINUTE, &[warning("oak")]).is_empty());
-    assert!(told(&mut book, 5 * MINUTE, 60 * MINUTE, &[]).is_empty());
-    assert!(book.concerns.is_empty(), "nothing is left of it");
+    let mut ledger = NotificationLedger::default();
+    assert!(told(&mut ledger, 0, 5 * MINUTE, &[warning("oak")]).is_empty());
+    assert!(told(&mut ledger, 5 * MINUTE, 60 * MINUTE, &[]).is_empty());
+    assert!(ledger.concerns.is_empty(), "nothing is left of it");
 }
 
 #[test]
 fn changes_within_the_window_are_told_together() {
-    let mut book = Book::default();
-    assert!(told(&mut book, 0, 4 * MINUTE, &[warning("oak")]).is_empty());
-    assert!(told(&mut book, 4 * MINUTE, 8 * MINUTE, &[warning("oak"), warning("elm")]).is_empty());
+    let mut ledger = NotificationLedger::default();
+    assert!(told(&mut ledger, 0, 4 * MINUTE, &[warning("oak")]).is_empty());
+    assert!(told(&mut ledger, 4 * MINUTE, 8 * MINUTE, &[warning("oak"), warning("elm")]).is_empty());
     let three = [warning("oak"), warning("elm"), warning("ash")];
-    let when: Vec<u64> = told(&mut book, 8 * MINUTE, 60 * MINUTE, &three).iter().map(|t| t.0).collect();
+    let when: Vec<u64> = told(&mut ledger, 8 * MINUTE, 60 * MINUTE, &three).iter().map(|t| t.0).collect();
     assert_eq!(when, [WINDOW; 3]);
 }
 
 #[test]
 fn a_critical_concern_is_told_after_a_minute_and_takes_the_settled_ones_along() {
-    let mut book = Book::default();
-    assert!(told(&mut book, 0, 2 * MINUTE, &[warning("oak")]).is_empty());
+    let mut ledger = NotificationLedger::default();
+    assert!(told(&mut ledger, 0, 2 * MINUTE, &[warning("oak")]).is_empty());
     let both = [warning("oak"), concern("disk", Severity::Critical)];
-    let told = told(&mut book, 2 * MINUTE, 30 * MINUTE, &both);
+    let told = told(&mut ledger, 2 * MINUTE, 30 * MINUTE, &both);
     let at = 3 * MINUTE;
     assert_eq!(told, [(at, "disk".into(), true), (at, "oak".into(), true)], "worst first, at once");
 }
 
 #[test]
 fn a_drone_that_flaps_all_night_is_told_a_few_times_and_not_a_hundred() {
-    let mut book = Book::default();
+    let mut ledger = NotificationLedger::default();
     let mut count = 0;
     for hour in 0..40 {
         let from = hour * 15 * 2 * MINUTE;
-        count += told(&mut book, from, from + 15 * MINUTE, &[warning("oak")]).len();
-        count += told(&mut book, from + 15 * MINUTE, from + 30 * MINUTE, &[]).len();
+        count += told(&mut ledger, from, from + 15 * MINUTE, &[warning("oak")]).len();
+        count += told(&mut ledger, from + 15 * MINUTE, from + 30 * MINUTE, &[]).len();
     }
     assert!((2..=4).contains(&count), "{count}");
 }
 
 #[test]
 fn a_storm_of_concerns_is_at_most_two_messages_in_a_window() {
-    let mut book = Book::default();
+    let mut ledger = NotificationLedger::default();
     let mut messages = Vec::new();
     for second in (0..3600).step_by(5) {
         // A new concern every five seconds, every other one critical.
         let severity = |n: u64| if n.is_multiple_of(2) { Severity::Critical } else { Severity::Warning };
         let present: Vec<Concern> =
             (0..=second / 5).map(|n| concern(&format!("c{n}"), severity(n))).collect();
-        if !book.look(TimeMs(second * 1000), &present, WINDOW).is_empty() {
+        if !ledger.look(TimeMs(second * 1000), &present, WINDOW).is_empty() {
             messages.push(second);
         }
     }
@@ -111,36 +116,36 @@ fn a_storm_of_concerns_is_at_most_two_messages_in_a_window() {
 
 #[test]
 fn a_restart_neither_repeats_nor_loses() {
-    let mut book = Book::default();
-    assert_eq!(book.ended(&ends(&[(1, 5, 0)])), [], "before anybody was there to tell");
-    told(&mut book, 0, 20 * MINUTE, &[warning("oak")]);
-    book.post("phone", compose(TimeMs(0), &[&Change { concern: warning("oak"), wrong: true }]).unwrap());
+    let mut ledger = NotificationLedger::default();
+    assert_eq!(ledger.ended(&ends(&[(1, 5, 0)])), [], "before anybody was there to tell");
+    told(&mut ledger, 0, 20 * MINUTE, &[warning("oak")]);
+    ledger.post("phone", compose(TimeMs(0), &[&Change { concern: warning("oak"), wrong: true }]).unwrap());
 
-    let mut book = restarted(&book);
-    assert!(told(&mut book, 20 * MINUTE, 90 * MINUTE, &[warning("oak")]).is_empty(), "told already");
-    let waiting = book.outboxes["phone"].due(TimeMs(0)).unwrap();
+    let mut ledger = restarted(&ledger);
+    assert!(told(&mut ledger, 20 * MINUTE, 90 * MINUTE, &[warning("oak")]).is_empty(), "told already");
+    let waiting = ledger.outboxes["phone"].due(TimeMs(0)).unwrap();
     assert_eq!(waiting.0.title, "oak: why");
 
     // While stopped, the concern is resolved and a run ends.
-    let mut book = restarted(&book);
-    assert_eq!(told(&mut book, 90 * MINUTE, 120 * MINUTE, &[]).len(), 1);
+    let mut ledger = restarted(&ledger);
+    assert_eq!(told(&mut ledger, 90 * MINUTE, 120 * MINUTE, &[]).len(), 1);
     let runs = ends(&[(1, 5, 0), (2, 9, 0)]);
-    assert_eq!(book.ended(&runs), [RunId(2)]);
-    assert_eq!(restarted(&book).ended(&runs), []);
+    assert_eq!(ledger.ended(&runs), [RunId(2)]);
+    assert_eq!(restarted(&ledger).ended(&runs), []);
     // An admin reopens the run and it ends again: at once, later, or after a restart.
-    assert_eq!(book.ended(&ends(&[(2, 12, 1)])), [RunId(2)]);
-    assert_eq!((book.ended(&ends(&[])), book.ended(&ends(&[(2, 15, 2)]))), (vec![], vec![RunId(2)]));
-    assert_eq!(restarted(&book).ended(&ends(&[(2, 18, 1)])), [RunId(2)]);
+    assert_eq!(ledger.ended(&ends(&[(2, 12, 1)])), [RunId(2)]);
+    assert_eq!((ledger.ended(&ends(&[])), ledger.ended(&ends(&[(2, 15, 2)]))), (vec![], vec![RunId(2)]));
+    assert_eq!(restarted(&ledger).ended(&ends(&[(2, 18, 1)])), [RunId(2)]);
 }
 
 // fault: 58
 #[test]
 fn a_run_is_not_told_again_when_the_clock_is_set() {
-    let mut book = Book::default();
-    assert_eq!(book.ended(&ends(&[])), []);
-    assert_eq!(book.ended(&ends(&[(1, 5, 0), (2, 7, 1)])).len(), 2);
-    assert_eq!(book.ended(&ends(&[(1, 7_200_005, 0), (2, 7_200_007, 1)])), [], "its end was moved");
-    assert_eq!(restarted(&book).ended(&ends(&[(1, 4, 0), (2, 6, 0)])), []);
+    let mut ledger = NotificationLedger::default();
+    assert_eq!(ledger.ended(&ends(&[])), []);
+    assert_eq!(ledger.ended(&ends(&[(1, 5, 0), (2, 7, 1)])).len(), 2);
+    assert_eq!(ledger.ended(&ends(&[(1, 7_200_005, 0), (2, 7_200_007, 1)])), [], "its end was moved");
+    assert_eq!(restarted(&ledger).ended(&ends(&[(1, 4, 0), (2, 6, 0)])), []);
 }
 
 // fault: 58
@@ -149,14 +154,18 @@ fn a_clock_that_is_set_neither_delays_a_concern_nor_tells_it_too_early() {
     let critical = [concern("disk", Severity::Critical)];
     let (before, year) = (100 * 24 * 60 * MINUTE, 365 * 24 * 60 * MINUTE as i64);
     for by_ms in [-50 * 24 * 60 * MINUTE as i64, -2 * 60 * MINUTE as i64, 56 * year] {
-        let mut book = Book::default();
+        let mut ledger = NotificationLedger::default();
         let started_at = TimeMs(before - MINUTE);
-        book.follow(Moves { started_at, ..Moves::default() });
-        assert!(told(&mut book, before, before + MINUTE / 2, &critical).is_empty());
+        ledger.follow(ClockMoves { started_at, ..ClockMoves::default() });
+        assert!(told(&mut ledger, before, before + MINUTE / 2, &critical).is_empty());
         let moved = |at: u64| at.saturating_add_signed(by_ms);
-        book.follow(Moves { started_at: TimeMs(moved(started_at.0)), set_by_ms: by_ms, stood_still_ms: 0 });
+        ledger.follow(ClockMoves {
+            started_at: TimeMs(moved(started_at.0)),
+            set_by_ms: by_ms,
+            stood_still_ms: 0,
+        });
         let from = moved(before + MINUTE / 2);
-        let told = told(&mut book, from, from + 60 * MINUTE, &critical);
+        let told = told(&mut ledger, from, from + 60 * MINUTE, &critical);
         assert_eq!(told, [(moved(before + MINUTE), "disk".into(), true)], "{by_ms}");
     }
 }
@@ -164,48 +173,48 @@ fn a_clock_that_is_set_neither_delays_a_concern_nor_tells_it_too_early() {
 // fault: 58
 #[test]
 fn a_concern_has_not_lasted_while_the_machine_slept() {
-    let mut book = Book::default();
+    let mut ledger = NotificationLedger::default();
     let critical = [concern("disk", Severity::Critical)];
-    assert!(told(&mut book, 0, MINUTE / 2, &critical).is_empty());
+    assert!(told(&mut ledger, 0, MINUTE / 2, &critical).is_empty());
     let asleep = 8 * 60 * MINUTE;
-    book.follow(Moves { stood_still_ms: asleep, ..Moves::default() });
-    let told = told(&mut book, asleep + MINUTE / 2, asleep + 60 * MINUTE, &critical);
+    ledger.follow(ClockMoves { stood_still_ms: asleep, ..ClockMoves::default() });
+    let told = told(&mut ledger, asleep + MINUTE / 2, asleep + 60 * MINUTE, &critical);
     assert_eq!(told, [(asleep + MINUTE, "disk".into(), true)]);
 }
 
 // fault: 58
 #[test]
 fn what_was_told_by_a_clock_that_was_ahead_delays_nothing_after_a_restart() {
-    let mut book = Book::default();
+    let mut ledger = NotificationLedger::default();
     let ahead = 20 * 365 * 24 * 60 * MINUTE;
-    assert_eq!(told(&mut book, ahead, ahead + 20 * MINUTE, &[warning("oak")]).len(), 1);
-    let mut book = restarted(&book);
+    assert_eq!(told(&mut ledger, ahead, ahead + 20 * MINUTE, &[warning("oak")]).len(), 1);
+    let mut ledger = restarted(&ledger);
     let both = [warning("oak"), concern("disk", Severity::Critical)];
-    assert_eq!(told(&mut book, 0, 30 * MINUTE, &both), [(MINUTE, "disk".into(), true)]);
+    assert_eq!(told(&mut ledger, 0, 30 * MINUTE, &both), [(MINUTE, "disk".into(), true)]);
     // Concerns that were resolved long ago are forgotten.
-    let end = told(&mut book, 30 * MINUTE, 60 * MINUTE, &[]);
+    let end = told(&mut ledger, 30 * MINUTE, 60 * MINUTE, &[]);
     assert_eq!(end.len(), 2, "{end:?}");
-    assert!(told(&mut book, 60 * MINUTE, 26 * 60 * MINUTE, &[]).is_empty());
-    assert!(book.concerns.is_empty(), "{:?}", book.concerns);
+    assert!(told(&mut ledger, 60 * MINUTE, 26 * 60 * MINUTE, &[]).is_empty());
+    assert!(ledger.concerns.is_empty(), "{:?}", ledger.concerns);
 }
 
 #[test]
 fn what_the_end_of_a_run_has_told_is_not_told_again() {
-    let mut book = Book::default();
+    let mut ledger = NotificationLedger::default();
     let desk: Name = "desk".parse().unwrap();
     let failed = |profile: &Name| {
         view::concern(ConcernKind::RunFailed { run: RunId(1), profile: profile.clone(), why: "x".into() })
     };
-    let of_desk = |fact: &ConcernKind| fact.is_told_by_the_end_of_a_run(&desk);
+    let of_desk = |fact: &ConcernKind| fact.is_covered_by_run_end(&desk);
     let present = [failed(&desk), warning("oak")];
-    book.look(TimeMs(0), &present, WINDOW);
-    assert!(!failed(&"lap".parse().unwrap()).fact.is_told_by_the_end_of_a_run(&desk));
-    book.told_otherwise(TimeMs(0), of_desk, &present);
-    let later = told(&mut book, 0, 30 * MINUTE, &present);
+    ledger.look(TimeMs(0), &present, WINDOW);
+    assert!(!failed(&"lap".parse().unwrap()).fact.is_covered_by_run_end(&desk));
+    ledger.mark_announced(TimeMs(0), of_desk, &present);
+    let later = told(&mut ledger, 0, 30 * MINUTE, &present);
     assert_eq!(later, [(WINDOW, "oak".into(), true)]);
     // The next run resolves the concern, which its own message says.
-    book.told_otherwise(TimeMs(31 * MINUTE), of_desk, &[]);
-    assert!(told(&mut book, 31 * MINUTE, 60 * MINUTE, &[warning("oak")]).is_empty());
+    ledger.mark_announced(TimeMs(31 * MINUTE), of_desk, &[]);
+    assert!(told(&mut ledger, 31 * MINUTE, 60 * MINUTE, &[warning("oak")]).is_empty());
 }
 
 #[test]
@@ -226,16 +235,16 @@ fn a_message_says_what_is_wrong_and_what_follows() {
 fn what_an_older_version_has_told_is_not_told_again_and_its_end_is() {
     // As stored by a version without facts.
     let kept = r##"{"concerns":{"drone oak is grounded for # s":{"concern":{"what":"drone oak is grounded for 295 s: five strikes","next":"it works again","signature":"drone oak is grounded for # s","severity":"warning"},"told":true,"told_at":0,"returns":0}},"runs":{},"outboxes":{},"told_at":0,"last_id":1}"##;
-    let mut book: Book = serde_json::from_str(kept).unwrap();
+    let mut ledger: NotificationLedger = serde_json::from_str(kept).unwrap();
     let fact = |why: &str| ConcernKind::DroneGrounded {
         drone: "oak".parse().unwrap(),
         for_ms: 200_000,
         why: why.into(),
     };
     let now = [view::concern(fact("five strikes"))];
-    assert!(told(&mut book, 0, 60 * MINUTE, &now).is_empty(), "it was told already");
+    assert!(told(&mut ledger, 0, 60 * MINUTE, &now).is_empty(), "it was told already");
     let changes = (60..90).find_map(|minute| {
-        let changes = book.look(TimeMs(minute * MINUTE), &[], WINDOW);
+        let changes = ledger.look(TimeMs(minute * MINUTE), &[], WINDOW);
         (!changes.is_empty()).then_some(changes)
     });
     let made = compose(TimeMs(0), &changes.unwrap().iter().collect::<Vec<_>>()).unwrap();
@@ -259,12 +268,12 @@ fn notifications_do_not_depend_on_how_anything_is_worded() {
         (60, vec![lost("it is still silent after restarts and a reboot")]),
         (80, vec![]),
     ];
-    let (mut plain, mut other) = (Book::default(), Book::default());
+    let (mut plain, mut other) = (NotificationLedger::default(), NotificationLedger::default());
     let mut changes = 0;
     for (minute, present) in &nights {
         let (from, to) = (minute * MINUTE, (minute + 20) * MINUTE);
         let told_plain = told(&mut plain, from, to, present);
-        // From the second night on, a version with different wording uses the same book.
+        // From the second night on, a version with different wording uses the same ledger.
         let present: Vec<Concern> =
             present.iter().map(|c| if from > 0 { reworded(c) } else { c.clone() }).collect();
         assert_eq!(told(&mut other, from, to, &present), told_plain, "at {minute} min");

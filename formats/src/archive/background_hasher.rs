@@ -152,14 +152,14 @@ fn follow(mut state: State, jobs: &Receiver<Job>, emptied: &Sender<Vec<u8>>) -> 
 
 /// Hashes a whole file.
 #[derive(Default)]
-pub(crate) struct Beside {
+pub(crate) struct BackgroundHasher {
     /// The state without a thread. Once there is a thread, its initial state.
     here: State,
     follower: Option<Follower>,
     refused: bool,
 }
 
-impl Beside {
+impl BackgroundHasher {
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         if let Some(follower) = &mut self.follower {
             return follower.update(bytes);
@@ -217,11 +217,11 @@ mod tests {
     fn the_thread_sees_every_byte_once_and_marks_where_it_was_told() {
         let bytes: Vec<u8> = (0..3 * LARGE + 12_345).map(|n| (n * 7 % 251) as u8).collect();
         for mark_at in [0, 5000, LARGE as usize, 2 * LARGE as usize + 777, bytes.len()] {
-            let mut beside = Beside::default();
-            bytes[..mark_at].chunks(40_001).for_each(|piece| beside.update(piece));
-            beside.mark();
-            bytes[mark_at..].chunks(300_007).for_each(|piece| beside.update(piece));
-            let Hashed { read, digests: all, marked } = beside.finish().unwrap();
+            let mut hasher = BackgroundHasher::default();
+            bytes[..mark_at].chunks(40_001).for_each(|piece| hasher.update(piece));
+            hasher.mark();
+            bytes[mark_at..].chunks(300_007).for_each(|piece| hasher.update(piece));
+            let Hashed { read, digests: all, marked } = hasher.finish().unwrap();
             assert_eq!(read, all.sha256);
             assert_eq!(all, FileHasher::read_all(&bytes[..]).unwrap());
             let marked = marked.unwrap().finish();
@@ -233,16 +233,16 @@ mod tests {
     fn what_is_replaced_counts_for_what_was_read_and_not_for_the_file() {
         let bytes: Vec<u8> = (0..2 * LARGE + 999).map(|n| (n * 5 % 241) as u8).collect();
         for (from, to) in [(0, 700), (512, 5000), (LARGE as usize + 3, LARGE as usize + 90_000)] {
-            let mut beside = Beside::default();
-            beside.update(&bytes[..from]);
-            beside.mark();
+            let mut hasher = BackgroundHasher::default();
+            hasher.update(&bytes[..from]);
+            hasher.mark();
             // The header is hashed before its member is known.
-            beside.update(&bytes[from..from + 512]);
-            beside.hold();
-            beside.update(&bytes[from + 512..to]);
-            beside.replace(b"something else".to_vec());
-            bytes[to..].chunks(70_001).for_each(|piece| beside.update(piece));
-            let hashed = beside.finish().unwrap();
+            hasher.update(&bytes[from..from + 512]);
+            hasher.hold();
+            hasher.update(&bytes[from + 512..to]);
+            hasher.replace(b"something else".to_vec());
+            bytes[to..].chunks(70_001).for_each(|piece| hasher.update(piece));
+            let hashed = hasher.finish().unwrap();
             let file = [&bytes[..from], b"something else", &bytes[to..]].concat();
             assert_eq!(hashed.read, Digest::of(&bytes), "{from}");
             assert_eq!(hashed.digests, FileHasher::read_all(&file[..]).unwrap(), "{from}");

@@ -5,17 +5,17 @@ use swarm_common::exit::{EXIT_CONFIG, EXIT_REFUSED};
 
 /// A request from a user or the service manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum ControlRequest {
     /// Stop; the second request does not wait for builds.
     Stop,
     Pause,
     Resume,
 }
 
-impl Ask {
+impl ControlRequest {
     /// The request, as the text after "asked to".
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             Self::Stop => "stop",
             Self::Pause => "take no new work",

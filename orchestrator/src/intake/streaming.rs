@@ -16,12 +16,12 @@ use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
 const WAITING: usize = 2;
 
 /// An examination in parallel with an upload. `T` is its result.
-pub struct Alongside<T> {
+pub struct StreamingExamination<T> {
     batches: SyncSender<Vec<Bytes>>,
     examined: JoinHandle<T>,
 }
 
-impl<T: Send + 'static> Alongside<T> {
+impl<T: Send + 'static> StreamingExamination<T> {
     /// Starts an examination. It holds `permit` until it ends.
     #[must_use]
     pub fn start(

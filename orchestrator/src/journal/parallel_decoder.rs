@@ -24,7 +24,7 @@ pub(super) struct Row {
 type Parsed = Result<Vec<Record>, JournalError>;
 
 /// Rows being parsed into records, in order.
-pub(super) struct Parsing<'scope, 'env, U> {
+pub(super) struct ParallelDecoder<'scope, 'env, U> {
     scope: &'scope Scope<'scope, 'env>,
     unknown: U,
     piece: Vec<Row>,
@@ -32,7 +32,7 @@ pub(super) struct Parsing<'scope, 'env, U> {
     under_way: usize,
 }
 
-impl<'scope, 'env, U> Parsing<'scope, 'env, U>
+impl<'scope, 'env, U> ParallelDecoder<'scope, 'env, U>
 where
     U: Fn(u64, &serde_json::Error) -> JournalError + Copy + Send + 'scope,
 {
