@@ -6,7 +6,7 @@
 
 use crate::{
     buildroot::layers::{Kept, Layer, Layers},
-    download::{self, Broken, PARTIAL, is_tried_again},
+    download::{self, DownloadError, PARTIAL, is_tried_again},
 };
 use std::{
     fs,
@@ -164,9 +164,9 @@ impl Bases {
             let stream = client.image(digest, first).await.map_err(remote)?;
             let received = download::receive(stream, &archive, first, image.size).await;
             received.map_err(|broken| match broken {
-                Broken::Remote(source) => remote(source),
-                Broken::Local(source) => local(source),
-                Broken::TooLarge => {
+                DownloadError::Remote(source) => remote(source),
+                DownloadError::Local(source) => local(source),
+                DownloadError::TooLarge => {
                     let source = ImageError::TooLarge { what: "bytes", limit: image.size };
                     BaseError::Unusable { digest, source }
                 }

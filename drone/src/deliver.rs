@@ -17,19 +17,21 @@ pub async fn files(client: &Client, spool: &Spool, attempt: AttemptId, report: &
     let (sent, ()) = tokio::join!(sending, log(client, spool, attempt));
     match sent {
         Ok(()) => Delivery::Done,
-        Err(Trouble::Client(error)) => judge(attempt, "the orchestrator rejected the files", &error, arrived),
-        Err(Trouble::Stuck(why)) => {
+        Err(DeliveryError::Client(error)) => {
+            judge(attempt, "the orchestrator rejected the files", &error, arrived)
+        }
+        Err(DeliveryError::Stuck(why)) => {
             tracing::warn!(%attempt, why, "the upload makes no progress, will retry");
             Delivery::Blocked { why, arrived }
         }
-        Err(Trouble::Spool(error)) => {
+        Err(DeliveryError::Spool(error)) => {
             tracing::error!(%attempt, %error, "cannot read the spooled result");
             Delivery::Broken { why: error.to_string() }
         }
     }
 }
 
-enum Trouble {
+enum DeliveryError {
     Client(ClientError),
     Spool(std::io::Error),
     /// The orchestrator keeps correcting the offset.
@@ -42,18 +44,18 @@ async fn try_files(
     attempt: AttemptId,
     report: &ReportRequest,
     arrived: &mut u64,
-) -> Result<(), Trouble> {
+) -> Result<(), DeliveryError> {
     let Outcome::Built { artifacts } = &report.outcome else { return Ok(()) };
-    let assignment = spool.assignment(attempt).map_err(Trouble::Spool)?;
+    let assignment = spool.assignment(attempt).map_err(DeliveryError::Spool)?;
     let Work::Build(order) = assignment.work else { return Ok(()) };
     for (digest, target) in artifacts.iter().zip(order.targets) {
-        let file = spool.file(attempt, *digest).map_err(Trouble::Spool)?;
+        let file = spool.file(attempt, *digest).map_err(DeliveryError::Spool)?;
         let request = UploadRequest { digest: file.digest, size: file.size, target: target.id().to_owned() };
-        let mut status = client.begin_upload(attempt, &request).await.map_err(Trouble::Client)?;
+        let mut status = client.begin_upload(attempt, &request).await.map_err(DeliveryError::Client)?;
         if !status.verified {
             let file = file.clone();
             let checked = tokio::task::spawn_blocking(move || Spool::check(&file)).await;
-            checked.map_err(std::io::Error::other).flatten().map_err(Trouble::Spool)?;
+            checked.map_err(std::io::Error::other).flatten().map_err(DeliveryError::Spool)?;
         }
         let before = *arrived;
         for _ in 0..ROUNDS {
@@ -62,12 +64,12 @@ async fn try_files(
                 break;
             }
             let sent = client.upload_file(attempt, file.digest, &file.path, status.offset).await;
-            status = sent.map_err(Trouble::Client)?;
+            status = sent.map_err(DeliveryError::Client)?;
         }
         *arrived = before + file.size;
         if !status.verified {
             let why = format!("{} does not get beyond byte {}", target.title(), status.offset);
-            return Err(Trouble::Stuck(why));
+            return Err(DeliveryError::Stuck(why));
         }
     }
     Ok(())

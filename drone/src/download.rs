@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 pub(crate) const PARTIAL: &str = "partial";
 
 #[derive(Debug)]
-pub(crate) enum Broken {
+pub(crate) enum DownloadError {
     /// The orchestrator or the connection failed.
     Remote(ClientError),
     Local(io::Error),
@@ -17,26 +17,31 @@ pub(crate) enum Broken {
 }
 
 /// Appends `stream` to the first `first` bytes of the file `at`, up to a total of `most` bytes.
-pub(crate) async fn receive(mut stream: ByteStream, at: &Path, first: u64, most: u64) -> Result<(), Broken> {
+pub(crate) async fn receive(
+    mut stream: ByteStream,
+    at: &Path,
+    first: u64,
+    most: u64,
+) -> Result<(), DownloadError> {
     let mut options = tokio::fs::OpenOptions::new();
     options.create(true).write(true).append(first > 0).truncate(first == 0);
-    let mut file = options.open(at).await.map_err(Broken::Local)?;
+    let mut file = options.open(at).await.map_err(DownloadError::Local)?;
     let received = async {
         let mut size = first;
-        while let Some(piece) = stream.next().await.map_err(Broken::Remote)? {
+        while let Some(piece) = stream.next().await.map_err(DownloadError::Remote)? {
             size += piece.len() as u64;
             if size > most {
-                return Err(Broken::TooLarge);
+                return Err(DownloadError::TooLarge);
             }
-            file.write_all(&piece).await.map_err(Broken::Local)?;
+            file.write_all(&piece).await.map_err(DownloadError::Local)?;
         }
         Ok(())
     };
     let received = received.await;
     // Tokio writes in the background: only after a flush is the last write complete and its error known.
-    file.flush().await.map_err(Broken::Local)?;
-    if matches!(received, Err(Broken::TooLarge)) {
-        fs::remove_file(at).map_err(Broken::Local)?;
+    file.flush().await.map_err(DownloadError::Local)?;
+    if matches!(received, Err(DownloadError::TooLarge)) {
+        fs::remove_file(at).map_err(DownloadError::Local)?;
     }
     received
 }

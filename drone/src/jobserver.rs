@@ -52,7 +52,7 @@ struct Slot {
 
 /// The slot of one build. Dropping it reclaims the build's tokens, so drop it only after the build has ended.
 #[derive(Debug)]
-pub struct Seat {
+pub struct SlotGuard {
     jobserver: Jobserver,
     slot: usize,
     dir: PathBuf,
@@ -73,16 +73,16 @@ impl Jobserver {
     ///
     /// # Errors
     /// A pipe cannot be read or written.
-    pub fn enter(&self) -> io::Result<Option<Seat>> {
+    pub fn enter(&self) -> io::Result<Option<SlotGuard>> {
         let mut all = self.lock();
         let Some((n, slot)) = all.slots.iter_mut().enumerate().find(|(_, slot)| !slot.busy) else {
             return Ok(None);
         };
         slot.busy = true;
-        let seat = Seat { jobserver: self.clone(), slot: n, dir: slot.dir.clone() };
+        let guard = SlotGuard { jobserver: self.clone(), slot: n, dir: slot.dir.clone() };
         let balanced = all.balance();
         drop(all);
-        balanced.map(|()| Some(seat))
+        balanced.map(|()| Some(guard))
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots> {
@@ -90,14 +90,14 @@ impl Jobserver {
     }
 }
 
-impl Seat {
+impl SlotGuard {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Awaits `build` and rebalances tokens meanwhile.
-    pub async fn beside<T>(&self, build: impl Future<Output = T>) -> T {
+    pub async fn run<T>(&self, build: impl Future<Output = T>) -> T {
         let mut build = std::pin::pin!(build);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -117,7 +117,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         if let Err(error) = self.jobserver.lock().leave(self.slot) {
             tracing::warn!(%error, "cannot recreate a jobserver's pipe");
@@ -142,7 +142,7 @@ impl Slots {
         let mut seen = Vec::with_capacity(self.slots.len());
         for slot in &self.slots {
             let unused = u32::try_from(ioctl_fionread(&slot.pipe)?).unwrap_or(u32::MAX);
-            seen.push(Seen { busy: slot.busy, given: slot.given, unused: unused.min(slot.given) });
+            seen.push(SlotStatus { busy: slot.busy, given: slot.given, unused: unused.min(slot.given) });
         }
         let wanted = shares(tokens, &seen);
         for (slot, &wanted) in self.slots.iter_mut().zip(&wanted) {
@@ -204,7 +204,7 @@ fn moved(most: u32, moved: Result<usize, Errno>) -> io::Result<u32> {
 
 /// The observed state of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
+struct SlotStatus {
     busy: bool,
     given: u32,
     /// The given tokens that are in the pipe.
@@ -214,7 +214,7 @@ struct Seen {
 /// Distributes `tokens` over the slots. Tokens that a build holds cannot be taken away. A build with
 /// unused tokens keeps one, so that it can start another job at once; builds without unused tokens
 /// share the rest evenly.
-fn shares(tokens: u32, slots: &[Seen]) -> Vec<u32> {
+fn shares(tokens: u32, slots: &[SlotStatus]) -> Vec<u32> {
     let mut shares: Vec<u32> = slots.iter().map(|slot| slot.given - slot.unused).collect();
     let mut left = tokens.saturating_sub(shares.iter().sum());
     for (slot, share) in slots.iter().zip(&mut shares) {
@@ -223,7 +223,7 @@ fn shares(tokens: u32, slots: &[Seen]) -> Vec<u32> {
             left -= 1;
         }
     }
-    let is_hungry = |slot: &Seen| slot.busy && slot.unused == 0;
+    let is_hungry = |slot: &SlotStatus| slot.busy && slot.unused == 0;
     let somebody_is = slots.iter().any(is_hungry);
     while left > 0 {
         // If no build needs more tokens, all builds keep some in reserve.

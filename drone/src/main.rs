@@ -13,7 +13,7 @@ use swarm_common::{
     exit::{EXIT_CONFIG, EXIT_REFUSED},
 };
 use swarm_daemon::{
-    config::{self, changes::Written},
+    config::{self, changes::RawConfig},
     telemetry::{self, Telemetry},
     version::VERSION,
 };
@@ -164,7 +164,7 @@ async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Re
     let mut pause = on(SignalKind::user_defined1(), "SIGUSR1")?;
     let mut resume = on(SignalKind::user_defined2(), "SIGUSR2")?;
     let mut hangup = on(SignalKind::hangup(), "SIGHUP")?;
-    let started = Written::load(path, PROGRAM)?;
+    let started = RawConfig::load(path, PROGRAM)?;
     let (sender, requests) = mpsc::channel(4);
     let signals = async {
         loop {
@@ -192,10 +192,10 @@ async fn serve(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Re
 }
 
 /// Applies the log level, the only setting that can change at runtime, and logs other changed settings.
-fn reload(path: &Path, started: &Written, telemetry: &Telemetry) {
+fn reload(path: &Path, started: &RawConfig, telemetry: &Telemetry) {
     let read = || {
         let (config, _) = Config::read(path)?;
-        let written = Written::load(path, PROGRAM).map_err(|error| error.to_string())?;
+        let written = RawConfig::load(path, PROGRAM).map_err(|error| error.to_string())?;
         telemetry.set_level(&config.log.level).map_err(|error| error.to_string())?;
         Ok::<_, String>(written)
     };

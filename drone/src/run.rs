@@ -3,19 +3,19 @@
 mod control;
 mod drained;
 mod enrolling;
-mod highest;
+mod highest_attempt;
 mod sending;
 mod standing;
 
 pub use control::{ControlRequest, RunError};
 use drained::Drained;
-use highest::Highest;
+use highest_attempt::HighestAttempt;
 
 use crate::{
     agent::{Agent, Input, Output, Recovered},
     artifacts::Artifacts,
     bases::Bases,
-    builder::{self, Larder, nix::Nix},
+    builder::{self, BuildCaches, nix::Nix},
     buildroot::{self, layers::Layers},
     clock::Clock,
     config::{Config, RootKind},
@@ -27,7 +27,7 @@ use crate::{
     spool::Spool,
     toolchain::Probe,
     vitals,
-    work::{self, Workshop},
+    work::{self, BuildResources},
 };
 use std::{
     collections::BTreeMap,
@@ -74,7 +74,7 @@ pub async fn run(config: Config, mut requests: mpsc::Receiver<ControlRequest>) -
     let work_dir = config.builder.work_dir.clone();
     process::take_over();
     // Left by a start that did not shut down cleanly.
-    let swept = process::sweep_leftovers(&work_dir).await;
+    let swept = process::kill_orphans(&work_dir).await;
     if swept > 0 {
         tracing::warn!(processes = swept, "ended a build that was left running by an earlier start");
     }
@@ -86,7 +86,7 @@ pub async fn run(config: Config, mut requests: mpsc::Receiver<ControlRequest>) -
     let recovered = spool.recover().map_err(io(&spool_dir))?;
     let start = enrol::start(&config)?;
     supervisor.ready("not delivered yet");
-    let highest = Highest::open(&config.state_dir, matches!(start, enrol::Start::New(..)));
+    let highest = HighestAttempt::open(&config.state_dir, matches!(start, enrol::Start::New(..)));
     let mut drained = Drained::open(&config.state_dir);
     let Some(client) = enrolling::client(&config, start, &supervisor, &mut requests, &mut drained).await?
     else {
@@ -95,7 +95,7 @@ pub async fn run(config: Config, mut requests: mpsc::Receiver<ControlRequest>) -
     let budget = config.builder.layers_max_bytes();
     let cache = &config.builder.cache_dir;
     let bases = Bases::open(cache, config.builder.bases_max_bytes()).map_err(io(cache))?;
-    let larder = Larder {
+    let caches = BuildCaches {
         client: Some(client.clone()),
         artifacts: Artifacts::open(&cache.join("artifacts"), budget).map_err(io(cache))?,
         layers: Layers::open(&cache.join("layers"), budget).map_err(io(cache))?,
@@ -115,8 +115,8 @@ pub async fn run(config: Config, mut requests: mpsc::Receiver<ControlRequest>) -
     if builder.images().is_none() {
         tracing::info!("builder.root_kind is live: this drone cannot build in images");
     }
-    let workshop = Workshop { builder, larder, hidden, jobserver, work_dir, bases, snapshots, spool };
-    let workshop = Arc::new(workshop);
+    let resources = BuildResources { builder, caches, hidden, jobserver, work_dir, bases, snapshots, spool };
+    let resources = Arc::new(resources);
     let nonce = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     let clock = Clock::new();
     let finished = recovered.iter().filter_map(|found| match found {
@@ -130,13 +130,13 @@ pub async fn run(config: Config, mut requests: mpsc::Receiver<ControlRequest>) -
     let looked = tokio::task::spawn_blocking(move || (Probe::new(&all.builder), Fitness::new(&all)));
     let (probe, fitness) = looked.await.map_err(|error| RunError::Unfit(error.to_string()))?;
     let (inputs, incoming) = mpsc::channel(256);
-    let caches = [workshop.larder.layers.clone(), workshop.bases.unpacked()];
+    let caches = [resources.caches.layers.clone(), resources.bases.unpacked()];
     let state = Loop {
         credential_file: config.state_dir.join("credential").display().to_string(),
         agent,
         clock,
         client,
-        workshop,
+        resources,
         inputs,
         builds: BTreeMap::new(),
         made_from: BTreeMap::new(),
@@ -182,7 +182,7 @@ struct Loop {
     agent: Agent,
     clock: Clock,
     client: Client,
-    workshop: Arc<Workshop>,
+    resources: Arc<BuildResources>,
     credential_file: String,
     inputs: mpsc::Sender<Event>,
     builds: BTreeMap<AttemptId, CancellationToken>,
@@ -216,7 +216,7 @@ struct Loop {
     fitness: Fitness,
     /// Whether the drone was drained on this machine.
     drained: Drained,
-    highest: Highest,
+    highest: HighestAttempt,
     /// The facts that the orchestrator has acknowledged since this start.
     facts_told: Option<DroneFacts>,
     /// The facts in the heartbeat that is currently in flight.
@@ -306,7 +306,7 @@ impl Loop {
         if self.stopping.is_cancelled() {
             self.supervisor.extend(STOP_EXTENSION);
         }
-        let words = self.agent.words();
+        let words = self.agent.status_text();
         if self.told != words {
             self.told = words;
             self.supervisor.status(words);
@@ -341,7 +341,7 @@ impl Loop {
                     }
                 }
                 Output::Spool(attempt, report) => {
-                    if let Err(error) = self.workshop.spool.finish(attempt, &report) {
+                    if let Err(error) = self.resources.spool.finish(attempt, &report) {
                         tracing::error!(%attempt, %error, "cannot spool the report; it is lost if the \
                             drone stops now");
                     }
@@ -352,7 +352,7 @@ impl Loop {
                 Output::Forget(attempt) => {
                     self.builds.remove(&attempt);
                     self.reports.remove(&attempt);
-                    if let Err(error) = self.workshop.spool.forget(attempt) {
+                    if let Err(error) = self.resources.spool.forget(attempt) {
                         tracing::warn!(%attempt, %error, "cannot remove a delivered result from the spool");
                     }
                 }
@@ -385,13 +385,13 @@ impl Loop {
                 let _ = inputs.send(Event::Happened(Input::PhaseReached(attempt, phase).into())).await;
             }
         });
-        let (workshop, inputs) = (Arc::clone(&self.workshop), self.inputs.clone());
-        let work = work::attempt(Arc::clone(&workshop), self.client.clone(), assignment, phases, cancel);
+        let (resources, inputs) = (Arc::clone(&self.resources), self.inputs.clone());
+        let work = work::attempt(Arc::clone(&resources), self.client.clone(), assignment, phases, cancel);
         self.attempts.spawn(async move {
             let ended = Input::BuildEnded(attempt, work.await);
             // The receiver is only gone when the process exits.
             let _ = inputs.send(Event::Happened(ended.into())).await;
-            work::clean(workshop, attempt).await;
+            work::clean(resources, attempt).await;
         });
     }
 }

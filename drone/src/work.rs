@@ -2,10 +2,10 @@
 
 use crate::{
     bases::Bases,
-    builder::{self, BuildContext, BuildEnd, BuildNote, Larder},
+    builder::{self, BuildCaches, BuildContext, BuildEnd, BuildUpdate},
     buildroot::layers::Layer,
     config::BuilderConfig,
-    jobserver::{Jobserver, Seat},
+    jobserver::{Jobserver, SlotGuard},
     logs::{self, LogFile},
     snapshots::Snapshots,
     spool::Spool,
@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 /// The resources that all attempts share.
 #[derive(Debug)]
-pub struct Workshop {
+pub struct BuildResources {
     pub builder: BuilderConfig,
     /// The caches of package files, layers and bases.
-    pub larder: Larder,
+    pub caches: BuildCaches,
     /// Directories of the drone that builds must not see.
     pub hidden: Vec<PathBuf>,
     /// Shares the processors among builds.
@@ -38,7 +38,7 @@ pub struct Workshop {
     pub spool: Spool,
 }
 
-impl Workshop {
+impl BuildResources {
     /// The directory of an attempt's build root.
     fn attempt_dir(&self, attempt: AttemptId) -> PathBuf {
         self.work_dir.join(attempt.to_string())
@@ -46,7 +46,7 @@ impl Workshop {
 
     /// The build's slot of the jobserver. A build that was killed for its memory use is assigned a limited
     /// number of jobs and gets no tokens.
-    fn seat(&self, assignment: &Assignment) -> Option<Seat> {
+    fn slot_guard(&self, assignment: &Assignment) -> Option<SlotGuard> {
         let jobserver = self.jobserver.as_ref().filter(|_| assignment.limits.jobs == 0)?;
         let entered = jobserver.enter();
         entered.inspect_err(|error| tracing::warn!(%error, "a build runs without the jobserver")).ok()?
@@ -56,7 +56,7 @@ impl Workshop {
 /// Runs an attempt and returns its report, or `None` if it was cancelled. The caller must call
 /// [`clean`] afterwards.
 pub async fn attempt(
-    workshop: Arc<Workshop>,
+    resources: Arc<BuildResources>,
     client: Client,
     assignment: Assignment,
     phases: mpsc::Sender<(AttemptId, Phase)>,
@@ -64,11 +64,11 @@ pub async fn attempt(
 ) -> Option<ReportRequest> {
     let id = assignment.attempt;
     tracing::info!(attempt = %id, run = %assignment.run, what = %title(&assignment), "begins");
-    if let Err(error) = workshop.spool.begin(&assignment) {
+    if let Err(error) = resources.spool.begin(&assignment) {
         return Some(own_failure(Phase::Assigned, format!("cannot write to the spool: {error}")));
     }
     let fetched = tokio::select! {
-        fetched = workshop.snapshots.get(&client, assignment.snapshot) => fetched,
+        fetched = resources.snapshots.get(&client, assignment.snapshot) => fetched,
         () = cancel.cancelled() => return None,
     };
     // Held until the build has ended.
@@ -77,7 +77,7 @@ pub async fn attempt(
         Err(error) => return Some(failure(error.class(), Phase::Preparing, error.to_string())),
     };
     let base = tokio::select! {
-        base = base(&workshop, &client, &assignment.base) => base,
+        base = base(&resources, &client, &assignment.base) => base,
         () = cancel.cancelled() => return None,
     };
     // Held until the build has ended.
@@ -86,30 +86,30 @@ pub async fn attempt(
         Err((class, why)) => return Some(failure(class, Phase::Preparing, why)),
     };
     let config = match &base {
-        Some(base) => workshop.builder.within(&base.path()),
-        None => workshop.builder.clone(),
+        Some(base) => resources.builder.within(&base.path()),
+        None => resources.builder.clone(),
     };
-    let attempt_dir = workshop.attempt_dir(id);
+    let attempt_dir = resources.attempt_dir(id);
     if let Err(error) = tokio::fs::create_dir_all(&attempt_dir).await {
         return Some(own_failure(
             Phase::Preparing,
             format!("cannot create {}: {error}", attempt_dir.display()),
         ));
     }
-    let seat = workshop.seat(&assignment);
+    let guard = resources.slot_guard(&assignment);
     let context = BuildContext {
         attempt_dir,
-        jobserver: seat.as_ref().map(|seat| seat.dir().to_owned()),
-        larder: workshop.larder.clone(),
-        hidden: workshop.hidden.clone(),
+        jobserver: guard.as_ref().map(|guard| guard.dir().to_owned()),
+        caches: resources.caches.clone(),
+        hidden: resources.hidden.clone(),
         config,
         assignment,
         snapshot: snapshot.path().to_owned(),
         snapshot_layers: snapshot.layers().to_vec(),
     };
-    let build = Box::pin(build(&workshop, &client, context, phases, cancel));
-    let end = match seat {
-        Some(seat) => seat.beside(build).await,
+    let build = Box::pin(build(&resources, &client, context, phases, cancel));
+    let end = match guard {
+        Some(guard) => guard.run(build).await,
         None => build.await,
     };
     match end {
@@ -117,7 +117,7 @@ pub async fn attempt(
         BuildEnd::Failed { failure, usage } => Some(ReportRequest::new(Outcome::Failed { failure }, usage)),
         BuildEnd::Planned { plan, usage } => Some(ReportRequest::new(Outcome::Planned { plan }, usage)),
         BuildEnd::Based { usage } => Some(ReportRequest::new(Outcome::Based, usage)),
-        BuildEnd::Built { files, references, usage } => Some(match keep(&workshop, id, files).await {
+        BuildEnd::Built { files, references, usage } => Some(match keep(&resources, id, files).await {
             Ok(artifacts) => ReportRequest { outcome: Outcome::Built { artifacts }, references, usage },
             Err(error) => {
                 let what = format!("cannot spool the built package: {error}");
@@ -129,28 +129,28 @@ pub async fn attempt(
 
 /// The image to build in; `None` for this machine's own root file system.
 async fn base(
-    workshop: &Workshop,
+    resources: &BuildResources,
     client: &Client,
     base: &Base,
 ) -> Result<Option<Layer>, (FailureClass, String)> {
     let Base::Image { image, .. } = base else { return Ok(None) };
-    if workshop.builder.images().as_ref() != Some(&image.machine) {
+    if resources.builder.images().as_ref() != Some(&image.machine) {
         let why = format!(
             "this drone ({}, builder.root_kind = {}) cannot build in an image for {}",
             std::env::consts::ARCH,
-            workshop.builder.root_kind.word(),
+            resources.builder.root_kind.word(),
             image.machine
         );
         return Err((FailureClass::Drone, why));
     }
-    let found = workshop.bases.get(client, image).await;
+    let found = resources.bases.get(client, image).await;
     found.map(Some).map_err(|error| (error.class(), error.to_string()))
 }
 
 /// Removes the build root of an attempt. The result is in the spool, and the rest only takes disk space, so
 /// this is done as soon as the report was handed to the agent.
-pub async fn clean(workshop: Arc<Workshop>, attempt: AttemptId) {
-    match tokio::fs::remove_dir_all(workshop.attempt_dir(attempt)).await {
+pub async fn clean(resources: Arc<BuildResources>, attempt: AttemptId) {
+    match tokio::fs::remove_dir_all(resources.attempt_dir(attempt)).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(%attempt, %error, "cannot remove the build root");
         }
@@ -160,7 +160,7 @@ pub async fn clean(workshop: Arc<Workshop>, attempt: AttemptId) {
 
 /// Runs the build and forwards its log and phases.
 async fn build(
-    workshop: &Workshop,
+    resources: &BuildResources,
     client: &Client,
     context: BuildContext,
     phases: mpsc::Sender<(AttemptId, Phase)>,
@@ -168,15 +168,15 @@ async fn build(
 ) -> BuildEnd {
     let id = context.assignment.attempt;
     let (notes, mut incoming) = mpsc::channel(256);
-    let log = LogFile::create(&workshop.spool.log(id));
+    let log = LogFile::create(&resources.spool.log(id));
     let mut log = log.inspect_err(|error| tracing::warn!(attempt = %id, %error, "cannot write the log")).ok();
     let follow = log.as_ref().map(|log| log.follow(client.clone(), id));
     let take = async move {
         while let Some(note) = incoming.recv().await {
             match note {
                 // The receiver is only gone when the process exits.
-                BuildNote::Phase(phase) => drop(phases.send((id, phase)).await),
-                BuildNote::Log(bytes) => {
+                BuildUpdate::Phase(phase) => drop(phases.send((id, phase)).await),
+                BuildUpdate::Log(bytes) => {
                     if let Some(Err(error)) = log.as_mut().map(|log| log.write(&bytes)) {
                         tracing::warn!(attempt = %id, %error, "the log ends here");
                         log = None;
@@ -190,11 +190,11 @@ async fn build(
 }
 
 async fn keep(
-    workshop: &Workshop,
+    resources: &BuildResources,
     id: AttemptId,
     files: Vec<PathBuf>,
 ) -> std::io::Result<Vec<swarm_common::digest::Digest>> {
-    let (spool, artifacts) = (workshop.spool.clone(), workshop.larder.artifacts.clone());
+    let (spool, artifacts) = (resources.spool.clone(), resources.caches.artifacts.clone());
     let keep = move || {
         let keep = |file: &PathBuf| {
             let kept = spool.keep(id, file)?;

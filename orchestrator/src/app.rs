@@ -3,12 +3,12 @@
 use crate::{
     audit::Auditor,
     config::Config,
+    connection_limits::ConnectionLimiter,
     engine::Engine,
     intake::Intake,
     logs::Logs,
     nix::{listings::Listings, upstream::Upstreams},
     passes::{Pass as _, Passes, checks::Checks, notify::Notifier, publisher::Publisher},
-    places::Places,
     publish::{Binhosts, Progress, small::SmallFiles},
     sign::NixKeys,
     store::{ArtifactStore, entries::IndexEntryCache, images::Images, snapshots::Snapshots},
@@ -53,7 +53,7 @@ pub struct App {
     pub passes: Arc<Passes>,
     pub auditor: Arc<Auditor>,
     pub notifier: Arc<Notifier>,
-    pub(crate) places: Places,
+    pub(crate) limiter: ConnectionLimiter,
     /// Cancelled when the orchestrator stops.
     pub stopping: CancellationToken,
 }

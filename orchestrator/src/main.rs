@@ -24,7 +24,7 @@ use swarm_orchestrator::{
     http::openapi,
     journal::{
         self, SqliteJournal,
-        migrate::{End, migrate},
+        migrate::{JournalLocation, migrate},
     },
     server::{
         self, ServeError, StartError,
@@ -142,8 +142,10 @@ fn with_journal(verb: &JournalVerb, config: &Path) -> Result<(), (u8, String)> {
         JournalVerb::Migrate { from, to, swarm, password_file } => (from, to, swarm, password_file),
         JournalVerb::Backup { to } => return back_up(config, to),
     };
-    let end = |text: &str| End::parse(text, swarm, password_file.as_deref()).map_err(|e| (EXIT_CONFIG, e));
-    let (from, to) = (end(from)?, end(to)?);
+    let location = |text: &str| {
+        JournalLocation::parse(text, swarm, password_file.as_deref()).map_err(|e| (EXIT_CONFIG, e))
+    };
+    let (from, to) = (location(from)?, location(to)?);
     let moved =
         migrate(&from, &to).map_err(|e| (if e.is_held() { EXIT_HELD } else { EXIT_IO }, e.to_string()))?;
     println!("Copied {} events to {to}, verified last hash {}", moved.events, moved.head);

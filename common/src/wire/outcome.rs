@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(tag = "kind", rename_all = "snake_case", try_from = "Said")]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "RawOutcome")]
 pub enum Outcome {
     /// The resolver's answer.
     Planned {
@@ -65,7 +65,7 @@ impl Failure {
 /// The wire form of [`Outcome`]. To find the tag, serde's own implementation would first buffer
 /// everything untyped, which for a plan is several times its size.
 #[derive(Deserialize)]
-struct Said {
+struct RawOutcome {
     kind: Kind,
     plan: Option<PlanReport>,
     artifacts: Option<Vec<Digest>>,
@@ -88,16 +88,16 @@ enum Kind {
 #[error("missing field `{0}`")]
 struct Missing(&'static str);
 
-impl TryFrom<Said> for Outcome {
+impl TryFrom<RawOutcome> for Outcome {
     type Error = Missing;
 
-    fn try_from(said: Said) -> Result<Self, Missing> {
-        Ok(match said.kind {
-            Kind::Planned => Self::Planned { plan: said.plan.ok_or(Missing("plan"))? },
-            Kind::Built => Self::Built { artifacts: said.artifacts.ok_or(Missing("artifacts"))? },
+    fn try_from(raw: RawOutcome) -> Result<Self, Missing> {
+        Ok(match raw.kind {
+            Kind::Planned => Self::Planned { plan: raw.plan.ok_or(Missing("plan"))? },
+            Kind::Built => Self::Built { artifacts: raw.artifacts.ok_or(Missing("artifacts"))? },
             Kind::Based => Self::Based,
-            Kind::Failed => Self::Failed { failure: said.failure.ok_or(Missing("failure"))? },
-            Kind::HandedBack => Self::HandedBack { reason: said.reason.ok_or(Missing("reason"))? },
+            Kind::Failed => Self::Failed { failure: raw.failure.ok_or(Missing("failure"))? },
+            Kind::HandedBack => Self::HandedBack { reason: raw.reason.ok_or(Missing("reason"))? },
         })
     }
 }

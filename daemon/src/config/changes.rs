@@ -7,9 +7,9 @@ use toml::{Table, Value};
 
 /// The settings as written in the configuration.
 #[derive(Debug, Clone, Default)]
-pub struct Written(Table);
+pub struct RawConfig(Table);
 
-impl Written {
+impl RawConfig {
     /// Reads the configuration. A setting with its old name counts as the new one.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn what_changed_appeared_or_went_is_named_with_its_section() {
-        let written = |text: &str| Written(text.parse().unwrap());
+        let written = |text: &str| RawConfig(text.parse().unwrap());
         let old = written("listen = \"a\"\n[log]\nlevel = \"info\"\ndir = \"/x\"\n[gone]\nx = 1\n");
         let new =
             written("listen = \"a\"\n[log]\nlevel = \"debug\"\ndir = \"/x\"\n[policy]\nlease = \"5s\"\n");

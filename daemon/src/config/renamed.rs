@@ -339,7 +339,7 @@ mod tests {
         let written = |name: &str, text: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, text).unwrap();
-            super::super::changes::Written::load(Path::new(&path), PROGRAM).unwrap()
+            super::super::changes::RawConfig::load(Path::new(&path), PROGRAM).unwrap()
         };
         let old = written("old", "[policy]\nlease_ms = 60000\n[log]\ndays_kept = 1\n");
         let new = written("new", "[policy]\nlease = \"60s\"\n[log]\nmax_age = \"48h\"\n");

@@ -9,7 +9,7 @@ use swarm_common::{
 impl Agent {
     /// A short description of the current state for the service manager's status line.
     #[must_use]
-    pub fn words(&self) -> &'static str {
+    pub fn status_text(&self) -> &'static str {
         match (self.is_building(), self.is_at_rest(), self.stop.is_some(), self.paused) {
             (true, _, true, _) => "stopping after the current builds",
             (_, _, true, _) => "stopping",

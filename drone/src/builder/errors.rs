@@ -4,7 +4,7 @@
 
 use super::{
     failure::{of, resource_failure},
-    first::{First, TEXT_BYTES, clip, plain},
+    first_error::{FirstError, TEXT_BYTES, clip, plain},
     marks::{Downloads, Marks},
     missing_resource::MissingResource,
 };
@@ -25,7 +25,7 @@ const INFRA: [&str; 1] = ["Temporary failure in name resolution"];
 #[derive(Debug)]
 pub(super) struct Errors {
     marks: &'static Marks,
-    first: First,
+    first: FirstError,
     /// The line in which the builder first reports the failure, and the next line.
     verdict: Vec<String>,
     last: Vec<String>,
@@ -45,7 +45,7 @@ impl Errors {
     pub fn new(marks: &'static Marks) -> Self {
         Self {
             marks,
-            first: First::new(marks),
+            first: FirstError::new(marks),
             verdict: Vec::new(),
             last: Vec::new(),
             missing: None,

@@ -5,7 +5,7 @@
 //! the final decision.
 
 use super::{
-    first::{TEXT_BYTES, clip},
+    first_error::{TEXT_BYTES, clip},
     missing_resource::MissingResource,
 };
 use swarm_common::{

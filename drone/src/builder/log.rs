@@ -3,7 +3,7 @@
 //! Output beyond the limit is not forwarded, but it is still searched, because the error is usually at the
 //! end of a long log. Memory use is constant.
 
-use super::{BuildNote, errors::Errors, marks::Marks};
+use super::{BuildUpdate, errors::Errors, marks::Marks};
 use crate::process::Sink;
 use std::ops::ControlFlow;
 use swarm_common::state::Phase;
@@ -14,7 +14,7 @@ const LINE_BYTES: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Log {
-    notes: Sender<BuildNote>,
+    notes: Sender<BuildUpdate>,
     left: u64,
     limit: u64,
     phase: Phase,
@@ -25,7 +25,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub fn new(notes: Sender<BuildNote>, limit: u64) -> Self {
+    pub fn new(notes: Sender<BuildUpdate>, limit: u64) -> Self {
         Self {
             notes,
             left: limit,
@@ -57,7 +57,7 @@ impl Log {
         if self.phase != phase {
             self.phase = phase;
             // If the receiver is gone, the build is ended by its token, not here.
-            let _ = self.notes.send(BuildNote::Phase(phase)).await;
+            let _ = self.notes.send(BuildUpdate::Phase(phase)).await;
         }
     }
 
@@ -79,7 +79,7 @@ impl Log {
             let note = format!("\n--- the log is cut here, after {} bytes; the build goes on\n", self.limit);
             bytes.extend_from_slice(note.as_bytes());
         }
-        let _ = self.notes.send(BuildNote::Log(bytes)).await;
+        let _ = self.notes.send(BuildUpdate::Log(bytes)).await;
     }
 
     /// Processes the lines that end in this piece. Returns the phase that they indicate.
@@ -118,12 +118,12 @@ mod tests {
     use super::*;
     use tokio::sync::mpsc::{Receiver, channel};
 
-    fn text(rx: &mut Receiver<BuildNote>) -> (String, Vec<Phase>) {
+    fn text(rx: &mut Receiver<BuildUpdate>) -> (String, Vec<Phase>) {
         let (mut log, mut phases) = (Vec::new(), Vec::new());
         while let Ok(note) = rx.try_recv() {
             match note {
-                BuildNote::Log(bytes) => log.extend(bytes),
-                BuildNote::Phase(phase) => phases.push(phase),
+                BuildUpdate::Log(bytes) => log.extend(bytes),
+                BuildUpdate::Phase(phase) => phases.push(phase),
             }
         }
         (String::from_utf8_lossy(&log).into_owned(), phases)

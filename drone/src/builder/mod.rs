@@ -1,13 +1,13 @@
 //! Carries out an assignment: makes a plan, builds packages, or makes a base.
 //!
-//! [`run`] is the entry point. It reports progress as [`BuildNote`]s, returns exactly one [`BuildEnd`], and
+//! [`run`] is the entry point. It reports progress as [`BuildUpdate`]s, returns exactly one [`BuildEnd`], and
 //! leaves no process behind; of the attempt's directory only the returned files remain. It makes no
 //! decisions: the orchestrator decides what to build, whether to retry, and what is at fault.
 
+mod build_caches;
 mod errors;
 mod failure;
-mod first;
-mod larder;
+mod first_error;
 mod log;
 mod marks;
 mod missing_resource;
@@ -15,8 +15,8 @@ pub mod nix;
 mod portage;
 mod steps;
 
+pub use build_caches::BuildCaches;
 pub(crate) use failure::of as failure;
-pub use larder::Larder;
 
 use crate::{artifacts::ArtifactError, config::BuilderConfig};
 use nix::NixBuilder;
@@ -46,7 +46,7 @@ pub struct BuildContext {
     /// The layers of the snapshot, lowest first; empty if it is a single directory.
     pub snapshot_layers: Vec<PathBuf>,
     /// The caches of package files, layers and bases.
-    pub larder: Larder,
+    pub caches: BuildCaches,
     /// Directories of the drone that builds must not see: credential, spool, caches.
     pub hidden: Vec<PathBuf>,
     /// The directory of the jobserver's pipe, if there is one.
@@ -59,7 +59,7 @@ pub struct BuildContext {
 
 /// Progress of a running build.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BuildNote {
+pub enum BuildUpdate {
     /// The attempt has entered this phase.
     Phase(Phase),
     /// A piece of the log, as raw bytes.
@@ -170,7 +170,7 @@ pub(crate) fn clean_caches(config: &BuilderConfig) {
 
 /// Runs the attempt to its end. When `cancel` fires, all its processes are killed before this
 /// returns.
-pub async fn run(context: BuildContext, notes: Sender<BuildNote>, cancel: CancellationToken) -> BuildEnd {
+pub async fn run(context: BuildContext, notes: Sender<BuildUpdate>, cancel: CancellationToken) -> BuildEnd {
     let started = Instant::now();
     let mut steps = Steps::new(&context, notes, cancel, started);
     let result = work(&context, &mut steps).await;

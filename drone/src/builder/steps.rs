@@ -1,11 +1,11 @@
 //! Runs the programs of an attempt one after another, with shared limits for time and log size, and sums up
 //! their resource usage.
 
-use super::{BuildContext, BuildNote, Stop, failure, log::Log, missing_resource::MissingResource};
+use super::{BuildContext, BuildUpdate, Stop, failure, log::Log, missing_resource::MissingResource};
 use crate::{
     buildroot::stack::NO_ROOT,
     config::BuilderConfig,
-    process::{self, DiskLimit, End, Excess, Job, Ran},
+    process::{self, Completed, DiskLimit, End, Excess, Invocation},
 };
 use std::{
     ffi::OsString,
@@ -41,7 +41,7 @@ pub(super) struct Steps {
 impl Steps {
     pub fn new(
         context: &BuildContext,
-        notes: Sender<BuildNote>,
+        notes: Sender<BuildUpdate>,
         cancel: CancellationToken,
         started: Instant,
     ) -> Self {
@@ -74,7 +74,7 @@ impl Steps {
     /// Runs a job with its output in the log. Returns whether it succeeded. Timeouts, exceeded limits and
     /// errors of the drone itself are returned as [`Stop`]; the caller decides what an ordinary failure
     /// means. `program` is the program that the job runs, for messages.
-    pub async fn run(&mut self, job: &Job, program: &Path) -> Result<bool, Stop> {
+    pub async fn run(&mut self, job: &Invocation, program: &Path) -> Result<bool, Stop> {
         self.log.begin();
         let ran = process::run(job, &mut self.log, &self.cancel)
             .await
@@ -91,8 +91,8 @@ impl Steps {
         program: PathBuf,
         args: Vec<OsString>,
         env: Vec<(OsString, OsString)>,
-    ) -> Job {
-        Job {
+    ) -> Invocation {
+        Invocation {
             program,
             args,
             env,
@@ -119,13 +119,13 @@ impl Steps {
     }
 
     /// Adds the resource usage of a job.
-    pub fn count(&mut self, ran: &Ran) {
+    pub fn count(&mut self, ran: &Completed) {
         self.cpu_ms += ran.cpu_ms;
         self.peak_memory_bytes = self.peak_memory_bytes.max(ran.peak_memory_bytes);
     }
 
     /// Returns whether a program succeeded, or why the attempt ends.
-    pub fn judge(&self, ran: &Ran, program: &Path) -> Result<bool, Stop> {
+    pub fn judge(&self, ran: &Completed, program: &Path) -> Result<bool, Stop> {
         let phase = self.log.phase();
         let timeout = |what: String| {
             let mut message = what;

@@ -8,7 +8,7 @@
 mod fingerprint;
 pub mod scrub;
 
-use crate::uses::Uses;
+use crate::ref_counts::RefCounts;
 use std::{
     ffi::OsStr,
     fs::{self, File},
@@ -41,7 +41,7 @@ pub struct Layers(Arc<Shared>);
 struct Shared {
     dir: PathBuf,
     budget_bytes: u64,
-    uses: Mutex<Uses>,
+    ref_counts: Mutex<RefCounts>,
 }
 
 /// A layer in use. It is not evicted until this value is dropped.
@@ -82,8 +82,8 @@ impl Layers {
                 remove(&path)?;
             }
         }
-        let (dir, uses) = (dir.to_owned(), Mutex::default());
-        Ok(Self(Arc::new(Shared { dir, budget_bytes, uses })))
+        let (dir, ref_counts) = (dir.to_owned(), Mutex::default());
+        Ok(Self(Arc::new(Shared { dir, budget_bytes, ref_counts })))
     }
 
     /// Returns the layer with this key if it is cached and unchanged.
@@ -96,24 +96,24 @@ impl Layers {
             return Ok(Some(Kept::Ordered));
         }
         let Ok(sealed) = fs::read_to_string(dir.join(SEAL)) else { return Ok(None) };
-        let checked = self.uses().is_checked(key);
+        let checked = self.ref_counts().is_checked(key);
         if !checked && sealed != seal(&dir)? {
-            let uses = self.uses();
+            let refs = self.ref_counts();
             // Another build may have replaced it meanwhile.
-            if !uses.is_checked(key) {
+            if !refs.is_checked(key) {
                 tracing::warn!(layer = %dir.display(), "a layer was modified, rebuilding it");
                 remove(&dir)?;
             }
             return Ok(None);
         }
-        let mut uses = self.uses();
+        let mut refs = self.ref_counts();
         if !dir.exists() {
             // Another build evicted it meanwhile, because it was not in use.
             return Ok(None);
         }
-        uses.check(key);
-        uses.begin(key);
-        drop(uses);
+        refs.check(key);
+        refs.begin(key);
+        drop(refs);
         // The modification time records the last use. If setting it fails, the layer is only evicted earlier.
         if let Err(error) = File::open(&dir).and_then(|dir| dir.set_modified(SystemTime::now())) {
             tracing::debug!(%error, layer = %dir.display(), "cannot record the last use of a layer");
@@ -163,11 +163,11 @@ impl Layers {
             fs::write(aside.join(ORDERED), "")?;
         }
         rustix::fs::syncfs(File::open(&aside)?)?;
-        let mut uses = self.uses();
+        let mut refs = self.ref_counts();
         remove(&dir)?;
         fs::rename(&aside, &dir)?;
-        uses.check(key);
-        drop(uses);
+        refs.check(key);
+        drop(refs);
         let kept = self.get(key)?.ok_or(io::ErrorKind::NotFound)?;
         self.prune()?;
         Ok(kept)
@@ -190,11 +190,11 @@ impl Layers {
             if total <= self.0.budget_bytes {
                 break;
             }
-            let mut uses = self.uses();
-            if !uses.has(key) && bytes > 0 {
+            let mut refs = self.ref_counts();
+            if !refs.has(key) && bytes > 0 {
                 // Hold the lock, so that no build can take the layer. If removing it fails halfway, its seal
                 // no longer matches.
-                uses.forget(key);
+                refs.forget(key);
                 remove(&path)?;
                 total -= bytes;
             }
@@ -206,8 +206,8 @@ impl Layers {
         self.0.dir.join(key.to_string())
     }
 
-    fn uses(&self) -> MutexGuard<'_, Uses> {
-        self.0.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ref_counts(&self) -> MutexGuard<'_, RefCounts> {
+        self.0.ref_counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -248,7 +248,7 @@ fn gone(dir: &Path) -> io::Result<Option<Vec<u8>>> {
 
 impl Drop for Layer {
     fn drop(&mut self) {
-        self.layers.uses().end(self.key);
+        self.layers.ref_counts().end(self.key);
     }
 }
 

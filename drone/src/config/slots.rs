@@ -42,13 +42,13 @@ impl<'de> Deserialize<'de> for Slots {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Written {
+        enum RawSlots {
             Number(u32),
             Word(String),
         }
-        match Written::deserialize(deserializer) {
-            Ok(Written::Number(number)) => Ok(Self::Number(number)),
-            Ok(Written::Word(word)) if word == "auto" => Ok(Self::Auto),
+        match RawSlots::deserialize(deserializer) {
+            Ok(RawSlots::Number(number)) => Ok(Self::Number(number)),
+            Ok(RawSlots::Word(word)) if word == "auto" => Ok(Self::Auto),
             _ => Err(D::Error::custom("slots is neither \"auto\" nor a number")),
         }
     }

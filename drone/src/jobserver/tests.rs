@@ -7,8 +7,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-fn seen(busy: bool, given: u32, unused: u32) -> Seen {
-    Seen { busy, given, unused }
+fn seen(busy: bool, given: u32, unused: u32) -> SlotStatus {
+    SlotStatus { busy, given, unused }
 }
 
 #[test]
@@ -25,10 +25,10 @@ fn tokens_go_where_they_are_used_and_none_comes_out_of_nothing() {
 }
 
 /// Opens the pipe in the same way as a build.
-fn open(seat: &Seat) -> File {
+fn open(guard: &SlotGuard) -> File {
     let mut options = OpenOptions::new();
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, OFlags::NONBLOCK.bits() as i32);
-    options.read(true).write(true).open(seat.dir().join(PIPE)).unwrap()
+    options.read(true).write(true).open(guard.dir().join(PIPE)).unwrap()
 }
 
 /// Takes all tokens that are available to a build.
@@ -38,9 +38,9 @@ fn take_all(pipe: &mut File) -> usize {
 }
 
 /// A process that takes `tokens` tokens and keeps them.
-fn greedy(seat: &Seat, tokens: usize) -> Child {
+fn greedy(guard: &SlotGuard, tokens: usize) -> Child {
     let script = r#"head -c "$2" <>"$1" && echo && exec sleep 600"#;
-    let pipe = seat.dir().join(PIPE);
+    let pipe = guard.dir().join(PIPE);
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).arg(pipe).arg(tokens.to_string()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -102,7 +102,7 @@ async fn tokens_move_while_builds_go_on() {
     let mut busy = open(&second);
     assert_eq!(take_all(&mut busy), 0);
     idle.write_all(b"+++").unwrap();
-    let got = second.beside(async {
+    let got = second.run(async {
         loop {
             match take_all(&mut busy) {
                 0 => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -117,8 +117,8 @@ async fn tokens_move_while_builds_go_on() {
 fn every_user_can_open_a_pipe_and_its_directory_is_not_sticky() {
     let dir = tempfile::tempdir().unwrap();
     let server = Jobserver::new(dir.path(), 2, 1).unwrap();
-    let seat = server.enter().unwrap().unwrap();
+    let guard = server.enter().unwrap().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode(&seat.dir().join(PIPE)), 0o666);
-    assert_eq!(mode(seat.dir()), 0o755);
+    assert_eq!(mode(&guard.dir().join(PIPE)), 0o666);
+    assert_eq!(mode(guard.dir()), 0o755);
 }

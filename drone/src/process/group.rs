@@ -1,10 +1,10 @@
-//! Tracks all processes of one [`Job`].
+//! Tracks all processes of one [`Invocation`].
 //!
 //! A control group knows all of them. Without one, descendants are found by parent, process group, session,
 //! and an environment variable that they inherit even into a new session under a new parent. Both methods are
 //! always used, so that nothing escapes if a control group could be created but not joined.
 
-use super::{Job, cgroup::Cgroups, table};
+use super::{Invocation, cgroup::Cgroups, table};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::{
     ffi::OsString,
@@ -46,7 +46,7 @@ fn prefix(owner: &Path) -> String {
 
 impl Group {
     /// Creates an empty group with the limits of a job.
-    pub fn new(job: &Job) -> Self {
+    pub fn new(job: &Invocation) -> Self {
         let owner = &job.owner;
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -216,7 +216,7 @@ fn kill_all(entries: &[table::Entry]) -> bool {
 /// Kills processes and removes control groups left by an earlier drone with the same `owner` directory.
 /// Returns the number of processes. Call this before the first job, because it would kill running jobs as
 /// well.
-pub async fn sweep_leftovers(owner: &Path) -> usize {
+pub async fn kill_orphans(owner: &Path) -> usize {
     let mut mark = OsString::from(format!("{OWNER}="));
     mark.push(owner);
     let mut killed = 0;

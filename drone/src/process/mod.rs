@@ -5,7 +5,7 @@
 //! always a process group and an environment variable that descendants inherit. When [`run`] returns or its
 //! future is dropped, all of these processes are gone.
 //!
-//! The environment contains only what the [`Job`] specifies, so that builds do not depend on the drone's
+//! The environment contains only what the [`Invocation`] specifies, so that builds do not depend on the drone's
 //! environment.
 
 mod cgroup;
@@ -18,7 +18,7 @@ mod tests;
 
 pub use delegated::take_over;
 pub use disk::{DiskLimit, Excess, disk_usage, too_little_free};
-pub use group::sweep_leftovers;
+pub use group::kill_orphans;
 
 use group::Group;
 use std::{
@@ -43,7 +43,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// A program to run and its limits.
 #[derive(Debug, Clone)]
-pub struct Job {
+pub struct Invocation {
     /// An absolute path, or a name to look up in the `PATH` of `env`.
     pub program: PathBuf,
     pub args: Vec<OsString>,
@@ -87,7 +87,7 @@ pub enum End {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ran {
+pub struct Completed {
     pub end: End,
     /// User and system time of all its processes, in milliseconds.
     pub cpu_ms: u64,
@@ -103,7 +103,11 @@ pub struct Ran {
 ///
 /// # Errors
 /// The program cannot be started.
-pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) -> io::Result<Ran> {
+pub async fn run(
+    job: &Invocation,
+    sink: &mut impl Sink,
+    cancel: &CancellationToken,
+) -> io::Result<Completed> {
     let group = Group::new(job);
     let (reader, writer) = io::pipe()?;
     let mut command = command(job, &group, writer)?;
@@ -184,7 +188,7 @@ pub async fn run(job: &Job, sink: &mut impl Sink, cancel: &CancellationToken) ->
     if open && !matches!(end, End::Stopped | End::Cancelled) {
         let _ = tokio::time::timeout(DRAIN, &mut reading).await;
     }
-    Ok(Ran { end, cpu_ms, peak_memory_bytes, out_of_memory })
+    Ok(Completed { end, cpu_ms, peak_memory_bytes, out_of_memory })
 }
 
 fn millis(time: Duration) -> u64 {
@@ -193,7 +197,7 @@ fn millis(time: Duration) -> u64 {
 
 /// Wraps the program in a shell script that joins the control groups before it executes the program,
 /// so that no descendant is missed.
-fn command(job: &Job, group: &Group, writer: io::PipeWriter) -> io::Result<Command> {
+fn command(job: &Invocation, group: &Group, writer: io::PipeWriter) -> io::Result<Command> {
     const JOIN: &str = r#"for procs in $SWARM_JOIN; do echo $$ >"$procs" || :; done 2>/dev/null
 unset SWARM_JOIN; exec "$0" "$@""#;
     let mut command = Command::new("/bin/sh");

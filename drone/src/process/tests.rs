@@ -22,9 +22,9 @@ impl Sink for Keep {
     }
 }
 
-fn shell(script: &str) -> (Job, tempfile::TempDir) {
+fn shell(script: &str) -> (Invocation, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let job = Job {
+    let job = Invocation {
         program: "/bin/bash".into(),
         args: vec!["-c".into(), script.into()],
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
@@ -57,7 +57,7 @@ async fn until_alive(dir: &std::path::Path, count: usize) {
     tokio::time::timeout(Duration::from_secs(60), wait).await.expect("they never came to life");
 }
 
-async fn ran(job: &Job, keep: &mut Keep) -> Ran {
+async fn ran(job: &Invocation, keep: &mut Keep) -> Completed {
     run(job, keep, &CancellationToken::new()).await.unwrap()
 }
 
@@ -190,11 +190,11 @@ async fn a_later_drone_finds_what_an_earlier_one_left() {
     let mut child = command(&job, &group, writer).unwrap().kill_on_drop(false).spawn().unwrap();
     std::mem::forget(group);
     until_alive(dir.path(), 2).await;
-    assert!(sweep_leftovers(dir.path()).await >= 2);
+    assert!(kill_orphans(dir.path()).await >= 2);
     assert_eq!(alive(dir.path()), 0);
     child.wait().await.unwrap();
     assert!(group::left_groups(dir.path()).is_empty());
-    assert_eq!(sweep_leftovers(dir.path()).await, 0);
+    assert_eq!(kill_orphans(dir.path()).await, 0);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ impl Loop {
     pub(super) fn claim(&mut self, mut request: ClaimRequest) {
         let (client, inputs) = (self.client.clone(), self.inputs.clone());
         let stopping = self.stopping.clone();
-        request.memory_free_bytes = vitals::read(&self.workshop.work_dir).memory_free_bytes;
+        request.memory_free_bytes = vitals::read(&self.resources.work_dir).memory_free_bytes;
         self.spawn(async move {
             let reply = tokio::select! {
                 reply = client.claim(&request) => reply,
@@ -31,15 +31,15 @@ impl Loop {
         self.made_from.retain(|attempt, _| attempts.iter().any(|status| status.attempt == *attempt));
         for status in &mut attempts {
             let attempt = status.attempt;
-            let read = || self.workshop.spool.assignment(attempt).ok()?.made_from();
+            let read = || self.resources.spool.assignment(attempt).ok()?.made_from();
             let made_from = *self.made_from.entry(attempt).or_insert_with(read);
             // The orchestrator never wants the failure of an attempt that it does not know.
             let may_be_wanted = self.reports.get(&attempt).is_none_or(|report| report.is_built());
             status.made_from = made_from.filter(|_| may_be_wanted);
         }
         let (client, inputs) = (self.client.clone(), self.inputs.clone());
-        let vitals = vitals::read(&self.workshop.work_dir);
-        let builder = &self.workshop.builder;
+        let vitals = vitals::read(&self.resources.work_dir);
+        let builder = &self.resources.builder;
         let facts = machine::facts(&self.profiles, builder, self.probe.toolchain(), self.fitness.found());
         let facts = Some(facts).filter(|facts| self.facts_told.as_ref() != Some(facts));
         self.facts_on_their_way.clone_from(&facts);
@@ -60,19 +60,19 @@ impl Loop {
             let broken = Delivery::Broken { why: "there is no report of it".into() };
             return self.spawn(async move { Event::Happened(Input::UploadEnded(attempt, broken).into()) });
         };
-        let (client, workshop) = (self.client.clone(), Arc::clone(&self.workshop));
+        let (client, resources) = (self.client.clone(), Arc::clone(&self.resources));
         self.builds.remove(&attempt);
         self.spawn(async move {
-            let delivery = deliver::files(&client, &workshop.spool, attempt, &report).await;
+            let delivery = deliver::files(&client, &resources.spool, attempt, &report).await;
             Event::Happened(Input::UploadEnded(attempt, delivery).into())
         });
     }
 
     pub(super) fn report(&mut self, attempt: AttemptId, report: ReportRequest) {
-        let (client, workshop) = (self.client.clone(), Arc::clone(&self.workshop));
+        let (client, resources) = (self.client.clone(), Arc::clone(&self.resources));
         self.builds.remove(&attempt);
         self.spawn(async move {
-            let delivery = deliver::report(&client, &workshop.spool, attempt, &report).await;
+            let delivery = deliver::report(&client, &resources.spool, attempt, &report).await;
             Event::Happened(Input::ReportEnded(attempt, delivery).into())
         });
     }

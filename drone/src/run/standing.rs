@@ -71,7 +71,7 @@ impl Loop {
         self.asked_back = Some(Instant::now());
         let facts = machine::facts(
             &self.profiles,
-            &self.workshop.builder,
+            &self.resources.builder,
             self.probe.toolchain(),
             self.fitness.found(),
         );

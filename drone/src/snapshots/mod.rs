@@ -5,11 +5,11 @@
 //! archive of the new snapshot, so its digest verifies the result. If that fails, the complete
 //! snapshot is downloaded.
 
-mod kept;
+mod cache;
 mod seal;
 
-use crate::download::{self, Broken, is_tried_again};
-use kept::{Hold, Kept};
+use crate::download::{self, DownloadError, is_tried_again};
+use cache::{SnapshotCache, SnapshotGuard};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -56,7 +56,7 @@ impl FetchError {
 
 #[derive(Debug)]
 pub struct Snapshots {
-    kept: Kept,
+    cache: SnapshotCache,
     /// Builds can only use snapshots that are a single directory.
     whole: bool,
     /// Held during a download, so that only one runs at a time.
@@ -72,7 +72,7 @@ type Turn = Arc<OwnedMutexGuard<()>>;
 pub struct Snapshot {
     own: PathBuf,
     layers: Vec<PathBuf>,
-    _hold: Hold,
+    _hold: SnapshotGuard,
 }
 
 impl Snapshot {
@@ -97,7 +97,7 @@ impl Snapshots {
     /// # Errors
     /// The directory cannot be created or read.
     pub fn open(dir: &Path, whole: bool) -> io::Result<Self> {
-        Ok(Self { kept: Kept::open(dir)?, whole, fetching: Arc::default() })
+        Ok(Self { cache: SnapshotCache::open(dir)?, whole, fetching: Arc::default() })
     }
 
     /// Returns a snapshot, downloading it if necessary.
@@ -106,7 +106,7 @@ impl Snapshots {
     /// The snapshot cannot be downloaded, verified or stored.
     pub async fn get(&self, client: &Client, digest: Digest) -> Result<Snapshot, FetchError> {
         // Taken first, so that no other attempt removes the snapshot meanwhile.
-        let hold = self.kept.hold(digest);
+        let hold = self.cache.hold(digest);
         let mut tries = Patience::DOWNLOAD.tries();
         let (chain, turn) = loop {
             let turn = Arc::new(Arc::clone(&self.fetching).lock_owned().await);
@@ -122,13 +122,13 @@ impl Snapshots {
             }
             return Err(error);
         };
-        let kept = self.kept.clone();
+        let cache = self.cache.clone();
         // Only the next download waits for this task.
         tokio::task::spawn_blocking(move || {
-            kept.touch_and_sweep(digest);
+            cache.touch_and_sweep(digest);
             drop(turn);
         });
-        let (own, layers) = self.kept.places(digest, &chain);
+        let (own, layers) = self.cache.places(digest, &chain);
         Ok(Snapshot { own, layers, _hold: hold })
     }
 
@@ -137,7 +137,7 @@ impl Snapshots {
         if let Some(chain) = self.find(digest, turn).await? {
             return Ok(chain);
         }
-        let candidates = if self.whole { Vec::new() } else { self.kept.candidates() };
+        let candidates = if self.whole { Vec::new() } else { self.cache.candidates() };
         for known in candidates {
             let Some(below) = self.find(known, turn).await? else { continue };
             match self.bring(client, digest, &below, turn).await {
@@ -156,7 +156,7 @@ impl Snapshots {
 
     async fn find(&self, digest: Digest, turn: &Turn) -> Result<Option<Vec<Digest>>, FetchError> {
         let whole = self.whole;
-        let found = self.blocking(turn, move |kept| kept.find(digest)).await;
+        let found = self.blocking(turn, move |cache| cache.find(digest)).await;
         let found = found.and_then(|found| found).map_err(|source| FetchError::Local { digest, source })?;
         Ok(found.filter(|chain| !whole || chain.len() == 1))
     }
@@ -171,7 +171,7 @@ impl Snapshots {
         below: &[Digest],
         turn: &Turn,
     ) -> Result<(), FetchError> {
-        let archive = self.kept.partial(digest, below.last().copied());
+        let archive = self.cache.partial(digest, below.last().copied());
         let there = fs::metadata(&archive).map_or(0, |found| found.len());
         match self.bring_from(client, digest, below, there, &archive, turn).await {
             Err(FetchError::Unusable { .. }) if there > 0 => {
@@ -195,7 +195,7 @@ impl Snapshots {
         let local = |source| FetchError::Local { digest, source };
         let (most, asked) = match below.last() {
             Some(&known) => {
-                (self.kept.most_of_difference(below), client.snapshot_since(digest, known, first).await)
+                (self.cache.most_of_difference(below), client.snapshot_since(digest, known, first).await)
             }
             None => (MAX_BYTES, client.snapshot(digest, first).await),
         };
@@ -206,9 +206,9 @@ impl Snapshots {
             Ok(stream) => {
                 let received = download::receive(stream, archive, first, most).await;
                 received.map_err(|broken| match broken {
-                    Broken::Remote(source) => FetchError::Remote { digest, source },
-                    Broken::Local(source) => local(source),
-                    Broken::TooLarge => {
+                    DownloadError::Remote(source) => FetchError::Remote { digest, source },
+                    DownloadError::Local(source) => local(source),
+                    DownloadError::TooLarge => {
                         let source = SnapshotError::TooLarge { what: "bytes", limit: most };
                         FetchError::Unusable { digest, source }
                     }
@@ -216,19 +216,19 @@ impl Snapshots {
             }
         }
         let (archive, below) = (archive.to_owned(), below.to_owned());
-        let put = self.blocking(turn, move |kept| kept.put(&archive, digest, &below)).await;
+        let put = self.blocking(turn, move |cache| cache.put(&archive, digest, &below)).await;
         put.map_err(local)?
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
         turn: &Turn,
-        work: impl FnOnce(&Kept) -> T + Send + 'static,
+        work: impl FnOnce(&SnapshotCache) -> T + Send + 'static,
     ) -> io::Result<T> {
-        let (kept, turn) = (self.kept.clone(), Arc::clone(turn));
+        let (cache, turn) = (self.cache.clone(), Arc::clone(turn));
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            work(&kept)
+            work(&cache)
         });
         done.await.map_err(io::Error::other)
     }

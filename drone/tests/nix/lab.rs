@@ -19,7 +19,7 @@ use swarm_common::{
 };
 use swarm_drone::{
     artifacts::Artifacts,
-    builder::{BuildContext, BuildEnd, BuildNote, Larder, nix::Nix, run},
+    builder::{BuildCaches, BuildContext, BuildEnd, BuildUpdate, nix::Nix, run},
     buildroot::layers::Layers,
     config::BuilderConfig,
 };
@@ -79,9 +79,9 @@ impl Lab {
         self
     }
 
-    pub fn larder(&self) -> Larder {
+    pub fn caches(&self) -> BuildCaches {
         let cache = self.path("cache");
-        Larder {
+        BuildCaches {
             client: None,
             artifacts: Artifacts::open(&cache.join("artifacts"), u64::MAX).unwrap(),
             layers: Layers::open(&cache.join("layers"), u64::MAX).unwrap(),
@@ -116,7 +116,7 @@ impl Lab {
             },
             snapshot,
             snapshot_layers: Vec::new(),
-            larder: self.larder(),
+            caches: self.caches(),
             hidden: Vec::new(),
             jobserver: None,
             config: self.config.clone(),
@@ -159,7 +159,7 @@ impl Built {
         for (output, file) in package.outputs.iter().zip(files) {
             let packed = fs::read(file).unwrap();
             let digest = Digest::of(&packed);
-            to.larder().artifacts.adopt(file, digest).unwrap();
+            to.caches().artifacts.adopt(file, digest).unwrap();
             let nar = examine(plan, &packed);
             let (path, size) = (output.path.clone(), packed.len() as u64);
             let input = NixInput { path: path.clone(), nar, digest, uploaded_digest: digest, size };
@@ -251,8 +251,8 @@ pub async fn play_until(context: BuildContext, words: Option<&str>) -> (BuildEnd
         let (mut log, mut phases) = (String::new(), Vec::new());
         while let Some(note) = rx.recv().await {
             match note {
-                BuildNote::Log(bytes) => log.push_str(&String::from_utf8_lossy(&bytes)),
-                BuildNote::Phase(phase) => phases.push(phase),
+                BuildUpdate::Log(bytes) => log.push_str(&String::from_utf8_lossy(&bytes)),
+                BuildUpdate::Phase(phase) => phases.push(phase),
             }
             if words.is_some_and(|words| log.contains(words)) {
                 stop.cancel();

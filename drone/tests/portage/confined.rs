@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use swarm_drone::builder::{BuildContext, BuildEnd, BuildNote, run};
+use swarm_drone::builder::{BuildContext, BuildEnd, BuildUpdate, run};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +101,7 @@ async fn held(context: BuildContext, words: &str, meanwhile: impl Future<Output 
     let listen = async {
         let (mut log, mut reached) = (String::new(), Some(reached));
         while let Some(note) = rx.recv().await {
-            if let BuildNote::Log(bytes) = note {
+            if let BuildUpdate::Log(bytes) = note {
                 log.push_str(&String::from_utf8_lossy(&bytes));
             }
             if let Some(reached) = reached.take_if(|_| log.contains(words)) {

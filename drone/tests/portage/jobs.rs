@@ -25,11 +25,11 @@ async fn said() -> String {
     lab.file("app-misc/maker/maker-1.ebuild", MAKER);
     let mut context = lab.context(order(vec![target("app-misc/maker-1", "0", 1)], vec![]));
     let jobserver = Jobserver::new(&lab.dir.path().join("work/jobserver"), 4, 2).unwrap();
-    let seat = jobserver.enter().unwrap().unwrap();
-    context.jobserver = Some(seat.dir().to_owned());
+    let guard = jobserver.enter().unwrap().unwrap();
+    context.jobserver = Some(guard.dir().to_owned());
     context.config.jobs = 2;
     context.config.load = 1000.0;
-    let (end, log, _) = seat.beside(Box::pin(play(context))).await;
+    let (end, log, _) = guard.run(Box::pin(play(context))).await;
     let BuildEnd::Built { .. } = end else { panic!("{end:?}\n{log}") };
     log.lines().find(|line| line.starts_with("at once: ")).expect(&log).to_owned()
 }

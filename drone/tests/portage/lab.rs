@@ -21,7 +21,7 @@ use swarm_common::{
 };
 use swarm_drone::{
     artifacts::Artifacts,
-    builder::{BuildContext, BuildEnd, BuildNote, Larder, run},
+    builder::{BuildCaches, BuildContext, BuildEnd, BuildUpdate, run},
     buildroot::layers::Layers,
     config::BuilderConfig,
 };
@@ -96,9 +96,9 @@ impl Lab {
         self
     }
 
-    pub fn larder(&self) -> Larder {
+    pub fn caches(&self) -> BuildCaches {
         let cache = self.dir.path().join("cache");
-        Larder {
+        BuildCaches {
             client: None,
             artifacts: Artifacts::open(&cache.join("artifacts"), u64::MAX).unwrap(),
             layers: Layers::open(&cache.join("layers"), u64::MAX).unwrap(),
@@ -112,7 +112,7 @@ impl Lab {
     pub fn keep(&self, file: &Path, of: &PortageTarget) -> Dependency {
         let bytes = fs::read(file).unwrap();
         let digest = Digest::of(&bytes);
-        self.larder().artifacts.adopt(file, digest).unwrap();
+        self.caches().artifacts.adopt(file, digest).unwrap();
         Dependency {
             cpv: of.cpv.clone(),
             slot: of.slot.clone(),
@@ -148,7 +148,7 @@ impl Lab {
             },
             snapshot: self.snapshot(),
             snapshot_layers: Vec::new(),
-            larder: self.larder(),
+            caches: self.caches(),
             hidden: vec![self.dir.path().join("state"), self.dir.path().join("cache"), work_dir.clone()],
             config: BuilderConfig {
                 work_dir,
@@ -213,8 +213,8 @@ pub async fn play(context: BuildContext) -> (BuildEnd, String, Vec<Phase>) {
         let (mut log, mut phases) = (Vec::new(), Vec::new());
         while let Some(note) = rx.recv().await {
             match note {
-                BuildNote::Log(bytes) => log.extend(bytes),
-                BuildNote::Phase(phase) => phases.push(phase),
+                BuildUpdate::Log(bytes) => log.extend(bytes),
+                BuildUpdate::Phase(phase) => phases.push(phase),
             }
         }
         (String::from_utf8_lossy(&log).into_owned(), phases)
@@ -231,7 +231,7 @@ pub async fn cancel_when(context: BuildContext, words: &str) -> BuildEnd {
     let listen = async move {
         let mut log = String::new();
         while let Some(note) = rx.recv().await {
-            if let BuildNote::Log(bytes) = note {
+            if let BuildUpdate::Log(bytes) = note {
                 log.push_str(&String::from_utf8_lossy(&bytes));
             }
             if log.contains(words) {

@@ -70,7 +70,7 @@ async fn what_a_new_version_no_longer_owns_is_hidden_as_if_merged_and_another_pa
             let old = installs("before", &["parts/kept", "parts/moved", "parts/gone", "old/in/file"], script);
             lab.file("app-misc/parts/parts-1.ebuild", &old);
             let old = build(&lab, &base, &target("app-misc/parts-1", "0", 1)).await;
-            let file = lab.larder().artifacts.get(None, &(&old).into()).await.unwrap();
+            let file = lab.caches().artifacts.get(None, &(&old).into()).await.unwrap();
             layer::unpack(&file, &Tree::at(&base), "app-misc/parts-1", &base).unwrap();
             let entry = base.join("var/db/pkg/app-misc/parts-1");
             // The old package was built before the new one.
@@ -156,7 +156,7 @@ async fn a_program_of_the_base_keeps_the_library_that_a_new_version_lacks_and_wi
             for package in installed {
                 let cpv = format!("app-misc/{package}");
                 let package = build(&lab, &base, &target(&cpv, "0", 1)).await;
-                let file = lab.larder().artifacts.get(None, &(&package).into()).await.unwrap();
+                let file = lab.caches().artifacts.get(None, &(&package).into()).await.unwrap();
                 layer::unpack(&file, &Tree::at(&base), &cpv, &base).unwrap();
             }
             let new = build(&lab, &base, &target("app-misc/parts-2", "0", 2)).await;

@@ -1,6 +1,6 @@
 //! Reads a local directory tree as the content of an image.
 
-use super::{ImageContents, ImageError, Place};
+use super::{ContentSource, ImageContents, ImageError};
 use crate::archive::tar_reader::TarAttributes;
 use rustix::{
     fs::{lgetxattr, llistxattr},
@@ -80,7 +80,7 @@ impl ImageContents {
             return Ok(false);
         }
         found.names.insert(meta.ino(), relative.to_vec());
-        self.add_file(relative, Place::File(path.to_owned()), meta.len(), attributes)?;
+        self.add_file(relative, ContentSource::File(path.to_owned()), meta.len(), attributes)?;
         Ok(false)
     }
 }

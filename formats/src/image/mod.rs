@@ -17,7 +17,7 @@ mod tests;
 mod unpack;
 
 pub use directory::{devices_note, is_in_dev, special};
-pub use pack::{ImageContents, Place};
+pub use pack::{ContentSource, ImageContents};
 pub use unpack::{unpack, verify};
 
 use crate::archive::tar_reader::TarError;

@@ -22,7 +22,7 @@ const FIELD: usize = 100;
 
 /// Where the content of a file is.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum ContentSource {
     /// A separate file.
     File(PathBuf),
     /// A part of a larger file, from this byte offset on.
@@ -34,7 +34,7 @@ pub enum Place {
 enum Kind {
     Directory,
     File {
-        place: Place,
+        content: ContentSource,
         size: u64,
     },
     Symlink(Vec<u8>),
@@ -74,11 +74,11 @@ impl ImageContents {
     pub fn add_file(
         &mut self,
         path: &[u8],
-        place: Place,
+        content: ContentSource,
         size: u64,
         attributes: TarAttributes,
     ) -> Result<(), ImageError> {
-        self.add(path, Kind::File { place, size }, attributes)
+        self.add(path, Kind::File { content, size }, attributes)
     }
 
     /// Adds a symbolic link. Its target is resolved within the image.
@@ -266,7 +266,7 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, path: &[u8], node: &Node) -> Resu
         false => Err(ImageError::entry(path, "changed while it was read; try again")),
     };
     match &node.kind {
-        Kind::File { place: Place::File(on_disk), .. } => {
+        Kind::File { content: ContentSource::File(on_disk), .. } => {
             let reading = || ImageError::io(on_disk.display().to_string());
             let file = File::open(on_disk).map_err(reading())?;
             changed(file.metadata().map_err(reading())?.len())?;
@@ -274,12 +274,12 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, path: &[u8], node: &Node) -> Resu
             tar.append(&header, &mut content).map_err(reading())?;
             changed(size - content.limit())
         }
-        Kind::File { place: Place::Within(file, offset), .. } => {
+        Kind::File { content: ContentSource::Within(file, offset), .. } => {
             let mut content = At { file, offset: *offset }.take(size);
             tar.append(&header, &mut content).map_err(writing())?;
             changed(size - content.limit())
         }
-        Kind::File { place: Place::Bytes(content), .. } => {
+        Kind::File { content: ContentSource::Bytes(content), .. } => {
             changed(content.len() as u64)?;
             tar.append(&header, content.as_slice()).map_err(writing())
         }

@@ -22,7 +22,7 @@ mod roots;
 
 pub(crate) use roots::missing;
 
-use crate::state::{Apart, Channel, Generation, Held, Package, Run, Swarm};
+use crate::state::{Channel, Exclusion, Generation, Held, Package, Run, Swarm};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     cpv::Cpv,
@@ -33,10 +33,10 @@ use swarm_common::{
     wire::{artifact::Artifact, base::Base, drone::Target, plan::PlanProblem},
 };
 
-/// `category/name` and slot: versions in the same place replace each other.
-type Place<'s> = (&'s str, &'s str);
+/// `category/name` and slot: versions in the same slot replace each other.
+type SlotKey<'s> = (&'s str, &'s str);
 
-fn place(target: &Target) -> Place<'_> {
+fn slot_key(target: &Target) -> SlotKey<'_> {
     match target {
         Target::Portage(target) => (target.cpv.cp(), &target.slot),
         // Store paths replace nothing.
@@ -57,14 +57,14 @@ pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
     }
     let mut offered = offered(swarm, id, run);
     let packages = run.packages.iter().filter_map(|p| swarm.packages.get(p));
-    let planned: BTreeSet<Place<'_>> = packages.flat_map(|p| &p.targets).map(place).collect();
+    let planned: BTreeSet<SlotKey<'_>> = packages.flat_map(|p| &p.targets).map(slot_key).collect();
     let refused = Refused::by(&run.problems);
     let mut apart = BTreeMap::new();
     loop {
-        let stay = Stay { old, planned: &planned, refused: &refused, subslots: subslots(&offered) };
-        let found = collide(swarm, old, &offered, stay.kept());
+        let retention = Retention { old, planned: &planned, refused: &refused, subslots: subslots(&offered) };
+        let found = collide(swarm, old, &offered, retention.kept());
         if found.is_empty() {
-            let held = stay.beside(&offered);
+            let held = retention.retained_beside(&offered);
             return Some(Channel { run: Some(id), held, apart, ..Channel::default() });
         }
         // Kept packages may collide as well.
@@ -80,16 +80,21 @@ fn collide(
     old: &Channel,
     offered: &BTreeMap<Digest, Held>,
     kept: BTreeSet<Digest>,
-) -> BTreeMap<Digest, Apart> {
+) -> BTreeMap<Digest, Exclusion> {
     let mut found = BTreeMap::new();
     if swarm.collisions.is_empty() {
         return found;
     }
     let known = old.held.values().filter(|held| held.current);
-    let known: BTreeSet<Place<'_>> = known.map(|held| place(&held.artifact.target)).collect();
+    let known: BTreeSet<SlotKey<'_>> = known.map(|held| slot_key(&held.artifact.target)).collect();
     let order = |held: &&Held| {
         let artifact = &held.artifact;
-        (!known.contains(&place(&artifact.target)), artifact.received_at, artifact.attempt, artifact.digest)
+        (
+            !known.contains(&slot_key(&artifact.target)),
+            artifact.received_at,
+            artifact.attempt,
+            artifact.digest,
+        )
     };
     let mut wanted: Vec<&Held> = offered.values().collect();
     wanted.sort_by_key(order);
@@ -104,7 +109,7 @@ fn collide(
         match other.and_then(|(beside, conflict)| Some((&target.portage()?.cpv, beside, conflict))) {
             Some((cpv, beside, conflict)) => {
                 let (cpv, beside, conflict) = (cpv.clone(), beside.clone(), conflict.clone());
-                found.insert(*digest, Apart { cpv, beside, conflict });
+                found.insert(*digest, Exclusion { cpv, beside, conflict });
             }
             None => _ = first.insert(*digest),
         }
@@ -113,7 +118,7 @@ fn collide(
 }
 
 /// Removes packages from an offer, together with everything that cannot be installed without them.
-fn withdraw(offered: &mut BTreeMap<Digest, Held>, these: &BTreeMap<Digest, Apart>) {
+fn withdraw(offered: &mut BTreeMap<Digest, Held>, these: &BTreeMap<Digest, Exclusion>) {
     offered.retain(|digest, _| !these.contains_key(digest));
     loop {
         let lacks = |held: &Held| held.needs.iter().any(|needed| !offered.contains_key(needed));
@@ -149,21 +154,21 @@ fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, Held> {
     offered
 }
 
-fn subslots(offered: &BTreeMap<Digest, Held>) -> BTreeMap<Place<'_>, &str> {
+fn subslots(offered: &BTreeMap<Digest, Held>) -> BTreeMap<SlotKey<'_>, &str> {
     let targets = offered.values().map(|held| &held.artifact.target);
-    targets.filter_map(|target| Some((place(target), target.portage()?.subslot.as_str()))).collect()
+    targets.filter_map(|target| Some((slot_key(target), target.portage()?.subslot.as_str()))).collect()
 }
 
 /// Determines which of a channel's old contents stay.
-struct Stay<'s> {
+struct Retention<'s> {
     old: &'s Channel,
-    planned: &'s BTreeSet<Place<'s>>,
+    planned: &'s BTreeSet<SlotKey<'s>>,
     refused: &'s Refused<'s>,
-    /// The sub-slot that the run offers in each place.
-    subslots: BTreeMap<Place<'s>, &'s str>,
+    /// The sub-slot that the run offers in each slot.
+    subslots: BTreeMap<SlotKey<'s>, &'s str>,
 }
 
-impl Stay<'_> {
+impl Retention<'_> {
     /// Old packages for which the run should have offered a successor but did not.
     fn kept(&self) -> BTreeSet<Digest> {
         let kept = self.old.held.iter().filter(|(_, held)| held.current && self.is_kept(held));
@@ -171,7 +176,7 @@ impl Stay<'_> {
     }
 
     /// The offer, and the old packages that stay beside it.
-    fn beside(&self, offered: &BTreeMap<Digest, Held>) -> BTreeMap<Digest, Held> {
+    fn retained_beside(&self, offered: &BTreeMap<Digest, Held>) -> BTreeMap<Digest, Held> {
         let kept = self.kept();
         let mut open: Vec<Digest> = kept.iter().copied().collect();
         let mut held = offered.clone();
@@ -190,22 +195,22 @@ impl Stay<'_> {
 
     /// Whether the run should have offered a successor but did not.
     fn is_kept(&self, held: &Held) -> bool {
-        let place = place(&held.artifact.target);
-        let due = self.planned.contains(&place) || self.refused.covers(place.0);
-        due && !self.subslots.contains_key(&place)
+        let key = slot_key(&held.artifact.target);
+        let due = self.planned.contains(&key) || self.refused.covers(key.0);
+        due && !self.subslots.contains_key(&key)
     }
 
-    /// Whether the run offers another ABI in the same place.
+    /// Whether the run offers another ABI in the same slot.
     fn is_contested(&self, held: &Held) -> bool {
         let Some(target) = held.artifact.target.portage() else { return false };
-        let place = place(&held.artifact.target);
-        self.subslots.get(&place).is_some_and(|offered| *offered != target.subslot)
+        let key = slot_key(&held.artifact.target);
+        self.subslots.get(&key).is_some_and(|offered| *offered != target.subslot)
     }
 
     /// Old packages that were built against an old library and have a successor.
     fn bound_to(&self, library: Digest) -> impl Iterator<Item = Digest> {
         let bound = self.old.held.iter().filter(move |(_, held)| held.needs.contains(&library));
-        let replaced = bound.filter(|(_, held)| self.subslots.contains_key(&place(&held.artifact.target)));
+        let replaced = bound.filter(|(_, held)| self.subslots.contains_key(&slot_key(&held.artifact.target)));
         replaced.map(|(&digest, _)| digest)
     }
 }
@@ -255,7 +260,7 @@ fn name_of(atom: &str) -> Option<&str> {
 /// The artifacts that may share the profile's index with a package: those received by its run, and those in
 /// the channel, some of which may stay.
 #[must_use]
-pub fn beside(swarm: &Swarm, id: PackageId) -> BTreeSet<Digest> {
+pub fn retained_beside(swarm: &Swarm, id: PackageId) -> BTreeSet<Digest> {
     let run = swarm.packages.get(&id).and_then(|package| swarm.runs.get(&package.run));
     let Some(run) = run else { return BTreeSet::new() };
     let received = run.packages.iter().filter_map(|p| swarm.packages.get(p)).flat_map(|p| &p.artifacts);
@@ -274,7 +279,7 @@ pub fn lacks(swarm: &Swarm, id: PackageId) -> Vec<PackageId> {
 /// Why a received package of the run that the channel follows was left out: its conflict with a package in
 /// the channel. `None` if it was not left out.
 #[must_use]
-pub fn apart(swarm: &Swarm, id: PackageId) -> Option<&Apart> {
+pub fn exclusion(swarm: &Swarm, id: PackageId) -> Option<&Exclusion> {
     let package = swarm.packages.get(&id)?;
     let channel = &swarm.profiles.get(&swarm.runs.get(&package.run)?.profile)?.channel;
     let follows = channel.run == Some(package.run);
@@ -320,8 +325,8 @@ pub fn passed_over(swarm: &Swarm, id: PackageId) -> Option<PassedOver<'_>> {
 
 /// The first package that was left out among those that a package needs at run time.
 #[must_use]
-pub fn needs_apart(swarm: &Swarm, id: PackageId) -> Option<(PackageId, &Apart)> {
-    runtime_closure(swarm, id).into_iter().find_map(|dep| Some((dep, apart(swarm, dep)?)))
+pub fn needs_excluded(swarm: &Swarm, id: PackageId) -> Option<(PackageId, &Exclusion)> {
+    runtime_closure(swarm, id).into_iter().find_map(|dep| Some((dep, exclusion(swarm, dep)?)))
 }
 
 /// A package and everything that it needs at run time, directly or indirectly.

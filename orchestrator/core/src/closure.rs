@@ -87,7 +87,7 @@ pub fn with_needs(swarm: &Swarm, packages: impl IntoIterator<Item = PackageId>) 
 
 /// Where the libraries that a package links against can come from, at build time and at run time.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Surroundings {
+pub struct LinkEnvironment {
     /// The sonames provided by the base, by multilib category; empty if unknown.
     pub base: Shared<BTreeMap<String, BTreeSet<String>>>,
     /// Received artifacts of its run-time closure.
@@ -99,8 +99,8 @@ pub struct Surroundings {
 }
 
 #[must_use]
-pub fn surroundings(swarm: &Swarm, id: PackageId) -> Surroundings {
-    let Some(package) = swarm.packages.get(&id) else { return Surroundings::default() };
+pub fn link_environment(swarm: &Swarm, id: PackageId) -> LinkEnvironment {
+    let Some(package) = swarm.packages.get(&id) else { return LinkEnvironment::default() };
     let base = swarm.runs.get(&package.run).map(|run| run.base_provides.clone()).unwrap_or_default();
     let artifacts = |starts: &[PackageId]| {
         let (mut found, mut seen) = (Vec::new(), BTreeSet::from([id]));
@@ -109,7 +109,7 @@ pub fn surroundings(swarm: &Swarm, id: PackageId) -> Surroundings {
         }
         found
     };
-    Surroundings {
+    LinkEnvironment {
         base,
         runtime: artifacts(&package.runtime_deps),
         is_whole: channel::lacks(swarm, id).is_empty(),
@@ -123,7 +123,7 @@ pub fn conflicts(swarm: &Swarm, id: PackageId) -> bool {
     if swarm.collisions.is_empty() {
         return false;
     }
-    let build = surroundings(swarm, id).build;
+    let build = link_environment(swarm, id).build;
     let installed: BTreeSet<Digest> = build.iter().map(|artifact| artifact.digest).collect();
     installed.iter().any(|&digest| swarm.collisions.lacking(digest, &installed).is_some())
 }

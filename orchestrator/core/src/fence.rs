@@ -33,7 +33,7 @@ pub fn fence(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Fence,
     match &record.ending {
         Some(Ending::Accepted) => return Ok(Fence::Repeat),
         None | Some(Ending::Lost(_)) => {}
-        Some(ending) => return stale(ending.words()),
+        Some(ending) => return stale(ending.describe()),
     }
     match record.job {
         Job::Plan(run) => match swarm.runs.get(&run).map(|r| r.state) {

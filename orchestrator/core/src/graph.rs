@@ -55,10 +55,10 @@ enum Node {
 
 /// Cached results of [`Graph::ready_at`]: when bundles will be installable, `None` if unknown.
 #[derive(Debug, Default)]
-pub struct Foresight(BTreeMap<u32, Option<u64>>);
+pub struct ReadyTimes(BTreeMap<u32, Option<u64>>);
 
 /// The depth to which [`Graph::ready_at`] follows chains of bundles.
-const DEEPEST_FORESIGHT: u32 = 32;
+const MAX_READY_DEPTH: u32 = 32;
 
 impl Graph {
     /// Builds the graph of packages `0..build.len()`. `build[p]` and `runtime[p]` list what `p`
@@ -161,7 +161,7 @@ impl Graph {
         &self,
         task: u32,
         end: &dyn Fn(u32) -> Option<u64>,
-        known: &mut Foresight,
+        known: &mut ReadyTimes,
     ) -> Option<u64> {
         let needs = &self.tasks.get(task as usize)?.needs;
         let open = needs.iter().filter(|&&b| !self.is_installable(b));
@@ -172,10 +172,10 @@ impl Graph {
         &self,
         bundle: u32,
         end: &dyn Fn(u32) -> Option<u64>,
-        known: &mut Foresight,
+        known: &mut ReadyTimes,
         depth: u32,
     ) -> Option<u64> {
-        let record = self.bundles.get(bundle as usize).filter(|_| depth < DEEPEST_FORESIGHT)?;
+        let record = self.bundles.get(bundle as usize).filter(|_| depth < MAX_READY_DEPTH)?;
         if record.unmet == 0 {
             return Some(0);
         }
@@ -356,9 +356,9 @@ mod tests {
         let build = [vec![1], vec![], vec![], vec![0]];
         let (graph, ..) = Graph::new(&build, &[vec![], vec![2], vec![], vec![]]);
         let ends = |known: &'static [(u32, u64)]| move |n: u32| known.iter().find(|k| k.0 == n).map(|k| k.1);
-        assert_eq!(graph.ready_at(0, &ends(&[(1, 10), (2, 20)]), &mut Foresight::default()), Some(20));
-        assert_eq!(graph.ready_at(0, &ends(&[(1, 10)]), &mut Foresight::default()), None);
-        assert_eq!(graph.ready_at(3, &ends(&[(0, 50)]), &mut Foresight::default()), Some(50));
-        assert_eq!(graph.ready_at(1, &ends(&[]), &mut Foresight::default()), Some(0));
+        assert_eq!(graph.ready_at(0, &ends(&[(1, 10), (2, 20)]), &mut ReadyTimes::default()), Some(20));
+        assert_eq!(graph.ready_at(0, &ends(&[(1, 10)]), &mut ReadyTimes::default()), None);
+        assert_eq!(graph.ready_at(3, &ends(&[(0, 50)]), &mut ReadyTimes::default()), Some(50));
+        assert_eq!(graph.ready_at(1, &ends(&[]), &mut ReadyTimes::default()), Some(0));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     eligibility,
     event::Event,
     follow, standstill,
-    state::{Apart, Run, Swarm},
+    state::{Exclusion, Run, Swarm},
     text,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
             let quarantined = run.count(PackageState::Quarantined);
             let blocked = run.count(PackageState::Blocked);
             let refused = run.problems.len() as u64;
-            let apart: Vec<Apart> = channel::follow(swarm, id)
+            let apart: Vec<Exclusion> = channel::follow(swarm, id)
                 .map_or_else(Vec::new, |channel| channel.apart.into_values().collect());
             let outdated = apart.iter().filter(|apart| apart.conflict.is_of_sonames()).count() as u64;
             let collide = apart.len() as u64 - outdated;

@@ -2,7 +2,7 @@
 
 use super::verifier::{Damage, Verifier};
 use crate::{
-    nix::archive::{self, Sought},
+    nix::archive::{self, ScanTargets},
     publish::{Copied, NixCache, cache},
     sign::NixKeys,
     store::{ArtifactStore, StoreError},
@@ -39,7 +39,7 @@ impl Verifier for Nix {
         let file = self.store.read(artifact.digest);
         let file = file.map_err(|error| damage(error.to_string(), matches!(error, StoreError::Disk(_))))?;
         let reader = BufReader::with_capacity(256 * 1024, file);
-        let found = archive::examine(reader, &NarLimits::default(), &Sought::default());
+        let found = archive::examine(reader, &NarLimits::default(), &ScanTargets::default());
         let found = found.map_err(|error| damage(error.to_string(), false))?;
         if found.read != artifact.digest {
             return Err(damage(format!("the file is damaged: its digest is {}", found.read), false));

@@ -6,28 +6,28 @@
 //! the same batch is retried until it succeeds, and new commands are refused with the reason.
 //!
 //! Readers see a decision only once it is in the journal. Until then they see the previous state, without
-//! waiting ([`pair`]).
+//! waiting ([`double_buffer`]).
 
 mod batch;
 mod claims;
 mod clock;
 mod credentials;
+mod double_buffer;
 mod drift;
+mod leadership;
 mod maintenance;
 mod milestones;
-mod pair;
 mod restore;
-mod role;
 mod standby;
 mod time;
 mod work;
 
 pub use clock::{Clock, SystemClock};
-pub use role::Role;
+pub use leadership::Leadership;
 
 use crate::journal::{Journal, JournalError, JournalReader, Verified};
 use credentials::Credentials;
-use pair::Pair;
+use double_buffer::DoubleBuffer;
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -67,7 +67,7 @@ pub struct EngineTask {
 
 /// State shared by the handles and the engine's thread.
 struct Shared {
-    pair: Pair,
+    buffer: DoubleBuffer,
     credentials: Credentials,
     clock: Arc<dyn Clock>,
     /// Added to the clock to get the engine's time, in milliseconds. Set at the start so that the engine's
@@ -75,7 +75,7 @@ struct Shared {
     offset_ms: AtomicI64,
     /// The journal's last time before this orchestrator led.
     continued_from: OnceLock<TimeMs>,
-    role: watch::Sender<Role>,
+    role: watch::Sender<Leadership>,
     trouble: watch::Sender<Option<String>>,
     /// The reference count minus one is the number of unanswered commands.
     waiting: Arc<()>,
@@ -164,7 +164,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             offset_ms: AtomicI64::new(0),
             continued_from: OnceLock::new(),
-            role: watch::Sender::new(Role::Starting),
+            role: watch::Sender::new(Leadership::Starting),
             reader: Arc::new(Mutex::new(journal.reader()?)),
             auditor: Arc::new(Mutex::new(journal.reader()?)),
             committed: watch::Sender::new(swarm.seq),
@@ -175,7 +175,7 @@ impl Engine {
             broken: CancellationToken::new(),
             maintenance: Mutex::default(),
             credentials: Credentials::of(&swarm),
-            pair: Pair::of(swarm),
+            buffer: DoubleBuffer::of(swarm),
             clock,
         });
         let (commands, waiting) = sync_channel(QUEUE);
@@ -186,7 +186,7 @@ impl Engine {
         let engine = Self { shared, commands: commands.clone() };
         let (mut role, mut trouble) = (engine.role(), engine.shared.trouble.subscribe());
         tokio::select! {
-            _ = role.wait_for(|role| *role != Role::Starting) => {}
+            _ = role.wait_for(|role| *role != Leadership::Starting) => {}
             // The engine starts once the journal can be used; until then status shows the reason.
             _ = trouble.wait_for(Option::is_some) => {}
         }
@@ -275,7 +275,7 @@ impl Engine {
     /// Reads the journaled state, without waiting for the engine. `look` must be short: the engine
     /// waits for it after the next batch.
     pub fn read<R>(&self, look: impl FnOnce(&Swarm) -> R) -> R {
-        look(&self.shared.pair.shown())
+        look(&self.shared.buffer.front())
     }
 
     /// The drone that the credential with this digest acts for.

@@ -1,6 +1,6 @@
 //! What the engine does until it leads: it follows the journal and redirects writers.
 
-use super::{Answer, EngineError, Message, Role, batch, work::Worker};
+use super::{Answer, EngineError, Leadership, Message, batch, work::Worker};
 use crate::journal::{JournalError, Lead, Replay};
 use std::{
     sync::mpsc::RecvTimeoutError,
@@ -35,7 +35,7 @@ impl Worker {
                 }
                 Ok(Lead::Theirs(leader)) => {
                     self.report(None);
-                    self.take_role(Role::Standby(leader));
+                    self.set_leadership(Leadership::Standby(leader));
                 }
                 Err(error) => self.report(Some(&error)),
             }
@@ -51,14 +51,14 @@ impl Worker {
         if self.loaded {
             self.apply_new_records()?;
         } else {
-            let policy = self.shared.pair.shown().policy.clone();
+            let policy = self.shared.buffer.front().policy.clone();
             let mut restored = super::restore::Restored::empty(policy);
             self.journal.load(&mut restored)?;
             self.last_checkpoint = restored.checkpoint;
             let seq = restored.swarm.seq;
-            *self.shared.pair.hidden() = restored.swarm.clone();
-            self.shared.pair.turn(|swarm, _| *swarm = restored.swarm);
-            self.shared.credentials.renew(&self.shared.pair.shown());
+            *self.shared.buffer.back() = restored.swarm.clone();
+            self.shared.buffer.swap_and_sync(|swarm, _| *swarm = restored.swarm);
+            self.shared.credentials.renew(&self.shared.buffer.front());
             self.shared.committed.send_replace(seq);
             self.loaded = true;
         }
@@ -74,12 +74,12 @@ impl Worker {
         self.journal.follow(&mut new)?;
         let Some(last) = new.0.last() else { return Ok(()) };
         let apply = |swarm: &mut Swarm| new.0.iter().for_each(|record| swarm.apply(record));
-        apply(&mut self.shared.pair.hidden());
-        self.shared.pair.turn(|swarm, shown| {
+        apply(&mut self.shared.buffer.back());
+        self.shared.buffer.swap_and_sync(|swarm, shown| {
             apply(swarm);
             batch::share(&new.0, swarm, shown);
         });
-        self.shared.credentials.follow(&self.shared.pair.shown(), new.0.iter().map(|r| &r.event));
+        self.shared.credentials.follow(&self.shared.buffer.front(), new.0.iter().map(|r| &r.event));
         self.shared.committed.send_replace(last.seq);
         Ok(())
     }
@@ -96,8 +96,8 @@ impl Worker {
                     continue;
                 }
                 Ok(Message::Policy { policy, answer }) => {
-                    self.shared.pair.hidden().policy = (*policy).clone();
-                    self.shared.pair.turn(|swarm, _| swarm.policy = *policy);
+                    self.shared.buffer.back().policy = (*policy).clone();
+                    self.shared.buffer.swap_and_sync(|swarm, _| swarm.policy = *policy);
                     // The caller may be gone.
                     let _ = answer.send(Ok(Reply::Done));
                     continue;
@@ -111,19 +111,19 @@ impl Worker {
         }
     }
 
-    pub(super) fn take_role(&self, role: Role) {
+    pub(super) fn set_leadership(&self, role: Leadership) {
         self.shared.role.send_if_modified(|shown| {
             if *shown == role {
                 return false;
             }
             match &role {
-                Role::Starting => {}
-                Role::Leader => tracing::info!("this orchestrator is the leader"),
-                Role::Standby(leader) => {
+                Leadership::Starting => {}
+                Leadership::Leader => tracing::info!("this orchestrator is the leader"),
+                Leadership::Standby(leader) => {
                     let leader = leader.as_deref().unwrap_or("not known");
                     tracing::info!(leader, "this orchestrator is a standby");
                 }
-                Role::Deposed(by) => {
+                Leadership::Deposed(by) => {
                     tracing::error!(by, "another orchestrator took over as leader, stopping");
                 }
             }
@@ -136,7 +136,7 @@ impl Worker {
     pub(super) fn on_journal_error(&mut self, error: JournalError) -> EngineError {
         match error {
             JournalError::Deposed { by } => {
-                self.take_role(Role::Deposed(by));
+                self.set_leadership(Leadership::Deposed(by));
                 self.deposed = true;
                 EngineError::Standby { leader: None }
             }

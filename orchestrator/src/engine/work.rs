@@ -1,7 +1,7 @@
 //! The engine's thread: batch, decide, append, answer.
 
 use super::{
-    EngineError, Message, Role, Shared,
+    EngineError, Leadership, Message, Shared,
     batch::{self, Batch},
     claims::{Next, Parked},
     drift::{Drift, Sleep},
@@ -132,7 +132,7 @@ impl Worker {
     /// Records the start. From then on this orchestrator leads.
     fn begin(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let mut swarm = shared.pair.hidden();
+        let mut swarm = shared.buffer.back();
         // Ignore suspends as a standby: leases begin now.
         let _ = self.wake_up();
         shared.move_time(std::mem::take(&mut self.ahead_ms));
@@ -148,14 +148,14 @@ impl Worker {
         let _ = self.handle(&mut swarm, &mut batch, Command::StartOrchestrator, None);
         drop(swarm);
         if self.write(batch) {
-            self.take_role(Role::Leader);
+            self.set_leadership(Leadership::Leader);
         }
     }
 
     /// How long to wait for a message before the passage of time may change something.
     fn pause(&self) -> Duration {
         let now = self.shared.now();
-        let due = self.shared.pair.shown().next_due();
+        let due = self.shared.buffer.front().next_due();
         // A shared journal also needs a regular check that this orchestrator still leads.
         let due = due.filter(|_| !self.journal.is_shared());
         let every = due.map_or(TICK, |due| Duration::from_millis(due.since(now)).clamp(TICK, IDLE_TICK));
@@ -167,7 +167,7 @@ impl Worker {
     /// Decides all messages, then retries parked claims.
     fn decide(&mut self, messages: Vec<Message>) -> Batch {
         let shared = Arc::clone(&self.shared);
-        let mut swarm = shared.pair.hidden();
+        let mut swarm = shared.buffer.back();
         let mut batch = Batch::default();
         batch.policy = batch::newest_policy(&messages).cloned().or(self.policy.take());
         if let Some(policy) = &batch.policy {
@@ -269,9 +269,9 @@ impl Worker {
             }
             // Without records nothing can be lost: both copies still get the other changes of the batch.
         }
-        self.shared.pair.show();
+        self.shared.buffer.swap();
         self.shared.move_time(std::mem::take(&mut self.ahead_ms));
-        self.shared.credentials.follow(&self.shared.pair.shown(), batch.records.iter().map(|r| &r.event));
+        self.shared.credentials.follow(&self.shared.buffer.front(), batch.records.iter().map(|r| &r.event));
         if let Some(last) = batch.records.last() {
             self.shared.committed.send_replace(last.seq);
         }
@@ -280,8 +280,8 @@ impl Worker {
         }
         // A caller that is gone can repeat the command to get its answer.
         batch.answers.drain(..).for_each(|(answer, reply)| _ = answer.send(reply));
-        batch.records.iter().for_each(|record| milestones::log(&self.shared.pair.shown(), record));
-        self.shared.pair.follow(|swarm, shown| batch.apply(swarm, shown));
+        batch.records.iter().for_each(|record| milestones::log(&self.shared.buffer.front(), record));
+        self.shared.buffer.sync(|swarm, shown| batch.apply(swarm, shown));
         // Checkpoints are better taken while idle, but cannot be postponed forever.
         self.keep_checkpoint(CHECKPOINT_AT_LEAST_EVERY);
         kept.is_ok()
@@ -353,7 +353,7 @@ impl Worker {
 
     /// Takes a checkpoint if at least `events` events followed the last.
     fn keep_checkpoint(&mut self, events: u64) {
-        let swarm = self.shared.pair.shown();
+        let swarm = self.shared.buffer.front();
         let seq = swarm.seq;
         if seq < self.last_checkpoint + events {
             return;

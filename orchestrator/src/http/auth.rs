@@ -6,7 +6,7 @@
 use super::{bounds, problem::ApiError, role::Role};
 use crate::{
     app::App,
-    places::{Full, Holder, Place},
+    connection_limits::{ConnectionPermit, Full, Holder},
 };
 use axum::{
     extract::{FromRequestParts, Request},
@@ -33,8 +33,8 @@ impl Principal {
             Self::Admin => Holder::Admin,
             Self::Drone(drone) => Holder::Drone(drone),
         };
-        match request.extensions().get::<Arc<Place>>() {
-            Some(place) => place.proved(holder).map_err(|Full(caller)| ApiError::NoRoom(caller)),
+        match request.extensions().get::<Arc<ConnectionPermit>>() {
+            Some(permit) => permit.proved(holder).map_err(|Full(caller)| ApiError::NoRoom(caller)),
             None => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! Connections, plain or TLS, with limits on their number, on the handshake, on the size and time
 //! of a request's head, and on shutdown. Plain `axum::serve` limits none of these.
-//! [`places`](crate::places) limits how many connections each kind of caller may have.
+//! [`connection_limits`](crate::connection_limits) limits how many connections each kind of caller may have.
 
 use super::{
     Lane,
@@ -8,11 +8,11 @@ use super::{
     bounds::{HEAD_BYTES, HEADERS},
     linger::{Linger, Unread},
     peer::{Peer, Way},
-    stall::{Impatient, STALLED},
+    stall::{STALLED, StallTimeout},
 };
 use crate::{
     config::{Limits, Network},
-    places::{Answering, Place, Places},
+    connection_limits::{Answering, ConnectionLimiter, ConnectionPermit},
 };
 use axum::{
     Router,
@@ -58,13 +58,13 @@ pub(crate) struct Listener {
 }
 
 /// Serves until `stopping`, then lets open requests finish within the drain time and cuts off the
-/// rest. All listeners share `places`.
+/// rest. All listeners share the `limiter`.
 pub(crate) async fn serve(
     listeners: Vec<Listener>,
     router: Router,
     lane: Lane,
     limits: Limits,
-    places: Places,
+    limiter: ConnectionLimiter,
     trusted: &[Network],
     stopping: CancellationToken,
 ) {
@@ -75,7 +75,7 @@ pub(crate) async fn serve(
             router: router.clone(),
             lane: lane.clone(),
             limits,
-            places: places.clone(),
+            limiter: limiter.clone(),
             trusted: trusted.clone(),
             stopping: stopping.clone(),
         };
@@ -90,7 +90,7 @@ struct ConnectionServer {
     router: Router,
     lane: Arc<Lane>,
     limits: Limits,
-    places: Places,
+    limiter: ConnectionLimiter,
     /// Proxies whose headers are trusted.
     trusted: Arc<[Network]>,
     stopping: CancellationToken,
@@ -121,13 +121,13 @@ impl ConnectionServer {
             }
             let (server, watcher, acceptor) = (self.clone(), graceful.watcher(), acceptor.clone());
             let peer = Peer::of_connection(from.ip(), acceptor.is_some(), &self.trusted);
-            // Take the place before accepting again, so that connections never exceed places.
-            let place = self.places.take(peer.origin());
+            // Take the permit before accepting again, so that connections never exceed the limit.
+            let permit = self.limiter.take(peer.origin());
             connections.spawn(async move {
                 tokio::select! {
-                    () = place.given_up() => tracing::debug!(peer = %peer.ip(), "closing a connection to \
+                    () = permit.given_up() => tracing::debug!(peer = %peer.ip(), "closing a connection to \
                         make room for others"),
-                    () = server.attend(stream, acceptor, peer, &place, watcher) => {}
+                    () = server.attend(stream, acceptor, peer, &permit, watcher) => {}
                 }
             });
         }
@@ -144,22 +144,22 @@ impl ConnectionServer {
         stream: TcpStream,
         acceptor: Option<TlsAcceptor>,
         peer: Peer,
-        place: &Arc<Place>,
+        permit: &Arc<ConnectionPermit>,
         watcher: Watcher,
     ) {
         match acceptor {
-            None => match self.lane.serve(stream, peer.origin(), place).await {
+            None => match self.lane.serve(stream, peer.origin(), permit).await {
                 Ok(None) => {}
-                Ok(Some(Handoff::Unread(stream))) => self.serve_http1(stream, peer, place, watcher).await,
+                Ok(Some(Handoff::Unread(stream))) => self.serve_http1(stream, peer, permit, watcher).await,
                 Ok(Some(Handoff::Partial(stream, read))) => {
                     let (rest, write) = stream.into_split();
-                    self.serve_http1(join(Cursor::new(read).chain(rest), write), peer, place, watcher).await;
+                    self.serve_http1(join(Cursor::new(read).chain(rest), write), peer, permit, watcher).await;
                 }
                 Err(error) => tracing::debug!(%error, "a connection was closed early"),
             },
             Some(acceptor) => {
                 if let Some(stream) = self.tls_handshake(&acceptor, stream, peer).await {
-                    self.serve_http1(stream, peer, place, watcher).await;
+                    self.serve_http1(stream, peer, permit, watcher).await;
                 }
             }
         }
@@ -190,7 +190,7 @@ impl ConnectionServer {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: Peer,
-        place: &Arc<Place>,
+        permit: &Arc<ConnectionPermit>,
         watcher: Watcher,
     ) {
         let unread = Unread::default();
@@ -200,17 +200,19 @@ impl ConnectionServer {
             if peer.way != Way::Direct {
                 // The next request may be another caller's if a proxy sent this one, so count the connection
                 // as a stranger's again.
-                place.is_strangers(peer.origin());
+                permit.is_strangers(peer.origin());
             }
-            let answering = place.answering();
+            let answering = permit.answering();
             request.extensions_mut().insert(peer);
-            request.extensions_mut().insert(place.clone());
+            request.extensions_mut().insert(permit.clone());
             let answered = self.router.clone().oneshot(request);
             async move {
-                Ok::<_, Infallible>(answered.await?.map(|body| Attended { body, _answering: answering }))
+                Ok::<_, Infallible>(
+                    answered.await?.map(|body| InProgressBody { body, _answering: answering }),
+                )
             }
         });
-        let stream = Impatient::new(stream, STALLED, Linger::new(unread.clone()));
+        let stream = StallTimeout::new(stream, STALLED, Linger::new(unread.clone()));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header())
@@ -225,12 +227,12 @@ impl ConnectionServer {
 }
 
 /// A response body that counts as a request in progress until it is dropped.
-struct Attended {
+struct InProgressBody {
     body: Body,
     _answering: Answering,
 }
 
-impl HttpBody for Attended {
+impl HttpBody for InProgressBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -4,7 +4,7 @@
 //! before it move no other row to another page.
 
 use super::problem::ApiError;
-use crate::publish::conditional::{Conditions, Verdict, Version, judge};
+use crate::publish::conditional::{ConditionalOutcome, Conditions, Version, judge};
 use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
@@ -120,8 +120,8 @@ pub(super) async fn tagged(asked: &HeaderMap, response: Response) -> Response {
         ..Conditions::default()
     };
     let body = match judge(&conditions, &version) {
-        Verdict::Send | Verdict::Failed => Body::from(bytes),
-        Verdict::NotModified => {
+        ConditionalOutcome::Send | ConditionalOutcome::Failed => Body::from(bytes),
+        ConditionalOutcome::NotModified => {
             parts.status = StatusCode::NOT_MODIFIED;
             parts.headers.remove(header::CONTENT_TYPE);
             Body::empty()

@@ -1,10 +1,10 @@
 //! The HTTP API below `/api/v1`, health checks, metrics and the binary package host.
 //!
 //! A handler reads its request, asks the engine, and writes the answer. It contains no rules and
-//! does not write to the journal. Each resource has its own file. Shared parts: [`route`] declares
-//! routes, [`places`](crate::places) limits connections, [`peer`] determines the client's address, [`plain`] what
-//! needs TLS, [`auth`] the caller, [`list`] makes pages and entity tags; [`body`] and [`bounds`] limit the input, and [`problem`] maps
-//! errors to answers.
+//! does not write to the journal. Each resource has its own file. Shared parts: [`route`] declares routes,
+//! [`crate::connection_limits`] limits connections, [`peer`] determines the client's address, [`plain`]
+//! what needs TLS, [`auth`] the caller, [`list`] makes pages and entity tags; [`body`] and [`bounds`] limit
+//! the input, and [`problem`] maps errors to answers.
 
 mod archive;
 mod artifacts;

@@ -4,7 +4,7 @@
 //! A proxy on this machine connects from loopback for everyone, so a request with proxy headers
 //! never counts as local. From other proxies the headers prove nothing and are ignored.
 
-use crate::{config::Network, places::Origin};
+use crate::{config::Network, connection_limits::Origin};
 use axum::http::{HeaderMap, HeaderName, header};
 use std::net::{IpAddr, SocketAddr};
 

@@ -18,7 +18,7 @@ use tokio::{
 pub(in crate::http) const STALLED: Duration = Duration::from_secs(600);
 
 /// A stream that fails if a write waits too long, and lingers on shutdown.
-pub(super) struct Impatient<S> {
+pub(super) struct StallTimeout<S> {
     stream: S,
     longest: Duration,
     linger: Linger,
@@ -28,7 +28,7 @@ pub(super) struct Impatient<S> {
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Impatient<S> {
+impl<S> StallTimeout<S> {
     pub(super) fn new(stream: S, longest: Duration, linger: Linger) -> Self {
         Self { stream, longest, linger, closed: false, waiting: None }
     }
@@ -44,7 +44,7 @@ impl<S> Impatient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -54,7 +54,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -103,14 +103,14 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_takes_nothing_breaks_the_stream_and_a_slow_one_does_not() {
         let (near, _far) = duplex(1024);
-        let error = Impatient::new(near, LONGEST, Linger::new(Unread::default()))
+        let error = StallTimeout::new(near, LONGEST, Linger::new(Unread::default()))
             .write_all(&[7; 4096])
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
 
         let (near, mut far) = duplex(1024);
-        let mut near = Impatient::new(near, LONGEST, Linger::new(Unread::default()));
+        let mut near = StallTimeout::new(near, LONGEST, Linger::new(Unread::default()));
         let slowly = async {
             let mut taken = 0;
             let mut piece = [0; 256];

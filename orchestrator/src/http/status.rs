@@ -29,7 +29,7 @@ async fn status(State(app): State<Arc<App>>) -> Json<StatusView> {
         Err(EngineError::Standby { leader }) => Some(leader.unwrap_or_else(|| "another orchestrator".into())),
         _ => None,
     };
-    Json(StatusView { passes: app.passes.list(), connections: app.places.view(), standby, ..status })
+    Json(StatusView { passes: app.passes.list(), connections: app.limiter.view(), standby, ..status })
 }
 
 async fn document() -> Json<serde_json::Value> {

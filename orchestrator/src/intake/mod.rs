@@ -42,7 +42,7 @@ const TURNS: usize = 64;
 /// How many files are checked and signed at once. Each occupies a processor.
 const AT_ONCE: usize = 4;
 
-pub struct Places {
+pub struct Storage {
     pub incoming: Incoming,
     pub store: Arc<dyn ArtifactStore>,
     pub entries: IndexEntryCache,
@@ -65,17 +65,17 @@ impl Intake {
     #[must_use]
     pub fn new(
         engine: Engine,
-        places: Places,
+        storage: Storage,
         key: Option<OpenPgpKey>,
         limits: Limits,
         index_bytes: u64,
         upstreams: Arc<Upstreams>,
     ) -> Self {
         let at_once = Arc::new(Semaphore::new(AT_ONCE));
-        let nix = Nix::new(&places, upstreams, at_once.clone());
-        let portage = Portage::new(engine, &places, key, limits, index_bytes, at_once);
+        let nix = Nix::new(&storage, upstreams, at_once.clone());
+        let portage = Portage::new(engine, &storage, key, limits, index_bytes, at_once);
         Self {
-            incoming: places.incoming,
+            incoming: storage.incoming,
             portage: Arc::new(portage),
             nix: Arc::new(nix),
             turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),

@@ -2,7 +2,7 @@
 //! reports which output it is, because an archive does not contain its own path.
 
 use super::{
-    AcceptError, Places, ReceiveError,
+    AcceptError, ReceiveError, Storage,
     builder::{Builder, Examination, Examined, Fit},
     nars::Nars,
     upload::{Incoming, Upload, UploadError},
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     nix::{
-        archive::{self, NarFile, Sought},
+        archive::{self, NarFile, ScanTargets},
         known::{self, Known},
         listings::Listings,
         stored,
@@ -52,8 +52,8 @@ pub(super) struct Nix {
 }
 
 impl Nix {
-    pub(super) fn new(places: &Places, upstreams: Arc<Upstreams>, at_once: Arc<Semaphore>) -> Self {
-        let Places { incoming, store, listings, .. } = places;
+    pub(super) fn new(storage: &Storage, upstreams: Arc<Upstreams>, at_once: Arc<Semaphore>) -> Self {
+        let Storage { incoming, store, listings, .. } = storage;
         Self {
             incoming: incoming.clone(),
             store: store.clone(),
@@ -68,8 +68,8 @@ impl Nix {
     ///
     /// # Errors
     /// The snapshot cannot be read.
-    fn sought(&self, known: &Known) -> Result<Sought, ReceiveError> {
-        Ok(known.sought(!self.upstreams_of(known)?.is_empty()))
+    fn targets(&self, known: &Known) -> Result<ScanTargets, ReceiveError> {
+        Ok(known.targets(!self.upstreams_of(known)?.is_empty()))
     }
 
     fn upstreams_of(&self, known: &Known) -> Result<Vec<NixUpstream>, ReceiveError> {
@@ -157,8 +157,8 @@ impl Nix {
         let (this, known) = (self.clone(), known.clone());
         let look = move || {
             let upload = this.complete(attempt, digest)?;
-            let sought = Sought { paths, mentions: false };
-            let examined = archive::examine_file(&upload.path, &this.nar_limits(), &sought);
+            let targets = ScanTargets { paths, mentions: false };
+            let examined = archive::examine_file(&upload.path, &this.nar_limits(), &targets);
             let file = examined.map_err(|error| unsound(error, &upload))?;
             Ok::<_, ReceiveError>((file.references, this.upstreams_of(&known)?))
         };
@@ -193,7 +193,7 @@ impl Nix {
         let upload = self.complete(attempt, digest)?;
         let upstreams = self.upstreams_of(known)?;
         let examined = examined.unwrap_or_else(|| {
-            archive::examine_file(&upload.path, &self.nar_limits(), &known.sought(!upstreams.is_empty()))
+            archive::examine_file(&upload.path, &self.nar_limits(), &known.targets(!upstreams.is_empty()))
         });
         let mut file = examined.map_err(|error| unsound(error, &upload))?;
         if let Some(listing) = file.listing.take() {
@@ -321,8 +321,8 @@ fn unsound(error: ExamineError, upload: &Upload) -> AcceptError {
 impl Builder for Nix {
     fn examination(&self, wanted: &Wanted, _: TimeMs) -> Option<Examination> {
         // If the snapshot cannot be read, the examination of the complete file reports it.
-        let (sought, limits) = (self.sought(&wanted.known).ok()?, self.nar_limits());
-        let examine = move |pieces: &mut dyn Read| archive::examine(pieces, &limits, &sought);
+        let (targets, limits) = (self.targets(&wanted.known).ok()?, self.nar_limits());
+        let examine = move |pieces: &mut dyn Read| archive::examine(pieces, &limits, &targets);
         Some(Box::new(move |pieces: &mut dyn Read| Examined::Nar(Box::new(examine(pieces)))))
     }
 

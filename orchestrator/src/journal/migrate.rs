@@ -19,7 +19,7 @@ const PIECE: usize = 1000;
 
 /// Source or target of a migration.
 #[derive(Debug, Clone)]
-pub enum End {
+pub enum JournalLocation {
     /// A file in an orchestrator's state directory.
     Sqlite(PathBuf),
     Redis(RedisSettings),
@@ -58,19 +58,21 @@ impl MigrateError {
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for JournalLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Redis(settings) => match &settings.place {
-                super::Place::Url(url) => write!(f, "{url} (`{}`)", settings.swarm),
-                super::Place::Sentinels { master, .. } => write!(f, "`{master}` (`{}`)", settings.swarm),
+            Self::Redis(settings) => match &settings.location {
+                super::ServerLocation::Url(url) => write!(f, "{url} (`{}`)", settings.swarm),
+                super::ServerLocation::Sentinels { master, .. } => {
+                    write!(f, "`{master}` (`{}`)", settings.swarm)
+                }
             },
         }
     }
 }
 
-impl End {
+impl JournalLocation {
     /// Parses `sqlite:PATH` or `redis://HOST:PORT`.
     ///
     /// # Errors
@@ -120,7 +122,7 @@ impl Replay for u64 {
     }
 }
 
-fn own(end: &End) -> Result<Opened, MigrateError> {
+fn own(end: &JournalLocation) -> Result<Opened, MigrateError> {
     let mut opened = end.open()?;
     opened.journal.load(&mut opened.events)?;
     if let Lead::Theirs(by) = opened.journal.lead()? {
@@ -135,8 +137,8 @@ fn own(end: &End) -> Result<Opened, MigrateError> {
 ///
 /// # Errors
 /// A journal is in use, the target is not empty, or reading or writing fails.
-pub fn migrate(from: &End, to: &End) -> Result<Verified, MigrateError> {
-    if let End::Sqlite(path) = from
+pub fn migrate(from: &JournalLocation, to: &JournalLocation) -> Result<Verified, MigrateError> {
+    if let JournalLocation::Sqlite(path) = from
         && !path.exists()
     {
         return Err(MigrateError::Nothing(from.to_string()));

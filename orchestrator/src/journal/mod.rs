@@ -14,7 +14,7 @@ mod settings;
 mod sqlite;
 
 pub use queue::{QueueDelta, QueueMirror};
-pub use redis::{Place, RedisJournal, RedisSettings};
+pub use redis::{RedisJournal, RedisSettings, ServerLocation};
 pub use settings::JournalSettings;
 pub use sqlite::SqliteJournal;
 

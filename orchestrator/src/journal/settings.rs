@@ -1,7 +1,7 @@
 //! The `[journal]` section of the configuration: where the journal is stored. A section with Redis settings
 //! that does not select Redis, or the reverse, is an error, because the author expects something else.
 
-use super::redis::{LOCK, Place, RedisSettings, check_url};
+use super::redis::{LOCK, RedisSettings, ServerLocation, check_url};
 use serde::Deserialize;
 use std::path::PathBuf;
 use swarm_daemon::config::Span;
@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "RawSettings")]
 pub struct JournalSettings {
     /// The Redis settings; `None` if the journal is a file in the state directory.
     pub redis: Option<RedisSettings>,
@@ -32,7 +32,7 @@ pub struct JournalSettings {
 /// The section as written in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Written {
+struct RawSettings {
     kind: Kind,
     url: Option<String>,
     sentinels: Vec<String>,
@@ -45,7 +45,7 @@ struct Written {
     wait_replicas: Option<u32>,
 }
 
-impl Default for Written {
+impl Default for RawSettings {
     fn default() -> Self {
         Self {
             kind: Kind::Sqlite,
@@ -62,18 +62,18 @@ impl Default for Written {
     }
 }
 
-impl TryFrom<Written> for JournalSettings {
+impl TryFrom<RawSettings> for JournalSettings {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        match written.kind {
-            Kind::Sqlite => written.unused().map(|()| Self { redis: None }),
-            Kind::Redis => written.redis().map(|redis| Self { redis: Some(redis) }),
+    fn try_from(raw: RawSettings) -> Result<Self, String> {
+        match raw.kind {
+            Kind::Sqlite => raw.unused().map(|()| Self { redis: None }),
+            Kind::Redis => raw.redis().map(|redis| Self { redis: Some(redis) }),
         }
     }
 }
 
-impl Written {
+impl RawSettings {
     fn unused(&self) -> Result<(), String> {
         let set = [
             ("url", self.url.is_some()),
@@ -95,14 +95,14 @@ impl Written {
     }
 
     fn redis(self) -> Result<RedisSettings, String> {
-        let place = match (self.url, self.sentinels, self.sentinel_master) {
-            (Some(url), sentinels, None) if sentinels.is_empty() => Place::Url(plain(url)?),
+        let location = match (self.url, self.sentinels, self.sentinel_master) {
+            (Some(url), sentinels, None) if sentinels.is_empty() => ServerLocation::Url(plain(url)?),
             (None, addresses, Some(master)) if !addresses.is_empty() => {
                 for address in &addresses {
                     let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
                     port.ok_or(format!("`{address}` of `sentinels` is not HOST:PORT, such as nas:26379"))?;
                 }
-                Place::Sentinels { addresses, master }
+                ServerLocation::Sentinels { addresses, master }
             }
             _ => {
                 return Err("a `[journal]` on Redis needs either `url = \"redis://HOST:6379\"`, or \
@@ -127,7 +127,7 @@ impl Written {
                 .into());
         }
         Ok(RedisSettings {
-            place,
+            location,
             username: self.username,
             password_file: self.password_file,
             swarm,
@@ -170,10 +170,10 @@ mod tests {
     #[test]
     fn a_redis_is_found_by_its_address_or_by_its_sentinels() {
         let redis = parse("kind = \"redis\"\nurl = \"redis://nas:6379/2\"").unwrap().redis.unwrap();
-        assert_eq!(redis.place, Place::Url("redis://nas:6379/2".into()));
+        assert_eq!(redis.location, ServerLocation::Url("redis://nas:6379/2".into()));
         let text = "kind = \"redis\"\nsentinels = [\"a:26379\"]\nsentinel_master = \"m\"\nswarm = \"home\"";
         let redis = parse(text).unwrap().redis.unwrap();
-        assert!(matches!(&redis.place, Place::Sentinels { master, .. } if master == "m"));
+        assert!(matches!(&redis.location, ServerLocation::Sentinels { master, .. } if master == "m"));
         assert_eq!((redis.swarm.as_str(), redis.lock_ms), ("home", 10_000));
         assert!(parse("").unwrap().redis.is_none());
     }

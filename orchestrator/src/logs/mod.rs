@@ -7,7 +7,7 @@ mod reader;
 mod tidy;
 
 pub use reader::LogReader;
-pub use tidy::{Bounds, Fate};
+pub use tidy::{Bounds, LogState};
 
 use crate::store::disk::{self, DiskError};
 use std::{

@@ -46,8 +46,8 @@ fn a_log_has_a_bound_and_goes_with_its_attempt() {
     let (_dir, logs) = logs();
     logs.append(A, 0, b"12345678", 10).unwrap();
     assert!(matches!(logs.append(A, 8, b"123", 10), Err(LogError::TooLarge { limit: 10 })));
-    assert_eq!(logs.tidy(later(0), ROOMY, |_| Fate::Open).unwrap(), 0);
-    assert_eq!(logs.tidy(later(0), ROOMY, |_| Fate::Forgotten).unwrap(), 1);
+    assert_eq!(logs.tidy(later(0), ROOMY, |_| LogState::Open).unwrap(), 0);
+    assert_eq!(logs.tidy(later(0), ROOMY, |_| LogState::Forgotten).unwrap(), 1);
     assert!(all(&logs, A).is_none());
 }
 
@@ -59,12 +59,12 @@ fn the_log_of_an_ended_attempt_is_compressed_and_reads_and_grows_as_before() {
     let mut early = logs.reader(A).unwrap().unwrap();
     let form = |name: &str| fs::metadata(dir.path().join("logs").join(name)).map(|m| m.len()).ok();
 
-    logs.tidy(later(3600), ROOMY, |_| Fate::Open).unwrap();
+    logs.tidy(later(3600), ROOMY, |_| LogState::Open).unwrap();
     assert!(
         form("3.log").is_some() || form(&format!("{A}.log")).is_some(),
         "while it may go on it stays plain"
     );
-    logs.tidy(later(3600), ROOMY, |_| Fate::Ended).unwrap();
+    logs.tidy(later(3600), ROOMY, |_| LogState::Ended).unwrap();
     assert!(form(&format!("{A}.log")).is_none());
     assert!(form(&format!("{A}.log.zst")).unwrap() < text.len() as u64 / 10);
     assert_eq!(all(&logs, A).unwrap(), text.as_bytes());
@@ -87,9 +87,10 @@ fn logs_go_by_age_and_the_oldest_first_by_size_but_never_of_what_goes_on() {
     }
     let a_day = Duration::from_secs(24 * 3600);
     let short = Bounds { age: a_day, ..ROOMY };
-    assert_eq!(logs.tidy(later(60), short, |_| Fate::Ended).unwrap(), 0);
+    assert_eq!(logs.tidy(later(60), short, |_| LogState::Ended).unwrap(), 0);
     assert_eq!(
-        logs.tidy(later(2 * 24 * 3600), short, |a| if a == A { Fate::Open } else { Fate::Ended }).unwrap(),
+        logs.tidy(later(2 * 24 * 3600), short, |a| if a == A { LogState::Open } else { LogState::Ended })
+            .unwrap(),
         1
     );
     assert!(all(&logs, A).is_some() && all(&logs, B).is_none());
@@ -99,6 +100,6 @@ fn logs_go_by_age_and_the_oldest_first_by_size_but_never_of_what_goes_on() {
     let path = logs.path(A);
     fs::File::options().append(true).open(path).unwrap().set_modified(SystemTime::now() - a_day).unwrap();
     let small = Bounds { total: 1010, ..ROOMY };
-    assert_eq!(logs.tidy(later(0), small, |_| Fate::Ended).unwrap(), 1);
+    assert_eq!(logs.tidy(later(0), small, |_| LogState::Ended).unwrap(), 1);
     assert!(all(&logs, A).is_none() && all(&logs, c).is_some(), "the older one went");
 }

@@ -22,7 +22,7 @@ const LEVEL: i32 = 3;
 
 /// What may be done with a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum LogState {
     /// Its attempt may still be running.
     Open,
     Ended,
@@ -49,19 +49,19 @@ impl Logs {
         &self,
         now: SystemTime,
         bounds: Bounds,
-        fate: impl Fn(AttemptId) -> Fate,
+        state: impl Fn(AttemptId) -> LogState,
     ) -> Result<usize, DiskError> {
         let mut gone = 0;
         for (attempt, about, is_packed) in list(self)? {
             let quiet = quiet_for(now, &about);
-            match fate(attempt) {
-                Fate::Forgotten => gone += usize::from(remove(self, attempt)?),
-                Fate::Ended if quiet > bounds.age => gone += usize::from(remove(self, attempt)?),
-                Fate::Ended if !is_packed && quiet >= QUIET => self.pack(attempt)?,
-                Fate::Ended | Fate::Open => {}
+            match state(attempt) {
+                LogState::Forgotten => gone += usize::from(remove(self, attempt)?),
+                LogState::Ended if quiet > bounds.age => gone += usize::from(remove(self, attempt)?),
+                LogState::Ended if !is_packed && quiet >= QUIET => self.pack(attempt)?,
+                LogState::Ended | LogState::Open => {}
             }
         }
-        Ok(gone + self.shrink(now, bounds.total, fate)?)
+        Ok(gone + self.shrink(now, bounds.total, state)?)
     }
 
     /// Removes the oldest logs of ended attempts until the total is within the limit.
@@ -69,13 +69,13 @@ impl Logs {
         &self,
         now: SystemTime,
         bound: u64,
-        fate: impl Fn(AttemptId) -> Fate,
+        state: impl Fn(AttemptId) -> LogState,
     ) -> Result<usize, DiskError> {
         let mut total = 0;
         let mut ended = BTreeMap::new();
         for (attempt, about, _) in list(self)? {
             total += about.len();
-            if fate(attempt) == Fate::Ended {
+            if state(attempt) == LogState::Ended {
                 *ended.entry((std::cmp::Reverse(quiet_for(now, &about)), attempt)).or_insert(0) +=
                     about.len();
             }

@@ -119,7 +119,7 @@ fn artifact_bytes(swarm: &Swarm) -> u64 {
 }
 
 fn connections(app: &App, out: &mut Text) {
-    let rows = app.places.view();
+    let rows = app.limiter.view();
     let label = |caller: Caller| [("of", caller.to_string())];
     let open = rows.iter().map(|row| (label(row.of), row.open));
     out.family("swarm_connections", Gauge, "Open connections, by kind of client.", open);

@@ -6,7 +6,7 @@
 
 use super::{
     listing::Listing,
-    mentions::{Mentions, Scanned},
+    reference_scanner::{ReferenceScanner, ScanningReader},
 };
 use crate::rejection::{ExamineError, Rejection};
 use sha2::{Digest as _, Sha256};
@@ -50,7 +50,7 @@ pub struct NarFile {
 
 /// What to look for in an archive.
 #[derive(Debug, Clone, Default)]
-pub struct Sought {
+pub struct ScanTargets {
     /// The paths that the archive may refer to.
     pub paths: BTreeSet<StorePath>,
     /// Whether to record all other store paths that appear in full.
@@ -68,9 +68,13 @@ pub fn limits(upload_bytes: u64) -> NarLimits {
 /// # Errors
 /// [`ExamineError::Rejected`] if the file is at fault, [`ExamineError::Unreadable`] if it cannot be
 /// read.
-pub fn examine(reader: impl Read, limits: &NarLimits, sought: &Sought) -> Result<NarFile, ExamineError> {
+pub fn examine(
+    reader: impl Read,
+    limits: &NarLimits,
+    targets: &ScanTargets,
+) -> Result<NarFile, ExamineError> {
     let mut input = Input { inner: reader, hash: Sha256::new(), size: 0, broken: None };
-    let result = read(&mut input, limits, sought);
+    let result = read(&mut input, limits, targets);
     if let Some(error) = input.broken {
         return Err(ExamineError::Unreadable(error));
     }
@@ -80,12 +84,16 @@ pub fn examine(reader: impl Read, limits: &NarLimits, sought: &Sought) -> Result
     Ok(file)
 }
 
-fn read<R: Read>(input: &mut Input<R>, limits: &NarLimits, sought: &Sought) -> Result<NarFile, NarError> {
+fn read<R: Read>(
+    input: &mut Input<R>,
+    limits: &NarLimits,
+    targets: &ScanTargets,
+) -> Result<NarFile, NarError> {
     let mut decoder = zstd::Decoder::new(&mut *input)?;
     decoder.window_log_max(WINDOW_LOG_MAX)?;
-    let mut mentions = Mentions::default();
-    let nar = Scanned::new(decoder, sought.mentions.then_some(&mut mentions));
-    let mut nar = NarReader::scanning(nar, *limits, References::to(&sought.paths));
+    let mut mentions = ReferenceScanner::default();
+    let nar = ScanningReader::new(decoder, targets.mentions.then_some(&mut mentions));
+    let mut nar = NarReader::scanning(nar, *limits, References::to(&targets.paths));
     let (mut listing, mut flat, mut is_root) = (Listing::default(), None, true);
     while let Some(event) = nar.next_event()? {
         listing.add(&event);
@@ -152,9 +160,9 @@ impl<R: Read> Read for Input<R> {
 ///
 /// # Errors
 /// See [`examine`].
-pub fn examine_file(path: &Path, limits: &NarLimits, sought: &Sought) -> Result<NarFile, ExamineError> {
+pub fn examine_file(path: &Path, limits: &NarLimits, targets: &ScanTargets) -> Result<NarFile, ExamineError> {
     let file = File::open(path).map_err(ExamineError::Unreadable)?;
-    examine(BufReader::with_capacity(256 * 1024, file), limits, sought)
+    examine(BufReader::with_capacity(256 * 1024, file), limits, targets)
 }
 
 #[cfg(test)]

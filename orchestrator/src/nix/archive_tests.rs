@@ -20,8 +20,8 @@ fn with(file: &[u8]) -> Vec<u8> {
 }
 
 fn read(file: &[u8]) -> Result<NarFile, Rejection> {
-    let sought = Sought { paths: [path('a'), path('b')].into(), mentions: true };
-    match examine(file, &limits(1 << 20), &sought) {
+    let targets = ScanTargets { paths: [path('a'), path('b')].into(), mentions: true };
+    match examine(file, &limits(1 << 20), &targets) {
         Ok(file) => Ok(file),
         Err(ExamineError::Rejected(rejection)) => Err(rejection),
         Err(other) => panic!("{other}"),
@@ -163,7 +163,7 @@ fn a_disk_that_fails_is_no_rejection() {
         }
     }
     let file = zstd(&with(&[b'x'; 9000]));
-    let result = examine((&file[..20]).chain(Burnt), &limits(1 << 20), &Sought::default());
+    let result = examine((&file[..20]).chain(Burnt), &limits(1 << 20), &ScanTargets::default());
     assert!(matches!(result, Err(ExamineError::Unreadable(error)) if error.to_string() == "burnt"));
 }
 

@@ -3,7 +3,7 @@
 //! In Nix, a path refers to another if its archive contains the other's hash part. Clients install a path
 //! together with everything it refers to, so they cannot install it if the swarm cannot serve a reference.
 
-use super::archive::{NarFile, Sought};
+use super::archive::{NarFile, ScanTargets};
 use crate::rejection::Rejection;
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
@@ -42,8 +42,8 @@ impl Known {
 
     /// What to look for in an archive. `mentions` is whether paths in upstream caches matter.
     #[must_use]
-    pub fn sought(&self, mentions: bool) -> Sought {
-        Sought { paths: self.paths.keys().cloned().collect(), mentions }
+    pub fn targets(&self, mentions: bool) -> ScanTargets {
+        ScanTargets { paths: self.paths.keys().cloned().collect(), mentions }
     }
 
     /// Whether the run has a path with this hash part.

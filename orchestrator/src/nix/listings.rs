@@ -1,7 +1,7 @@
 //! Listings of archives, stored by the hash of the NAR, so that publishing does not unpack every archive
 //! again. A missing or damaged listing is made again from the archive.
 
-use super::archive::{self, Sought};
+use super::archive::{self, ScanTargets};
 use crate::{
     rejection::ExamineError,
     store::{
@@ -63,7 +63,7 @@ impl Listings {
             return Ok(Some(text.to_owned()));
         }
         let file = self.store.read(artifact.digest)?;
-        match archive::examine(file, &NarLimits::default(), &Sought::default()) {
+        match archive::examine(file, &NarLimits::default(), &ScanTargets::default()) {
             Ok(found) if found.sum.hash == nar.hash => {
                 if let Some(text) = &found.listing {
                     self.put(nar.hash, text)?;

@@ -7,6 +7,6 @@ pub mod available;
 pub mod known;
 pub mod listing;
 pub mod listings;
-pub mod mentions;
+pub mod reference_scanner;
 pub mod stored;
 pub mod upstream;

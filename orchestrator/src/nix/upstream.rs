@@ -48,7 +48,7 @@ type Answer = (Instant, Option<StorePath>);
 
 /// A cache that did not answer.
 #[derive(Clone)]
-struct Away {
+struct Unreachable {
     upstream: NixUpstream,
     /// The hash part that it was last asked for.
     hash: String,
@@ -63,7 +63,7 @@ pub struct Upstreams {
     sources: Mutex<BTreeMap<Digest, Arc<NixSource>>>,
     answers: Mutex<HashMap<(String, String), Answer>>,
     /// The caches that did not answer, by address.
-    away: Mutex<BTreeMap<String, Away>>,
+    away: Mutex<BTreeMap<String, Unreachable>>,
     /// Whether a cache answers 403 for paths that it does not have, by address, and when that was seen.
     forbidding: Mutex<BTreeMap<String, (Instant, bool)>>,
 }
@@ -146,13 +146,18 @@ impl Upstreams {
                 known.filter(|(at, path)| at.elapsed() < if path.is_some() { KNOWN } else { UNKNOWN });
             let answer = match fresh {
                 Some((_, answer)) => answer,
-                None => match self.ask(client, upstream, &hash).await {
+                None => match self.query_narinfo(client, upstream, &hash).await {
                     Ok(answer) => answer,
                     Err(why) => {
                         let url = &upstream.url;
                         failed = Some(format!("the upstream cache {url} cannot be asked: {why}"));
                         let waited = Instant::now();
-                        self.miss(Away { upstream: upstream.clone(), hash: hash.clone(), waited, why });
+                        self.miss(Unreachable {
+                            upstream: upstream.clone(),
+                            hash: hash.clone(),
+                            waited,
+                            why,
+                        });
                         None
                     }
                 },
@@ -165,16 +170,16 @@ impl Upstreams {
     }
 
     /// Asks a cache and stores its answer.
-    async fn ask(
+    async fn query_narinfo(
         &self,
         client: &Client,
         upstream: &NixUpstream,
         hash: &str,
     ) -> Result<Option<StorePath>, String> {
-        let answer = match ask(client, upstream, hash).await? {
-            Said::Path(answer) => answer,
-            Said::Forbidden if self.forbids_what_it_lacks(client, upstream).await? => None,
-            Said::Forbidden => return Err(format!("HTTP {}", StatusCode::FORBIDDEN)),
+        let answer = match query_narinfo(client, upstream, hash).await? {
+            CacheAnswer::Path(answer) => answer,
+            CacheAnswer::Forbidden if self.forbids_what_it_lacks(client, upstream).await? => None,
+            CacheAnswer::Forbidden => return Err(format!("HTTP {}", StatusCode::FORBIDDEN)),
         };
         locked(&self.away).remove(&upstream.url);
         Ok(self.remember((upstream.url.clone(), hash.to_owned()), answer))
@@ -198,7 +203,7 @@ impl Upstreams {
         Ok(forbids)
     }
 
-    fn miss(&self, away: Away) {
+    fn miss(&self, away: Unreachable) {
         let mut all = locked(&self.away);
         if all.len() < ALL_AWAY || all.contains_key(&away.upstream.url) {
             all.insert(away.upstream.url.clone(), away);
@@ -208,7 +213,7 @@ impl Upstreams {
     /// The caches that do not answer.
     #[must_use]
     pub fn troubles(&self) -> Vec<ConcernKind> {
-        let trouble = |(url, away): (&String, &Away)| ConcernKind::UpstreamAway {
+        let trouble = |(url, away): (&String, &Unreachable)| ConcernKind::UpstreamAway {
             url: url.clone(),
             why: away.why.clone(),
         };
@@ -218,10 +223,10 @@ impl Upstreams {
     /// Repeats the question to caches that did not answer, and forgets those that nothing waits for.
     pub async fn ask_again(&self) {
         locked(&self.away).retain(|_, away| away.waited.elapsed() < AWAY);
-        let all: Vec<Away> = locked(&self.away).values().cloned().collect();
-        let again = all.into_iter().map(async |Away { upstream, hash, .. }| {
+        let all: Vec<Unreachable> = locked(&self.away).values().cloned().collect();
+        let again = all.into_iter().map(async |Unreachable { upstream, hash, .. }| {
             let again = match client(std::slice::from_ref(&upstream)) {
-                Ok(client) => self.ask(&client, &upstream, &hash).await,
+                Ok(client) => self.query_narinfo(&client, &upstream, &hash).await,
                 Err(why) => Err(why),
             };
             // A package may have received an answer meanwhile.
@@ -243,33 +248,33 @@ impl Upstreams {
 }
 
 /// A cache's answer for a path.
-enum Said {
+enum CacheAnswer {
     /// The path if the cache has it, or `None`.
     Path(Option<StorePath>),
     /// Access is forbidden, or the cache does not have the path.
     Forbidden,
 }
 
-fn told(error: reqwest::Error) -> String {
+fn error_text(error: reqwest::Error) -> String {
     error.without_url().to_string()
 }
 
 /// Gets a file of a cache.
 async fn get(client: &Client, upstream: &NixUpstream, name: &str) -> Result<reqwest::Response, String> {
     let url = format!("{}/{name}", upstream.url.trim_end_matches('/'));
-    client.get(url).send().await.map_err(told)
+    client.get(url).send().await.map_err(error_text)
 }
 
-async fn ask(client: &Client, upstream: &NixUpstream, hash: &str) -> Result<Said, String> {
+async fn query_narinfo(client: &Client, upstream: &NixUpstream, hash: &str) -> Result<CacheAnswer, String> {
     let mut response = get(client, upstream, &format!("{hash}.narinfo")).await?;
     match response.status() {
         StatusCode::OK => {}
-        StatusCode::FORBIDDEN => return Ok(Said::Forbidden),
-        StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Said::Path(None)),
+        StatusCode::FORBIDDEN => return Ok(CacheAnswer::Forbidden),
+        StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(CacheAnswer::Path(None)),
         status => return Err(format!("HTTP {status}")),
     }
     let mut text = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(told)? {
+    while let Some(piece) = response.chunk().await.map_err(error_text)? {
         text.extend_from_slice(&piece);
         if text.len() > MAX_BYTES {
             return Err("the narinfo is too large".to_owned());
@@ -280,7 +285,7 @@ async fn ask(client: &Client, upstream: &NixUpstream, hash: &str) -> Result<Said
     let keys: Vec<PublicKey> = upstream.keys.iter().filter_map(|key| key.parse().ok()).collect();
     // Clients would refuse the path as well.
     let trusted = info.path.hash_part() == hash && info.is_signed_by(&keys, &dir);
-    Ok(Said::Path(trusted.then_some(info.path)))
+    Ok(CacheAnswer::Path(trusted.then_some(info.path)))
 }
 
 fn client(upstreams: &[NixUpstream]) -> Result<Client, String> {

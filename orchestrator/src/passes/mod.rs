@@ -5,8 +5,8 @@
 
 pub mod calendar;
 pub mod checks;
+pub mod gc;
 pub mod healer;
-pub mod leftovers;
 pub mod notify;
 pub mod publisher;
 pub mod scrub;

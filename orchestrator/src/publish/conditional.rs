@@ -37,7 +37,7 @@ pub struct Version {
 
 /// The result of a conditional GET or HEAD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ConditionalOutcome {
     /// Send the file or the requested part of it.
     Send,
     /// 304: the client already has this version.
@@ -49,20 +49,20 @@ pub enum Verdict {
 /// Evaluates the conditions in the order of RFC 9110, section 13.2.2: an entity tag takes
 /// precedence over a date.
 #[must_use]
-pub fn judge(asked: &Conditions, version: &Version) -> Verdict {
+pub fn judge(asked: &Conditions, version: &Version) -> ConditionalOutcome {
     let holds = match (asked.if_match, asked.if_unmodified_since.and_then(parse_date)) {
         (Some(tags), _) => lists(tags, |tag| is_same(tag, &version.tag)),
         (None, Some(date)) => version.modified <= date,
         (None, None) => true,
     };
     if !holds {
-        return Verdict::Failed;
+        return ConditionalOutcome::Failed;
     }
     let known = match asked.if_none_match {
         Some(tags) => lists(tags, |tag| opaque(tag) == opaque(&version.tag)),
         None => not_modified(asked.if_modified_since, asked.user_agent, version.modified),
     };
-    if known { Verdict::NotModified } else { Verdict::Send }
+    if known { ConditionalOutcome::NotModified } else { ConditionalOutcome::Send }
 }
 
 /// Whether the client already has the version with this modification time.

@@ -89,20 +89,20 @@ struct Kept {
 
 #[derive(Default)]
 pub(crate) struct SmallFiles {
-    kept: Mutex<Halves>,
+    kept: Mutex<Generations>,
 }
 
 /// Cached files in two halves: those in `late` were requested recently, and those in `early` are evicted
 /// first.
 #[derive(Default)]
-struct Halves {
+struct Generations {
     late: HashMap<OsString, Kept>,
     early: HashMap<OsString, Kept>,
     /// Memory used by `late` in bytes.
     memory: usize,
 }
 
-impl Halves {
+impl Generations {
     fn get(&mut self, name: &OsStr, identity: &Identity) -> Option<Kept> {
         if let Some(kept) = self.late.get(name) {
             return (kept.identity == *identity).then(|| kept.clone());
@@ -186,7 +186,7 @@ impl SmallFiles {
         Ok(Found { source: Source::Bytes(bytes), size, modified })
     }
 
-    fn locked<T>(&self, work: impl FnOnce(&mut Halves) -> T) -> T {
+    fn locked<T>(&self, work: impl FnOnce(&mut Generations) -> T) -> T {
         work(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

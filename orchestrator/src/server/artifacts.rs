@@ -5,8 +5,8 @@
 
 use super::StartError;
 use crate::{
+    missing_state::MissingState,
     store::disk::{self, DiskError},
-    vanished::Vanished,
 };
 use std::{
     fs::{self, File},
@@ -38,13 +38,13 @@ pub(super) fn check(dir: &Path, used: bool, accepted: bool) -> Result<(), StartE
         return Ok(());
     }
     if used && !has_files(dir) {
-        let vanished = Vanished {
+        let missing = MissingState {
             what: "the mark of the directory of packages,",
             path: mark.clone(),
             trace: "the journal refers to packages or snapshots in it, and there are none".into(),
             cost: "to go on without them",
         };
-        vanished.unless(accepted)?;
+        missing.unless(accepted)?;
     }
     let written = File::create(&mark).and_then(|mut file| {
         file.write_all(TEXT.as_bytes())?;

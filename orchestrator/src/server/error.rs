@@ -2,12 +2,12 @@
 
 use crate::{
     journal::JournalError,
+    missing_state::MissingState,
     random::RandomError,
     sign::KeyError,
     state_dir::StateDirError,
     store::{StoreError, disk::DiskError},
     tls::TlsError,
-    vanished::Vanished,
 };
 use std::{io, net::SocketAddr};
 use swarm_common::exit::{EXIT_CONFIG, EXIT_IO};
@@ -23,7 +23,7 @@ pub enum StartError {
     Journal(#[from] JournalError),
     /// A key or the journal that existed before is missing.
     #[error(transparent)]
-    Vanished(#[from] Vanished),
+    MissingState(#[from] MissingState),
     /// A directory or file cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -82,7 +82,7 @@ impl StartError {
             Self::StateDir(StateDirError::Held { .. }) => 75,
             Self::StateDir(StateDirError::Io { .. })
             | Self::Journal(_)
-            | Self::Vanished(_)
+            | Self::MissingState(_)
             | Self::Disk(_)
             | Self::Store(_)
             | Self::Random(_)

@@ -3,8 +3,8 @@
 use super::StartError;
 use crate::{
     config::Config,
+    missing_state::{self, MissingState},
     sign::{NixKeys, OpenPgpKey, nix},
-    vanished::{self, Vanished},
 };
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ pub(super) fn for_packages(config: &Config) -> Result<Option<OpenPgpKey>, StartE
         return Ok(None);
     }
     let (path, trace) = (config.key_file(), config.key_fingerprint_file());
-    let vanished = Vanished {
+    let missing = MissingState {
         what: "the signing key",
         path: path.clone(),
         trace: format!("{} says that it signed", trace.display()),
         cost: "to create a new one, which every workstation must then trust",
     };
-    vanished.check(&trace, config.accept_new)?;
+    missing.check(&trace, config.accept_new)?;
     let (key, made) = OpenPgpKey::load_or_create(&path, &config.signing.user_id)?;
-    if let Some(before) = vanished::note(&trace, &key.fingerprint())? {
+    if let Some(before) = missing_state::note(&trace, &key.fingerprint())? {
         let now = key.fingerprint();
         tracing::warn!(before, now, file = %trace.display(), "the signing key has changed, or this \
             file was damaged: workstations must trust the new key");
@@ -42,13 +42,13 @@ pub(super) fn for_nix(config: &Config) -> Result<Option<Arc<NixKeys>>, StartErro
     let trace = config.nix_public_keys_file();
     let keys = if config.signing.nix_key_files.is_empty() {
         let path = config.nix_key_file();
-        let vanished = Vanished {
+        let missing = MissingState {
             what: "the signing key for Nix",
             path: path.clone(),
             trace: format!("{} says that it signed", trace.display()),
             cost: "to create a new one, which every Nix client must then trust",
         };
-        vanished.check(&trace, config.accept_new)?;
+        missing.check(&trace, config.accept_new)?;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let (keys, made) = NixKeys::load_or_create(&path, &nix::name_for(&host))?;
         if made {
@@ -60,7 +60,7 @@ pub(super) fn for_nix(config: &Config) -> Result<Option<Arc<NixKeys>>, StartErro
         NixKeys::load(&config.signing.nix_key_files)?
     };
     let now = keys.public().join(" ");
-    if let Some(before) = vanished::note(&trace, &now)? {
+    if let Some(before) = missing_state::note(&trace, &now)? {
         tracing::warn!(before, now, file = %trace.display(), "the signing keys for Nix have changed, or \
             this file was damaged: clients must trust the new ones");
     }

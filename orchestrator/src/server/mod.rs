@@ -15,6 +15,7 @@ use crate::{
     app::{App, TlsEndpoint},
     audit::{self, Audited, Auditor},
     config::Config,
+    connection_limits::ConnectionLimiter,
     engine::{Clock, Engine, EngineTask, SystemClock},
     http::{
         self, Lane,
@@ -23,16 +24,15 @@ use crate::{
     intake::{self, Intake, upload::Incoming},
     journal,
     logs::Logs,
+    missing_state::MissingState,
     nix::{listings::Listings, upstream::Upstreams},
     own_record::OwnRecord,
     passes::{Passes, checks::Checks, notify::Notifier},
-    places::Places,
     publish::{Binhosts, Progress},
     random,
     state_dir::StateDir,
     store::{ArtifactStore, LocalStore, entries::IndexEntryCache, images::Images, snapshots::Snapshots},
     tls,
-    vanished::Vanished,
 };
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 use swarm_common::{digest::Digest, secret::Secret};
@@ -102,27 +102,27 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let own = own_address(address, tls_endpoint.as_ref());
     let file = journal::file(&config.state_dir);
     if config.journal.redis.is_none() && matches!(file.try_exists(), Ok(false)) && !store.list()?.is_empty() {
-        let vanished = Vanished {
+        let missing = MissingState {
             what: "the journal",
             path: file,
             trace: "packages that it received are in the store".into(),
             cost: "to begin with an empty swarm, which removes them",
         };
-        vanished.unless(config.accept_new)?;
+        missing.unless(config.accept_new)?;
     }
     let journal = journal::open(&config.journal, &config.state_dir, &own, config.accept_new)?;
     let (engine, engine_task) = Engine::start(journal, config.core_policy(), clock).await?;
     artifacts::check(artifacts, engine.read(artifacts::is_used), config.accept_new)?;
     let listings = Listings::open(artifacts.join("listings"), store.clone())?;
     let upstreams = Arc::new(Upstreams::new(snapshots.clone()));
-    let places = intake::Places {
+    let storage = intake::Storage {
         incoming,
         store: store.clone(),
         entries: entries.clone(),
         listings: listings.clone(),
     };
     let index_bytes = config.limits.index_size.bytes();
-    let intake = Intake::new(engine.clone(), places, key, limits, index_bytes, upstreams.clone());
+    let intake = Intake::new(engine.clone(), storage, key, limits, index_bytes, upstreams.clone());
     let told = OwnRecord::notifications(&config.state_dir);
     let notifier = Notifier::open(engine.clone(), &config.notify, told).map_err(StartError::Notify)?;
     let published: Arc<Progress> = Arc::default();
@@ -161,7 +161,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         binhosts,
         small_files: Arc::default(),
         published,
-        places: Places::new(&config.limits),
+        limiter: ConnectionLimiter::new(&config.limits),
         stopping: CancellationToken::new(),
         live: watch::Sender::new(Arc::new(config.clone())),
         config,
@@ -227,9 +227,9 @@ impl Server {
         let passes = passes::start(&app);
         let limits = app.config.limits;
         let router = http::router(app.clone());
-        let (places, trusted) = (app.places.clone(), &app.config.trusted_proxies);
+        let (limiter, trusted) = (app.limiter.clone(), &app.config.trusted_proxies);
         let connections =
-            connection::serve(listeners, router, lane, limits, places, trusted, stopping.clone());
+            connection::serve(listeners, router, lane, limits, limiter, trusted, stopping.clone());
         let stopper = async {
             let told = tokio::select! {
                 () = stop => Ok(()),

@@ -7,8 +7,8 @@ use crate::{
         Started,
         calendar::Calendar,
         checks::CheckPass,
+        gc::{GarbageCollector, GcPass, trust::Trust},
         healer::Healer,
-        leftovers::{Leftovers, LeftoversPass, trust::Trust},
         notify::pass::NotifyPass,
         publisher::{Caches, Publisher},
         scrub::Scrub,
@@ -33,7 +33,7 @@ pub(super) fn start(app: &Arc<App>) -> Vec<Started> {
         app.entries.clone(),
         caches,
     );
-    let leftovers = Leftovers {
+    let collector = GarbageCollector {
         engine: engine.clone(),
         live: app.live.subscribe(),
         intake: app.intake.clone(),
@@ -47,7 +47,7 @@ pub(super) fn start(app: &Arc<App>) -> Vec<Started> {
         nix_keys: app.nix_keys.clone(),
     };
     let trust = Trust::new(engine.clone(), app.config.clock_file());
-    let cleaning = LeftoversPass::new(leftovers, trust, app.config.first_cleaning.duration());
+    let cleaning = GcPass::new(collector, trust, app.config.first_cleaning.duration());
     let scrub = Scrub::new(app.auditor.clone(), engine.clone(), OwnRecord::scrub(&app.config.state_dir));
     let all = app.clone();
     let notifying = NotifyPass::new(app.notifier.clone(), move || all.troubles());

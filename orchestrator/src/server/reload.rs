@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 use swarm_daemon::{
-    config::{ConfigError, changes::Written},
+    config::{ConfigError, changes::RawConfig},
     telemetry::{Telemetry, TelemetryError},
 };
 
@@ -47,9 +47,9 @@ pub struct Reloaded {
 pub struct Reloader {
     path: PathBuf,
     /// As read at the start. Settings that need a restart still have these values.
-    started: Written,
+    started: RawConfig,
     /// As last read. All other settings have these values.
-    last: Written,
+    last: RawConfig,
 }
 
 impl Reloader {
@@ -58,7 +58,7 @@ impl Reloader {
     /// # Errors
     /// The file cannot be read.
     pub fn new(path: &Path) -> Result<Self, ConfigError> {
-        let started = Written::load(path, PROGRAM)?;
+        let started = RawConfig::load(path, PROGRAM)?;
         Ok(Self { path: path.to_owned(), last: started.clone(), started })
     }
 
@@ -68,7 +68,7 @@ impl Reloader {
     /// The file is invalid, or a new setting cannot be applied.
     pub async fn reload(&mut self, app: &App, telemetry: &Telemetry) -> Result<Reloaded, ReloadError> {
         let config = Config::load(&self.path)?;
-        let written = Written::load(&self.path, PROGRAM)?;
+        let written = RawConfig::load(&self.path, PROGRAM)?;
         // The engine first, because it may refuse; the level was checked when the file was read.
         app.engine.set_policy(config.core_policy()).await?;
         telemetry.set_level(&config.log.level)?;

@@ -1,7 +1,7 @@
 //! Posts JSON to an external HTTP server: one attempt, limited in time and response size. Errors
 //! never contain the address, because its path may be secret.
 
-use super::Untaken;
+use super::DeliveryError;
 use reqwest::{Client, Url, header, redirect::Policy};
 use serde_json::Value;
 use std::{
@@ -23,7 +23,7 @@ const SHOWN: usize = 120;
 ///
 /// # Errors
 /// The server did not accept the document; the error says why, and when to retry.
-pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -> Result<(), Untaken> {
+pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -> Result<(), DeliveryError> {
     let mut request = client(url)?.post(url.clone()).json(document);
     if let Some(secret) = secret {
         let mut value = header::HeaderValue::from_str(&format!("Bearer {}", secret.expose()))
@@ -52,7 +52,7 @@ pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     let why = format!("HTTP {status}: {}", said.trim()).trim_end_matches([':', ' ']).to_owned();
-    Err(Untaken { why, after_ms })
+    Err(DeliveryError { why, after_ms })
 }
 
 /// Parses `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.

@@ -23,7 +23,7 @@ use webhook::Webhook;
 
 /// `[[notify.sink]]`: one sink.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "RawSink")]
 pub struct Sink {
     pub address: Address,
     /// Minimum severity; less severe messages are not sent.
@@ -35,7 +35,7 @@ pub struct Sink {
 /// A sink as written in the configuration file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RawSink {
     /// `ntfy://`, `ntfys://`, `http://`, `https://`, `smtp://` or `smtps://`.
     url: Address,
     /// `info`, `warning` or `critical`. Default: `info`.
@@ -63,23 +63,23 @@ enum Kind {
 
 /// Why a delivery failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Untaken {
+pub struct DeliveryError {
     /// One line without secrets.
     pub why: String,
     /// The delay that the sink requested, in milliseconds.
     pub after_ms: Option<u64>,
 }
 
-impl From<String> for Untaken {
+impl From<String> for DeliveryError {
     fn from(why: String) -> Self {
         Self { why, after_ms: None }
     }
 }
 
-impl TryFrom<Written> for Sink {
+impl TryFrom<RawSink> for Sink {
     type Error = String;
-    fn try_from(written: Written) -> Result<Self, String> {
-        let Written { url: address, minimum, token_file, password_file } = written;
+    fn try_from(raw: RawSink) -> Result<Self, String> {
+        let RawSink { url: address, minimum, token_file, password_file } = raw;
         let secret_file = match (&address.kind, token_file, password_file) {
             (Kind::Mail(_), Some(_), _) => {
                 return Err("`token_file` is not for mail; set `password_file`".into());
@@ -148,7 +148,7 @@ impl Sink {
     ///
     /// # Errors
     /// The delivery failed; the error says why in one line without secrets.
-    pub async fn send(&self, message: &Message) -> Result<(), Untaken> {
+    pub async fn send(&self, message: &Message) -> Result<(), DeliveryError> {
         let secret = self.secret().map_err(|e| e.to_string())?;
         match &self.address.kind {
             Kind::Ntfy(ntfy) => ntfy.send(secret.as_ref(), message).await,

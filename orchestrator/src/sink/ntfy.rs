@@ -1,7 +1,7 @@
 //! ntfy: publishes a message to a topic as JSON (docs.ntfy.sh/publish, "Publish as JSON"). Unlike ntfy's
 //! headers, JSON allows any text.
 
-use super::{Untaken, http, message::Message};
+use super::{DeliveryError, http, message::Message};
 use reqwest::Url;
 use serde_json::json;
 use swarm_common::{secret::Secret, state::Severity};
@@ -45,7 +45,7 @@ impl Ntfy {
         Ok(Self { server: server.map_err(|e| format!("{e}; {like}"))?, topic: topic.to_owned() })
     }
 
-    pub(super) async fn send(&self, secret: Option<&Secret>, message: &Message) -> Result<(), Untaken> {
+    pub(super) async fn send(&self, secret: Option<&Secret>, message: &Message) -> Result<(), DeliveryError> {
         let (priority, tag) = match message.severity {
             Severity::Info => (3, "package"),
             Severity::Warning => (4, "warning"),

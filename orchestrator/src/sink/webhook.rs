@@ -1,7 +1,7 @@
 //! A webhook: posts the message as one JSON document. The field `text`, which chat servers show for
 //! plain incoming webhooks, contains title and text.
 
-use super::{Untaken, http, message::Message};
+use super::{DeliveryError, http, message::Message};
 use reqwest::Url;
 use serde_json::json;
 use swarm_common::secret::Secret;
@@ -24,7 +24,7 @@ impl Webhook {
         Ok(Self { url: url.clone() })
     }
 
-    pub(super) async fn send(&self, secret: Option<&Secret>, message: &Message) -> Result<(), Untaken> {
+    pub(super) async fn send(&self, secret: Option<&Secret>, message: &Message) -> Result<(), DeliveryError> {
         let text = format!("{}\n{}", message.title, message.text);
         let document = json!({
             "id": message.id,

@@ -8,7 +8,7 @@ use crate::store::{
     ArtifactStore, StoreError,
     disk::{self, DiskError},
     files::FileList,
-    sieve::{Sieve, Suspects},
+    path_filter::{PathFilter, Suspects},
 };
 use std::{
     collections::HashMap,
@@ -44,7 +44,7 @@ pub struct IndexEntryCache {
     limits: Limits,
     /// Known sizes of entries in bytes.
     sizes: Arc<Mutex<HashMap<Digest, u64>>>,
-    sieve: Arc<Mutex<Sieve>>,
+    filter: Arc<Mutex<PathFilter>>,
 }
 
 impl IndexEntryCache {
@@ -59,7 +59,7 @@ impl IndexEntryCache {
     ) -> Result<Self, DiskError> {
         let dir = dir.into();
         disk::make_dirs(&dir)?;
-        Ok(Self { dir, store, limits, sizes: Arc::default(), sieve: Arc::default() })
+        Ok(Self { dir, store, limits, sizes: Arc::default(), filter: Arc::default() })
     }
 
     /// Stores the entry and the file list of an artifact. A crash may lose them; they are then
@@ -70,7 +70,7 @@ impl IndexEntryCache {
     pub fn put(&self, digest: Digest, entry: &Entry, files: &FileList) -> Result<(), DiskError> {
         let text = entry.to_text();
         self.write(&self.path_of_files(digest), &files.to_bytes())?;
-        self.sieve().note(digest, files);
+        self.filter().note(digest, files);
         self.sizes().remove(&digest);
         self.write(&self.path(digest), format!("{}\n{text}", seal(digest, &text)).as_bytes())
     }
@@ -129,7 +129,7 @@ impl IndexEntryCache {
         let kept = fs::read(self.path_of_files(artifact.digest)).ok();
         match kept.and_then(|bytes| FileList::parse(&bytes)) {
             Some(files) => {
-                self.sieve().note(artifact.digest, &files);
+                self.filter().note(artifact.digest, &files);
                 Ok(files)
             }
             None => self.make(artifact).map(|(_, files)| files),
@@ -142,17 +142,17 @@ impl IndexEntryCache {
     /// As [`IndexEntryCache::files`] for these artifacts.
     pub fn suspects(&self, arrived: &[Artifact]) -> Result<Suspects, EntriesError> {
         let files = arrived.iter().map(|artifact| self.files(artifact)).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.sieve().suspects(&files))
+        Ok(self.filter().suspects(&files))
     }
 
     /// Whether a package is one of `suspects`, or was unknown when they were determined.
     #[must_use]
     pub fn is_suspect(&self, suspects: &Suspects, digest: Digest) -> bool {
-        self.sieve().is_suspect(suspects, digest)
+        self.filter().is_suspect(suspects, digest)
     }
 
-    fn sieve(&self) -> MutexGuard<'_, Sieve> {
-        self.sieve.lock().unwrap_or_else(PoisonError::into_inner)
+    fn filter(&self) -> MutexGuard<'_, PathFilter> {
+        self.filter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the whole package and compares it with its entry and file list. If they differ, writes both
@@ -202,7 +202,7 @@ impl IndexEntryCache {
     /// The disk fails.
     pub fn remove(&self, digest: Digest) -> Result<bool, DiskError> {
         self.sizes().remove(&digest);
-        self.sieve().remove(digest);
+        self.filter().remove(digest);
         disk::remove_file(&self.path_of_files(digest))?;
         disk::remove_file(&self.path(digest))
     }

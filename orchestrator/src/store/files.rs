@@ -205,7 +205,7 @@ mod tests {
     fn shared(one: &FileList, other: &FileList, usr: UsrMerge) -> Vec<String> {
         let shared = one.shared_with(other, usr);
         assert_eq!(shared, other.shared_with(one, usr));
-        assert!(shared.is_empty() || one.hashes().share(&other.hashes()), "the sieve would not see it");
+        assert!(shared.is_empty() || one.hashes().share(&other.hashes()), "the filter would not see it");
         shared.into_iter().map(|path| String::from_utf8(path).unwrap()).collect()
     }
 

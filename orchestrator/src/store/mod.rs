@@ -7,8 +7,8 @@ pub mod entries;
 pub mod files;
 pub mod images;
 mod local;
+pub mod path_filter;
 pub mod sealed;
-pub mod sieve;
 pub mod snapshots;
 
 pub use archives::ArchiveFault;

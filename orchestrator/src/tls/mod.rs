@@ -13,7 +13,7 @@ pub use shown::Shown;
 
 use crate::{
     config::Config,
-    vanished::{self, Vanished},
+    missing_state::{self, MissingState},
 };
 use rustls::{ServerConfig, crypto::ring};
 use std::{
@@ -46,7 +46,7 @@ pub enum TlsError {
     Unfit { certificate: PathBuf, key: PathBuf, why: String },
     /// The generated certificate has disappeared.
     #[error(transparent)]
-    Vanished(#[from] Vanished),
+    MissingState(#[from] MissingState),
     /// No certificate could be generated.
     #[error("cannot create a certificate: {0}; `names` of `[tls]` must be host names or addresses")]
     Make(String),
@@ -87,7 +87,7 @@ pub fn load(config: &Config) -> Result<Identity, TlsError> {
 
 /// Logs if the certificate differs from the previous one, and records it.
 fn note_replacement(path: &Path, now: Fingerprint) -> Result<(), TlsError> {
-    if let Some(before) = vanished::note(path, &now.to_string())? {
+    if let Some(before) = missing_state::note(path, &now.to_string())? {
         tracing::warn!(before, %now, file = %path.display(), "the TLS certificate was replaced, or \
             this file damaged: drones and admins that pinned another one need the new fingerprint");
     }
@@ -100,7 +100,7 @@ impl TlsError {
     pub fn exit_code(&self) -> u8 {
         match self {
             // The certificate may be on a disk that is not mounted yet.
-            Self::Io { .. } | Self::Vanished(_) => EXIT_IO,
+            Self::Io { .. } | Self::MissingState(_) => EXIT_IO,
             Self::Key(error) => error.exit_code(),
             Self::Unusable { .. } | Self::Unfit { .. } | Self::Make(_) => EXIT_CONFIG,
         }

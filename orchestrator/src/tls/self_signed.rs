@@ -1,7 +1,7 @@
 //! Self-signed certificates, for swarms without a certificate authority. This is the only file that depends
 //! on the crate that generates certificates.
 
-use super::{TlsError, Vanished, validity};
+use super::{MissingState, TlsError, validity};
 use crate::config::Config;
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustls::{
@@ -31,13 +31,13 @@ pub(super) fn keep(config: &Config, names: &[String]) -> Result<(PathBuf, PathBu
         let trace =
             [config.tls_fingerprint_file(), certificate.clone()].into_iter().find(|path| path.exists());
         if let Some(trace) = trace {
-            let vanished = Vanished {
+            let missing = MissingState {
                 what: "the TLS certificate's file",
                 path: gone.clone(),
                 trace: format!("{} exists, so drones and admins may have pinned it", trace.display()),
                 cost: "to create both again, which each of them must then pin",
             };
-            vanished.unless(config.accept_new)?;
+            missing.unless(config.accept_new)?;
         }
         let (certificate_pem, key_pem) = make(names).map_err(|e| TlsError::Make(e.to_string()))?;
         write_private(&key, &key_pem)?;

@@ -11,7 +11,7 @@ use std::{
 };
 use swarm_formats::{
     archive::tar_reader::{EntryKind, TarReader},
-    image::{ImageContents, ImageError, MAX_BYTES, Place, devices_note, is_in_dev, special},
+    image::{ContentSource, ImageContents, ImageError, MAX_BYTES, devices_note, is_in_dev, special},
 };
 
 /// Decompression programs by file name suffix.
@@ -52,9 +52,12 @@ pub(super) fn add(contents: &mut ImageContents, from: &Path) -> Result<Vec<Strin
             // This is the root directory itself.
             EntryKind::Directory if path.is_empty() => Ok(()),
             EntryKind::Directory => contents.add_dir(path, attributes),
-            EntryKind::File => {
-                contents.add_file(path, Place::Within(Arc::clone(&shared), at), entry.size, attributes)
-            }
+            EntryKind::File => contents.add_file(
+                path,
+                ContentSource::Within(Arc::clone(&shared), at),
+                entry.size,
+                attributes,
+            ),
             EntryKind::Symlink => contents.add_symlink(path, &entry.link, attributes),
             EntryKind::Hardlink => contents.add_hardlink(path, clean(&entry.link)),
             EntryKind::Special(_) if is_in_dev(path) => {

@@ -171,7 +171,7 @@ fn a_result_that_the_orchestrator_may_want_later_is_kept_and_sent_when_it_does()
     // One heartbeat at the start, and one when the build ends.
     agent.step(TimeMs(T), keep(&[attempt]));
     agent.step(TimeMs(T), keep(&[attempt]));
-    assert_eq!(agent.words(), "waiting for work");
+    assert_eq!(agent.status_text(), "waiting for work");
     let mut now = TimeMs(T);
     for n in 0..1000 {
         now = now + 10_000;

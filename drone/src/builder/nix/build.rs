@@ -12,7 +12,7 @@ use crate::{
         BuildContext, Product, Stop, failure::resource_failure, missing_resource::MissingResource,
         steps::Steps,
     },
-    process::{End, Job},
+    process::{End, Invocation},
 };
 use std::{
     collections::BTreeSet,
@@ -98,11 +98,11 @@ pub(super) async fn build(
                 let inputs = order.inputs.iter().filter(|input| lacking.contains(&input.path));
                 inputs::provide(&mut session, &needed, inputs, &source.upstreams).await?;
                 let inputs = order.inputs.iter().map(|input| input.path.as_str());
-                context.larder.nix.remember(needed.into_iter().chain(inputs));
+                context.caches.nix.remember(needed.into_iter().chain(inputs));
             }
             let is_fixed = derivation.outputs.values().any(|output| output.fixed.is_some());
             realise(&mut session, drv, if is_fixed { Phase::Fetching } else { Phase::Building }).await?;
-            context.larder.nix.remember(targets.iter().map(|target| target.path.as_str()));
+            context.caches.nix.remember(targets.iter().map(|target| target.path.as_str()));
             store
         }
     };
@@ -213,11 +213,11 @@ async fn realise(session: &mut Session<'_>, drv: &str, phase: Phase) -> Result<(
     args.extend(["--log-format", "internal-json", "-v"].map(OsString::from));
     let mut env = session.environment(&store.configuration(), &store.home());
     env.push(("TMPDIR".into(), builds.into()));
-    let job: Job = session.job(session.programs.path("nix-store"), args, env);
+    let job: Invocation = session.job(session.programs.path("nix-store"), args, env);
     let (ran, heard) = session.attend_build(job, drv, phase).await?;
     if let Some(other) = heard.uncalled {
         // The drone's notes about its store were wrong.
-        context.larder.nix.forget();
+        context.caches.nix.forget();
         let message = format!("Nix began to build {other}, which was not ordered: an input is lacking");
         return Err(failure::stop(FailureClass::Infra, Phase::Preparing, message));
     }

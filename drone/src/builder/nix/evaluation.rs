@@ -2,10 +2,10 @@
 //! The result is kept for the snapshot's builds.
 
 use super::{
-    enclosure::{Enclosure, INPUTS, SOURCE},
     jobs::{self, Answer},
     lock::lock,
     missing::substituters,
+    sandbox::{INPUTS, SOURCE, Sandbox},
     session::{Call, Ended, Output, Session, disk, drone},
     source,
     store::Store,
@@ -108,7 +108,7 @@ async fn complete(
     source: &NixSource,
     enough: impl Fn(&Evaluation) -> bool,
 ) -> Result<Evaluation, Stop> {
-    let shared = session.context.larder.nix.clone();
+    let shared = session.context.caches.nix.clone();
     let snapshot = session.context.assignment.snapshot;
     let _turn = shared.evaluating(session.steps.cancel()).await?;
     let found = find(session, snapshot).await?;
@@ -134,7 +134,7 @@ async fn find(session: &mut Session<'_>, snapshot: Digest) -> Result<Option<Eval
     if found.version != session.programs.version {
         return Ok(None);
     }
-    let nix = session.context.larder.nix.clone();
+    let nix = session.context.caches.nix.clone();
     if !nix.checked().contains(&snapshot) {
         if !session.lacking(&store, &derivations).await?.is_empty() {
             return Ok(None);
@@ -181,8 +181,8 @@ async fn evaluate(
     known: Vec<Root>,
 ) -> Result<Evaluation, Stop> {
     let dir = session.context.attempt_dir.join("evaluation");
-    let enclosure = Enclosure::make(&dir, source.import_from_derivation);
-    let enclosure = enclosure.map_err(|error| disk("the place for the evaluation", &error))?;
+    let sandbox = Sandbox::make(&dir, source.import_from_derivation);
+    let sandbox = sandbox.map_err(|error| disk("the place for the evaluation", &error))?;
     let (from, to) = (session.context.snapshot.clone(), dir.clone());
     let modified = source.modified.unwrap_or_default();
     let copied = tokio::task::spawn_blocking(move || source::copy(&from, &to, modified)).await;
@@ -198,12 +198,12 @@ async fn evaluate(
     for batch in wanted.chunks(BATCH) {
         let answers = match batch.len() {
             1 => vec![None],
-            _ => together(session, &enclosure, source, &options, batch).await?,
+            _ => together(session, &sandbox, source, &options, batch).await?,
         };
         for (one, answer) in batch.iter().zip(answers) {
             let answer = match answer {
                 Some(answer) => answer,
-                None => alone(session, &enclosure, source, &options, one).await?,
+                None => alone(session, &sandbox, source, &options, one).await?,
             };
             match answer {
                 Ok((derivation, output)) => evaluation.roots.push(Root {
@@ -231,12 +231,12 @@ async fn evaluate(
 /// The results of evaluating the attributes together; `None` for those that must be evaluated alone.
 async fn together(
     session: &mut Session<'_>,
-    enclosure: &Enclosure,
+    sandbox: &Sandbox,
     source: &NixSource,
     options: &[OsString],
     batch: &[Wanted],
 ) -> Result<Vec<Option<Answer>>, Stop> {
-    let ended = run(session, enclosure, source, options, batch).await?;
+    let ended = run(session, sandbox, source, options, batch).await?;
     if !session.context.config.nix.eval_command.is_empty() {
         return Ok(jobs::answers(&ended.output, batch.len()));
     }
@@ -250,12 +250,12 @@ async fn together(
 /// The result of evaluating one attribute.
 async fn alone(
     session: &mut Session<'_>,
-    enclosure: &Enclosure,
+    sandbox: &Sandbox,
     source: &NixSource,
     options: &[OsString],
     one: &Wanted,
 ) -> Result<Answer, Stop> {
-    let ended = run(session, enclosure, source, options, std::slice::from_ref(one)).await?;
+    let ended = run(session, sandbox, source, options, std::slice::from_ref(one)).await?;
     let settings = &session.context.config.nix;
     if let [command, ..] = &settings.eval_command[..] {
         // A non-zero exit code may only mean that the attribute failed.
@@ -301,7 +301,7 @@ fn failed(settings: &NixConfig, ended: &Ended) -> Option<String> {
 
 async fn run(
     session: &mut Session<'_>,
-    enclosure: &Enclosure,
+    sandbox: &Sandbox,
     source: &NixSource,
     options: &[OsString],
     batch: &[Wanted],
@@ -310,7 +310,7 @@ async fn run(
         let (command, mut args) = (command.clone(), given.iter().map(OsString::from).collect::<Vec<_>>());
         args.extend_from_slice(options);
         args.extend(jobs::arguments(source, &batch.iter().map(|one| one.path.as_str()).collect::<Vec<_>>()));
-        return enclosure.run(session, &command, args).await;
+        return sandbox.run(session, &command, args).await;
     }
     let (program, mut args) = if source.flake {
         let flake = source::address(SOURCE, source);
@@ -324,9 +324,9 @@ async fn run(
         args.extend(batch.iter().flat_map(|wanted| ["-A".into(), OsString::from(&wanted.path)]));
         ("nix-instantiate", args)
     };
-    args.extend(["--store".into(), enclosure.store().into()]);
+    args.extend(["--store".into(), sandbox.store().into()]);
     args.extend_from_slice(options);
-    enclosure.run(session, program, args).await
+    sandbox.run(session, program, args).await
 }
 
 /// The options of all evaluations of a snapshot.

@@ -1,11 +1,11 @@
 //! Determines the cause of a failed build with Nix.
 
-use super::machine_log::Heard;
+use super::machine_log::NixReport;
 use crate::builder::{
     Stop,
     errors::Errors,
     failure::{made, of},
-    first::{TEXT_BYTES, clip, plain},
+    first_error::{TEXT_BYTES, clip, plain},
 };
 use swarm_common::{
     state::{FailureCause, FailureClass, Phase},
@@ -35,7 +35,7 @@ const NOT_HERE: [&str; 3] = ["' is required to build '", "Required system: ", "R
 /// The failure of a build that ended with this exit code.
 pub(super) fn failure(
     code: Option<i32>,
-    heard: &Heard,
+    heard: &NixReport,
     errors: &Errors,
     phase: Phase,
     peak_memory_bytes: u64,
@@ -131,8 +131,8 @@ mod tests {
     use super::*;
     use crate::builder::marks::Marks;
 
-    fn heard(error: &str) -> Heard {
-        Heard { errors: vec![error.into()], uncalled: None }
+    fn heard(error: &str) -> NixReport {
+        NixReport { errors: vec![error.into()], uncalled: None }
     }
 
     fn judged(code: i32, error: &str, output: &str) -> Failure {

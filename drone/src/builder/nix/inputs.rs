@@ -45,10 +45,10 @@ pub(super) async fn provide(
     fs::create_dir_all(cache.join("nar")).map_err(|error| disk("the inputs", &error))?;
     fs::write(cache.join("nix-cache-info"), CACHE_INFO).map_err(|error| disk("the inputs", &error))?;
     for input in inputs {
-        let larder = &session.context.larder;
+        let caches = &session.context.caches;
         let (cancel, wanted) = (session.steps.cancel().clone(), Wanted::from(input));
         let file = tokio::select! {
-            file = larder.artifacts.get(larder.client.as_ref(), &wanted) => file?,
+            file = caches.artifacts.get(caches.client.as_ref(), &wanted) => file?,
             () = cancel.cancelled() => return Err(Stop::Cancelled),
         };
         offer(&cache, input, &file)?;

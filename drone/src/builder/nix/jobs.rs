@@ -6,7 +6,7 @@
 //! Its expression contains a set for each attribute: `a0`, `a1`, and so on. The set contains the derivation
 //! under the name of the output that the attribute selects. An attribute that fails does not stop the others.
 
-use super::{enclosure::SOURCE, failure, source::address};
+use super::{failure, sandbox::SOURCE, source::address};
 use serde::{Deserialize, de::IgnoredAny};
 use std::{collections::BTreeMap, ffi::OsString};
 use swarm_common::wire::nix::is_store_path;

@@ -5,7 +5,7 @@
 
 use crate::{
     builder::{
-        first::{clip, plain},
+        first_error::{clip, plain},
         log::Log,
     },
     process::Sink,
@@ -63,7 +63,7 @@ enum Event {
 
 /// What Nix itself reported.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct NixReport {
     pub errors: Vec<String>,
     /// A derivation that was not ordered but that it began to build.
     pub uncalled: Option<String>,
@@ -76,16 +76,16 @@ pub(super) struct MachineLog<'l> {
     /// The phase while the builder runs.
     phase: Phase,
     line: Vec<u8>,
-    heard: Heard,
+    heard: NixReport,
 }
 
 impl<'l> MachineLog<'l> {
     /// Receives the log of building one derivation. If Nix begins to build any other, the build is stopped.
     pub fn new(log: &'l mut Log, derivation: &'l str, phase: Phase) -> Self {
-        Self { log, derivation, phase, line: Vec::new(), heard: Heard::default() }
+        Self { log, derivation, phase, line: Vec::new(), heard: NixReport::default() }
     }
 
-    pub fn finish(self) -> Heard {
+    pub fn finish(self) -> NixReport {
         self.heard
     }
 
@@ -170,10 +170,10 @@ impl Sink for MachineLog<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::builder::BuildNote;
+    use crate::builder::BuildUpdate;
     use tokio::sync::mpsc::channel;
 
-    async fn hear(text: &str) -> (Heard, String, Vec<Phase>, Option<String>) {
+    async fn hear(text: &str) -> (NixReport, String, Vec<Phase>, Option<String>) {
         let (tx, mut rx) = channel(100);
         let mut log = Log::new(tx, 1 << 20);
         let mut sink = MachineLog::new(&mut log, "/nix/store/a.drv", Phase::Building);
@@ -187,8 +187,8 @@ mod tests {
         let (mut shown, mut phases) = (String::new(), Vec::new());
         while let Ok(note) = rx.try_recv() {
             match note {
-                BuildNote::Log(bytes) => shown.push_str(&String::from_utf8_lossy(&bytes)),
-                BuildNote::Phase(phase) => phases.push(phase),
+                BuildUpdate::Log(bytes) => shown.push_str(&String::from_utf8_lossy(&bytes)),
+                BuildUpdate::Phase(phase) => phases.push(phase),
             }
         }
         (heard, shown, phases, first)

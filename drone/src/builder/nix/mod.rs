@@ -5,7 +5,7 @@
 //! | settings, the installed programs, and what they can build | [`NixConfig`], [`programs`], `machine` |
 //! | a store: its directory, configuration, roots and garbage | `store` |
 //! | running a Nix program within the limits of an attempt | `session`, `machine_log` |
-//! | from a snapshot to the derivations of its attributes | `evaluation`, `jobs`, `enclosure`, `source`, `lock` |
+//! | from a snapshot to the derivations of its attributes | `evaluation`, `jobs`, `sandbox`, `source`, `lock` |
 //! | from those to a plan | `plan`, `graph`, `missing` |
 //! | from an order to archives | `build`, `inputs`, `failure` |
 //!
@@ -14,7 +14,6 @@
 //! Both are `/nix/store` to Nix, so store paths are the same as on any other machine.
 
 mod build;
-mod enclosure;
 mod evaluation;
 mod failure;
 mod graph;
@@ -26,6 +25,7 @@ mod machine_log;
 mod missing;
 mod plan;
 mod programs;
+mod sandbox;
 mod session;
 mod source;
 mod store;

@@ -2,7 +2,7 @@
 
 use super::{
     graph,
-    machine_log::{Heard, MachineLog},
+    machine_log::{MachineLog, NixReport},
     programs::Programs,
     store::Store,
 };
@@ -99,7 +99,7 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     pub async fn open(context: &'a BuildContext, steps: &'a mut Steps) -> Result<Self, Stop> {
         let (settings, cache_dir) = (context.config.nix.clone(), context.config.cache_dir.clone());
-        let nix = context.larder.nix.clone();
+        let nix = context.caches.nix.clone();
         let open = move || {
             let programs = nix.programs(&settings)?;
             let dir = settings.store_dir(&cache_dir);
@@ -128,9 +128,14 @@ impl<'a> Session<'a> {
     }
 
     /// A job with the limits of this attempt. It ends when the attempt must end, and may be silent.
-    pub fn job(&self, program: PathBuf, args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> process::Job {
+    pub fn job(
+        &self,
+        program: PathBuf,
+        args: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+    ) -> process::Invocation {
         let left = self.steps.left();
-        process::Job {
+        process::Invocation {
             silence: left,
             ..self.steps.job(&self.context.config, &self.context.attempt_dir, program, args, env)
         }
@@ -163,9 +168,9 @@ impl<'a> Session<'a> {
     }
 
     /// Runs a job. Its standard output goes to `file`, if given.
-    pub async fn attend(&mut self, job: process::Job, file: Option<&Path>) -> Result<Ended, Stop> {
+    pub async fn attend(&mut self, job: process::Invocation, file: Option<&Path>) -> Result<Ended, Stop> {
         let cancel = self.steps.cancel().clone();
-        let mut said = Said { log: &mut self.steps.log, text: Vec::new() };
+        let mut said = LogTail { log: &mut self.steps.log, text: Vec::new() };
         let ran = process::run(&job, &mut said, &cancel).await;
         let said = String::from_utf8_lossy(&said.text).into_owned();
         let ran = ran.map_err(|error| drone(error.to_string()))?;
@@ -182,10 +187,10 @@ impl<'a> Session<'a> {
     /// attempt allows.
     pub async fn attend_build(
         &mut self,
-        job: process::Job,
+        job: process::Invocation,
         derivation: &str,
         phase: Phase,
-    ) -> Result<(process::Ran, Heard), Stop> {
+    ) -> Result<(process::Completed, NixReport), Stop> {
         let cancel = self.steps.cancel().clone();
         self.steps.log.begin();
         let mut sink = MachineLog::new(&mut self.steps.log, derivation, phase);
@@ -200,7 +205,7 @@ impl<'a> Session<'a> {
     }
 
     /// Ends the attempt if the attempt is the reason why the program was stopped.
-    fn ended(&self, ran: &process::Ran, job: &process::Job) -> Result<(), Stop> {
+    fn ended(&self, ran: &process::Completed, job: &process::Invocation) -> Result<(), Stop> {
         match ran.end {
             End::Exited(_) => Ok(()),
             // The program's own limit was exceeded, not the attempt's.
@@ -241,7 +246,7 @@ impl<'a> Session<'a> {
     /// Those of `paths` that the build store does not contain. Asks Nix only about paths that this drone has
     /// not seen there.
     pub async fn unbuilt(&mut self, paths: &[&str]) -> Result<Vec<String>, Stop> {
-        let (store, nix) = (self.building.clone(), self.context.larder.nix.clone());
+        let (store, nix) = (self.building.clone(), self.context.caches.nix.clone());
         let unknown: Vec<&str> = paths.iter().copied().filter(|path| !nix.is_present(&store, path)).collect();
         let lacking = self.lacking(&store, &unknown).await?;
         nix.remember(unknown.into_iter().filter(|path| !lacking.iter().any(|other| other == path)));
@@ -252,7 +257,7 @@ impl<'a> Session<'a> {
     pub async fn copy_derivations(&mut self, derivations: &[&str], to: &Store) -> Result<(), Stop> {
         // One at a time: if a path becomes valid meanwhile, Nix does not read its archive and then takes it
         // for the next path.
-        let shared = self.context.larder.nix.clone();
+        let shared = self.context.caches.nix.clone();
         let _turn = shared.0.copying.lock().await;
         let from = self.evaluation.clone();
         let mut args: Vec<OsString> =
@@ -277,17 +282,17 @@ impl<'a> Session<'a> {
         if ended.code() != Some(0) {
             return Err(drone(format!("the store in {}: {}", store.dir().display(), ended.error())));
         }
-        self.context.larder.nix.remember(ended.output.lines());
+        self.context.caches.nix.remember(ended.output.lines());
         Ok(())
     }
 
     /// Measures the stores from time to time. Removes unrooted paths that exceed the budgets.
     pub async fn clean(&mut self) -> Result<(), Stop> {
-        if !self.context.larder.nix.is_measuring_due() {
+        if !self.context.caches.nix.is_measuring_due() {
             return Ok(());
         }
         let budget = self.context.config.nix.max_bytes();
-        let shared = self.context.larder.nix.clone();
+        let shared = self.context.caches.nix.clone();
         for (store, budget) in [(self.building.clone(), budget), (self.evaluation.clone(), budget / 4)] {
             let measured = store.clone();
             let size = tokio::task::spawn_blocking(move || measured.size()).await.map_err(io::Error::other);
@@ -349,12 +354,12 @@ pub(super) fn disk(what: &str, error: &io::Error) -> Stop {
 }
 
 /// Forwards output to the log and keeps the end of it.
-struct Said<'l> {
+struct LogTail<'l> {
     log: &'l mut Log,
     text: Vec<u8>,
 }
 
-impl Sink for Said<'_> {
+impl Sink for LogTail<'_> {
     async fn take(&mut self, piece: &[u8]) -> ControlFlow<()> {
         self.text.extend_from_slice(piece);
         if self.text.len() > 2 * KEPT {

@@ -5,7 +5,7 @@
 
 use super::{
     install::{self, move_dir},
-    root::{Ingredients, Root},
+    root::{Root, RootOptions},
     step::Step,
 };
 use crate::{
@@ -70,19 +70,19 @@ pub(super) async fn ready(context: &BuildContext, steps: &mut Steps) -> Result<O
         return Ok(None);
     }
     steps.phase(Phase::Preparing).await;
-    let larder = &context.larder;
+    let caches = &context.caches;
     let key = Digest::of_fields([FORMAT.as_bytes(), &base.digest().0]);
     if let Some(found) = find(context, key).await? {
         return Ok(Some(found));
     }
-    let making = larder.making.lock().await;
+    let making = caches.making.lock().await;
     if let Some(found) = find(context, key).await? {
         return Ok(Some(found));
     }
     let made = make(context, installed, key, steps).await;
     drop(making);
     if made.is_err() {
-        larder.bases.give_up(key).map_err(disk)?;
+        caches.bases.give_up(key).map_err(disk)?;
     }
     made.map(Some).map_err(|stop| blamed(context, stop))
 }
@@ -103,7 +103,7 @@ fn blamed(context: &BuildContext, stop: Stop) -> Stop {
 }
 
 async fn find(context: &BuildContext, key: Digest) -> Result<Option<Layer>, Stop> {
-    let bases = context.larder.bases.clone();
+    let bases = context.caches.bases.clone();
     let found = tokio::task::spawn_blocking(move || bases.get(key)).await.map_err(io::Error::other);
     Ok(found.and_then(|found| found).map_err(disk)?.and_then(Kept::layer))
 }
@@ -114,22 +114,22 @@ async fn make(
     key: Digest,
     steps: &mut Steps,
 ) -> Result<Layer, Stop> {
-    let larder = &context.larder;
+    let caches = &context.caches;
     steps
         .log
         .say(&format!("the base is complete: {} packages were installed on its image", installed.len()))
         .await;
     let mut files = Vec::with_capacity(installed.len());
     for wanted in installed {
-        files.push((wanted.clone(), larder.artifacts.get(larder.client.as_ref(), &wanted.into()).await?));
+        files.push((wanted.clone(), caches.artifacts.get(caches.client.as_ref(), &wanted.into()).await?));
     }
     let attempt = context.attempt_dir.join("base");
     fs::create_dir_all(&attempt).map_err(disk)?;
-    let root = Root::make(Ingredients {
+    let root = Root::make(RootOptions {
         attempt: &attempt,
         jobserver: None,
         planning: false,
-        ..context.ingredients()
+        ..context.root_options()
     })?;
     install::install(&root, &files, steps).await.map_err(|stop| match stop {
         Stop::Failed(failure) if failure.class == FailureClass::Infra => {
@@ -140,7 +140,7 @@ async fn make(
     select_newest(&root, &files, steps).await?;
     works(&root, steps).await?;
     let upper = root.upper().ok_or_else(|| disk(io::Error::other("there is no overlay")))?;
-    let (bases, image) = (larder.bases.clone(), context.config.base().to_owned());
+    let (bases, image) = (caches.bases.clone(), context.config.base().to_owned());
     let kept = tokio::task::spawn_blocking(move || {
         let to = bases.begin(key).map_err(disk)?;
         let changed = to.with_file_name("changed");

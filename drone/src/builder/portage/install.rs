@@ -2,7 +2,7 @@
 
 use super::{
     emerge::{COMMON, arguments},
-    root::{Ingredients, Root},
+    root::{Root, RootOptions},
     step::Step,
 };
 use crate::{
@@ -61,11 +61,11 @@ pub(super) async fn prepare(
     dependencies: &[Dependency],
     steps: &mut Steps,
 ) -> Result<Installed, Stop> {
-    let larder = &context.larder;
+    let caches = &context.caches;
     let mut installed = Installed::default();
     for wanted in dependencies {
         if !context.config.is_overlay() {
-            let file = larder.artifacts.get(larder.client.as_ref(), &wanted.into()).await?;
+            let file = caches.artifacts.get(caches.client.as_ref(), &wanted.into()).await?;
             if !is_installed(&Tree::at("/"), wanted, &file).map_err(disk(wanted))? {
                 installed.ordered.push((wanted.clone(), file));
             }
@@ -74,7 +74,7 @@ pub(super) async fn prepare(
         match layer(context, wanted, steps).await? {
             Kept::Layer(layer) => installed.layers.push(layer),
             Kept::Ordered => {
-                let file = larder.artifacts.get(larder.client.as_ref(), &wanted.into()).await?;
+                let file = caches.artifacts.get(caches.client.as_ref(), &wanted.into()).await?;
                 installed.ordered.push((wanted.clone(), file));
             }
         }
@@ -94,7 +94,7 @@ pub(super) fn is_installed(tree: &Tree, wanted: &Dependency, file: &Path) -> io:
 /// depends. Packages that a base adds to its image are not part of the key, so layers survive updates of
 /// these packages.
 async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -> Result<Kept, Stop> {
-    let larder = &context.larder;
+    let caches = &context.caches;
     let base = Tree::at(context.config.base());
     let replaced = base.installed(wanted.cpv.cp(), &wanted.slot);
     let image = match &context.assignment.base {
@@ -106,15 +106,15 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
         Digest::of_fields([FORMAT.as_bytes(), &digest.0, replaced.as_bytes(), &image])
     };
     let keys = [key(wanted.digest), key(wanted.uploaded_digest)];
-    let find = || keys.iter().find_map(|&key| larder.layers.get(key).transpose()).transpose();
+    let find = || keys.iter().find_map(|&key| caches.layers.get(key).transpose()).transpose();
     if let Some(found) = find().map_err(disk(wanted))? {
         return Ok(found);
     }
-    let making = larder.making.lock().await;
+    let making = caches.making.lock().await;
     if let Some(found) = find().map_err(disk(wanted))? {
         return Ok(found);
     }
-    let file = larder.artifacts.get(larder.client.as_ref(), &wanted.into()).await?;
+    let file = caches.artifacts.get(caches.client.as_ref(), &wanted.into()).await?;
     let [key, _] = keys;
     let metadata = layer::metadata(&file).map_err(disk(wanted))?;
     let replaced = replaced.as_deref().and_then(|replaced| replaced.split(' ').next());
@@ -123,7 +123,7 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
     let unpacked = if acts {
         Ok(None)
     } else {
-        let (layers, file, base) = (larder.layers.clone(), file.clone(), base.clone());
+        let (layers, file, base) = (caches.layers.clone(), file.clone(), base.clone());
         let entry = wanted.cpv.to_string();
         let unpacked = tokio::task::spawn_blocking(move || {
             let files = layers.begin(key)?;
@@ -140,12 +140,12 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
     };
     if kept.is_err() {
         // On a full disk, a partial layer would occupy space that the next attempt needs.
-        larder.layers.give_up(key).map_err(disk(wanted))?;
+        caches.layers.give_up(key).map_err(disk(wanted))?;
     }
     drop(making);
     let kept = kept?;
     if matches!(kept, Kept::Layer(_)) {
-        larder.artifacts.remove(&file).map_err(disk(wanted))?;
+        caches.artifacts.remove(&file).map_err(disk(wanted))?;
     }
     Ok(kept)
 }
@@ -160,15 +160,15 @@ async fn capture(
     base: &Tree,
     steps: &mut Steps,
 ) -> Result<Kept, Stop> {
-    let larder = &context.larder;
+    let caches = &context.caches;
     let attempt = context.attempt_dir.join("capture");
     fs::create_dir_all(&attempt).map_err(disk(wanted))?;
-    let root = Root::make(Ingredients { attempt: &attempt, ..context.ingredients() })?;
+    let root = Root::make(RootOptions { attempt: &attempt, ..context.root_options() })?;
     let merged = install(&root, &[(wanted.clone(), file.to_owned())], steps).await;
     let kept = match merged {
         Ok(()) => {
             let upper = root.upper().ok_or_else(|| disk(wanted)(io::Error::other("there is no overlay")))?;
-            let (layers, base, entry) = (larder.layers.clone(), base.clone(), wanted.cpv.to_string());
+            let (layers, base, entry) = (caches.layers.clone(), base.clone(), wanted.cpv.to_string());
             let kept = tokio::task::spawn_blocking(move || {
                 let gone = layer::strip(&upper, &base, &entry)?;
                 let files = layers.begin(key)?;
@@ -183,7 +183,7 @@ async fn capture(
         Err(Stop::Failed(failure)) => {
             let text = format!("{} is installed in each build root: {}", wanted.cpv, failure.headline());
             steps.log.say(&text).await;
-            larder.layers.begin(key).and_then(|_| larder.layers.keep(key, None)).map_err(disk(wanted))?
+            caches.layers.begin(key).and_then(|_| caches.layers.keep(key, None)).map_err(disk(wanted))?
         }
         Err(Stop::Cancelled) => return Err(Stop::Cancelled),
     };

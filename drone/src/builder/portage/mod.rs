@@ -26,7 +26,7 @@ pub(super) use root::prune_cache;
 
 use super::{BuildContext, Builder, Product, Stop, steps::Steps};
 use crate::buildroot::{RootError, layers::Layer};
-use root::{Ingredients, Root};
+use root::{Root, RootOptions};
 use std::{collections::BTreeSet, path::PathBuf};
 use swarm_common::{
     state::{FailureClass, Phase},
@@ -83,8 +83,8 @@ impl Builder for PortageBuilder {
 
 impl BuildContext {
     /// The parameters of this attempt's build root, without layers.
-    fn ingredients(&self) -> Ingredients<'_> {
-        Ingredients {
+    fn root_options(&self) -> RootOptions<'_> {
+        RootOptions {
             attempt: &self.attempt_dir,
             snapshot: &self.snapshot,
             snapshot_layers: &self.snapshot_layers,
@@ -103,7 +103,7 @@ impl BuildContext {
     async fn root(&self, layers: Vec<PathBuf>, gone: Vec<PathBuf>) -> Result<Root, Stop> {
         let context = self.clone();
         let made = tokio::task::spawn_blocking(move || {
-            Root::make(Ingredients { layers, gone, ..context.ingredients() })
+            Root::make(RootOptions { layers, gone, ..context.root_options() })
         });
         let broken = |e| format!("the task creating the build root panicked: {e}");
         let made = made.await.map_err(|e| Stop::failed(FailureClass::Drone, Phase::Preparing, broken(e)))?;

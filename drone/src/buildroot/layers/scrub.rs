@@ -43,7 +43,7 @@ impl Layers {
     fn scrub(&self, every: Duration, goes_on: &dyn Fn() -> bool) -> io::Result<()> {
         for (key, dir) in self.due(every)? {
             let mut pause = || {
-                if !self.uses().is_empty() || !goes_on() {
+                if !self.ref_counts().is_empty() || !goes_on() {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
                 std::thread::sleep(PAUSE);
@@ -67,11 +67,11 @@ impl Layers {
                     Err(error) => error.to_string(),
                 },
             };
-            let mut uses = self.uses();
-            if uses.is_empty() {
+            let mut refs = self.ref_counts();
+            if refs.is_empty() {
                 tracing::warn!(layer = %dir.display(), damage, "the disk damaged a layer, removing it; check \
                                                                 the disk");
-                uses.forget(key);
+                refs.forget(key);
                 remove(&dir)?;
             }
         }

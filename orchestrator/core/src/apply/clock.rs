@@ -5,7 +5,7 @@
 //! Due times of the calendar are dates, computed without the clock, and stay. Times that BUILD_TIMEs were
 //! derived from stay too: they are published and must only increase.
 
-use crate::state::{Attempt, Drone, Healing, Swarm};
+use crate::state::{Attempt, Drone, HealingState, Swarm};
 use swarm_common::time::TimeMs;
 
 impl Swarm {
@@ -86,7 +86,7 @@ fn of_drone(drone: &mut Drone, set: impl Fn(&mut TimeMs)) {
         set(time);
     }
     drone.grounded.iter_mut().for_each(|grounded| set(&mut grounded.until));
-    let Healing { silent_since, heard_since, tried, under_way, .. } = &mut drone.healing;
+    let HealingState { silent_since, heard_since, tried, under_way, .. } = &mut drone.healing;
     silent_since.iter_mut().chain(heard_since).for_each(&set);
     tried.iter_mut().for_each(|tried| set(&mut tried.at));
     under_way.iter_mut().for_each(|step| set(&mut step.since));

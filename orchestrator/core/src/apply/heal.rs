@@ -3,7 +3,7 @@
 use crate::{
     event::Event,
     heal::DAY,
-    state::{Act, Swarm, Tried, UnderWay},
+    state::{HealAction, HealAttempt, HealInProgress, Swarm},
 };
 use swarm_common::{state::HealStep, time::TimeMs};
 
@@ -11,20 +11,25 @@ impl Swarm {
     pub(super) fn heal(&mut self, at: TimeMs, event: &Event) {
         match event {
             Event::DroneLost { drone, reason } => self.drone(*drone, |d| d.lost = Some(reason.clone())),
-            Event::DroneHealed { drone } => self.drone(*drone, |d| d.healing.start_anew()),
+            Event::DroneHealed { drone } => self.drone(*drone, |d| d.healing.reset()),
             Event::DroneProtected { drone, protected } => {
                 self.drone(*drone, |d| d.healing.protected = *protected);
             }
             Event::HealStepBegan { drone, step } => {
                 if *step != HealStep::Probe {
                     self.acts.retain(|act| at.since(act.at) < DAY);
-                    self.acts.push(Act { at, drone: *drone, step: *step });
+                    self.acts.push(HealAction { at, drone: *drone, step: *step });
                 }
-                self.drone(*drone, |d| d.healing.under_way = Some(UnderWay { step: *step, since: at }));
+                self.drone(*drone, |d| d.healing.under_way = Some(HealInProgress { step: *step, since: at }));
             }
             Event::HealStepEnded { drone, step, outcome, detail } => self.drone(*drone, |d| {
                 d.healing.under_way = None;
-                d.healing.tried.push(Tried { step: *step, at, outcome: *outcome, detail: detail.clone() });
+                d.healing.tried.push(HealAttempt {
+                    step: *step,
+                    at,
+                    outcome: *outcome,
+                    detail: detail.clone(),
+                });
             }),
             Event::RebootWanted { drone, .. } => self.drone(*drone, |d| d.healing.asked = true),
             Event::RebootConfirmed { drone } => self.drone(*drone, |d| d.healing.confirmed = true),

@@ -73,7 +73,7 @@ impl Swarm {
                 (d.draining, d.grounded, d.lost) = (None, None, None);
                 d.strikes.clear();
                 d.groundings = 0;
-                d.healing.start_anew();
+                d.healing.reset();
             }),
             Event::DroneRemoved { drone } => {
                 if let Some(removed) = self.drones.remove(drone) {

@@ -29,7 +29,7 @@ pub(super) struct Slot<'a> {
 
 /// A possible placement of a piece of work. Times are in milliseconds of the swarm's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Placement {
     pub(super) slot: usize,
     pub(super) start: u64,
     /// When the slot would be free again.
@@ -88,9 +88,9 @@ impl<'a> Board<'a> {
 
     /// The place among slots accepted by `may` where `work_ms`, which cannot start before `ready`,
     /// would be finished soonest.
-    pub(super) fn soonest(&self, ready: u64, work_ms: u64, may: impl Fn(&Slot) -> bool) -> Option<Place> {
+    pub(super) fn soonest(&self, ready: u64, work_ms: u64, may: impl Fn(&Slot) -> bool) -> Option<Placement> {
         let ready = ready.max(self.now);
-        let mut best: Option<((u64, Reverse<u64>), Place)> = None;
+        let mut best: Option<((u64, Reverse<u64>), Placement)> = None;
         let mut elsewhere = u64::MAX;
         for (n, slot) in self.slots.iter().enumerate() {
             let alone = slot.length_ms(work_ms, 1);
@@ -106,12 +106,12 @@ impl<'a> Board<'a> {
             let key = (finish, Reverse(slot.speed_permille));
             if best.as_ref().is_none_or(|(least, _)| key < *least) {
                 elsewhere = best.map_or(elsewhere, |(_, beaten)| beaten.finish);
-                best = Some((key, Place { slot: n, start, end, finish, elsewhere: 0 }));
+                best = Some((key, Placement { slot: n, start, end, finish, elsewhere: 0 }));
             } else {
                 elsewhere = elsewhere.min(finish);
             }
         }
-        best.map(|(_, place)| Place { elsewhere, ..place })
+        best.map(|(_, place)| Placement { elsewhere, ..place })
     }
 
     /// When all drones together would finish their current work and `work_ms` more.
@@ -135,7 +135,7 @@ impl<'a> Board<'a> {
         1 + others.filter(|&other| self.slots[other].is_busy_at(time)).count()
     }
 
-    pub(super) fn take(&mut self, place: Place) {
+    pub(super) fn take(&mut self, place: Placement) {
         let taken = &mut self.slots[place.slot].taken;
         let at = taken.partition_point(|&(start, _)| start < place.start);
         taken.insert(at, (place.start, place.end));

@@ -6,13 +6,13 @@
 //! or elsewhere costs nothing.
 
 use super::{
-    board::{Board, Place, Slot},
+    board::{Board, Placement, Slot},
     fit::{Fit, Groups, Neighbours, window},
     late::{Ongoing, Straggler, straggler},
 };
 use crate::{
     follow,
-    graph::Foresight,
+    graph::ReadyTimes,
     judge,
     state::{Drone, Job, Package, Run, Swarm},
 };
@@ -100,7 +100,7 @@ pub(crate) fn outlook(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<(Dron
             break;
         }
     }
-    let place: Place = found?;
+    let place: Placement = found?;
     Some((planner.board.slots[place.slot].id, TimeMs(place.start)))
 }
 
@@ -126,7 +126,7 @@ struct Planner<'a> {
     groups: Groups<'a>,
     /// When packages will be available: both those being built and those placed.
     ends: BTreeMap<PackageId, u64>,
-    foresight: Foresight,
+    ready_times: ReadyTimes,
     reasons: Reasons,
     /// Packages that the claimant is kept free for: their rank, and when they would start.
     reservations: Vec<(u64, u64)>,
@@ -145,7 +145,7 @@ impl<'a> Planner<'a> {
             groups: Groups::new(swarm, &ongoing),
             ends: ends(&ongoing),
             ongoing,
-            foresight: Foresight::default(),
+            ready_times: ReadyTimes::default(),
             reasons: Reasons::default(),
             reservations: Vec::new(),
         }
@@ -157,9 +157,9 @@ impl<'a> Planner<'a> {
         &mut self,
         run_id: RunId,
         run: &'a Run,
-        mut stop: impl FnMut(PackageId, Place) -> bool,
+        mut stop: impl FnMut(PackageId, Placement) -> bool,
     ) -> Option<(PackageId, Option<AttemptId>)> {
-        self.foresight = Foresight::default();
+        self.ready_times = ReadyTimes::default();
         let mut late = self.stragglers(run_id);
         late.retain(|(_, s)| s.certain || s.doubtful);
         let makespan = self.board.makespan(run.open_ms);
@@ -239,7 +239,7 @@ impl<'a> Planner<'a> {
 
     /// Where a package would be built. `None` if its start cannot be predicted or no drone may
     /// build it.
-    fn place(&mut self, run: &Run, id: PackageId, package: &Package) -> Option<Place> {
+    fn place(&mut self, run: &Run, id: PackageId, package: &Package) -> Option<Placement> {
         let ready = match package.state {
             PackageState::Needed if package.not_before > self.now => {
                 let ms = package.not_before.since(self.now);
@@ -259,7 +259,7 @@ impl<'a> Planner<'a> {
                     let there = || swarm.packages.get(&member).filter(|p| p.state == PackageState::Received);
                     ends.get(&member).copied().or_else(|| there().map(|_| 0))
                 };
-                run.graph.ready_at(position, &end, &mut self.foresight)?
+                run.graph.ready_at(position, &end, &mut self.ready_times)?
             }
         };
         if self.groups.keep_out(package) {

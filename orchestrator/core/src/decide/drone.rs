@@ -186,7 +186,7 @@ fn wanted(swarm: &Swarm, now: TimeMs, drone: DroneId, id: AttemptId) -> Result<W
             Some((.., following)) if following.after < id => Ok(Wanted::Racing),
             _ => Err("the base is no longer needed".into()),
         },
-        (Some(ending), _) => Err(ending.words()),
+        (Some(ending), _) => Err(ending.describe()),
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) fn resume(swarm: &Swarm, drone: DroneId) -> Decision {
 pub(super) fn remove(swarm: &Swarm, now: TimeMs, drone: DroneId) -> Decision {
     known(swarm, drone)?;
     let mut events = Vec::new();
-    super::maintain::lose_all(&mut events, swarm, now, drone, "its drone was removed");
+    super::maintenance::lose_all(&mut events, swarm, now, drone, "its drone was removed");
     events.push(Event::DroneRemoved { drone });
     Ok((events, Reply::Done))
 }

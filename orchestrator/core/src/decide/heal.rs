@@ -8,7 +8,7 @@ use crate::{
     policy::RebootRule,
     refusal::Refusal,
     reply::Reply,
-    state::{Drone, Swarm, UnderWay},
+    state::{Drone, HealInProgress, Swarm},
 };
 use swarm_common::{
     id::DroneId,
@@ -108,7 +108,7 @@ pub(super) fn overdue(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
 
 fn of_drone(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<Event> {
     let (policy, healing) = (&swarm.policy.heal, &drone.healing);
-    if let Some(UnderWay { step, since }) = healing.under_way {
+    if let Some(HealInProgress { step, since }) = healing.under_way {
         let time = if step == HealStep::Reboot { policy.reboot_ms + policy.step_ms } else { policy.step_ms };
         let detail = format!("the result of its {step} is unknown");
         let outcome = HealOutcome::Unseen;

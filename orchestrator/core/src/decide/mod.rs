@@ -8,7 +8,7 @@
 //! - [`result`]: what drones deliver
 //! - [`returned`]: what drones began before a restore
 //! - [`reuse`]: packages of a plan that were built before
-//! - [`maintain`]: what time alone changes
+//! - [`maintenance`]: what time alone changes
 //! - [`skip`]: recovery after a restore
 //!
 //! [`crate::assign`] assigns packages to drones, and [`crate::judge`] judges failures.
@@ -18,7 +18,7 @@ mod calendar;
 mod drone;
 mod enrol;
 mod heal;
-mod maintain;
+mod maintenance;
 mod rebuild;
 mod result;
 mod returned;
@@ -47,7 +47,7 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         Command::SkipIds => skip::skip_ids(swarm, now, request.entropy),
         Command::NoteClone { drone, what } => drone::note_clone(swarm, *drone, what),
         Command::StartOrchestrator => Ok((vec![Event::OrchestratorStarted], Reply::Done)),
-        Command::Maintain => Ok((maintain::maintain(swarm, now), Reply::Done)),
+        Command::Maintain => Ok((maintenance::maintain(swarm, now), Reply::Done)),
         Command::SetClock { by_ms } => {
             let event = Event::ClockSet { since: swarm.live.started_at, by_ms: *by_ms };
             Ok((vec![event], Reply::Done))
@@ -142,6 +142,6 @@ impl Swarm {
     /// `None` if that may be at any moment.
     #[must_use]
     pub fn next_due(&self) -> Option<TimeMs> {
-        maintain::next_due(self)
+        maintenance::next_due(self)
     }
 }

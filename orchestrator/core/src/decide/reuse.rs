@@ -61,7 +61,7 @@ pub(super) fn known(
         } else if let Some(broken) =
             record.and_then(|record| quarantine::keeps(swarm, now, record, &keys.strict))
         {
-            events.push(Event::PackageHeld { package, reason: broken.words() });
+            events.push(Event::PackageHeld { package, reason: broken.describe() });
         }
     }
     events

@@ -12,7 +12,7 @@ mod version;
 pub use guess::Guess;
 use serde::{Deserialize, Serialize};
 pub use sharing::{lost_ms, stretch_permille};
-pub(crate) use speed::Belief;
+pub(crate) use speed::SpeedEstimate;
 pub use speed::{Evidence, from_cores};
 use std::collections::BTreeMap;
 

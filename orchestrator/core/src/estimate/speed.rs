@@ -36,7 +36,7 @@ const LEAST_SURPRISE_MS: u64 = 10_000;
 
 /// The current estimate of a drone's speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Belief {
+pub(crate) struct SpeedEstimate {
     pub(crate) permille: u64,
     /// How many results in a row were much slower (negative) or faster (positive) than that.
     pub(crate) surprises: i8,
@@ -45,7 +45,7 @@ pub(crate) struct Belief {
     pub(crate) doubt_permille: u64,
 }
 
-impl Belief {
+impl SpeedEstimate {
     /// The estimate after a build of `work_ms` took `took_ms`.
     #[must_use]
     pub(crate) fn learn(self, evidence: Evidence, work_ms: u64, took_ms: u64) -> Self {
@@ -92,12 +92,12 @@ impl Belief {
 mod tests {
     use super::*;
 
-    const BELIEF: Belief = Belief { permille: 1000, surprises: 0, doubt_permille: 0 };
+    const BELIEF: SpeedEstimate = SpeedEstimate { permille: 1000, surprises: 0, doubt_permille: 0 };
 
     #[test]
     fn one_freak_result_hardly_moves_a_speed_and_two_alike_do() {
         let once = BELIEF.learn(Evidence::History, 10_000, 80_000);
-        assert_eq!(once, Belief { permille: 1000, surprises: -1, doubt_permille: 125 });
+        assert_eq!(once, SpeedEstimate { permille: 1000, surprises: -1, doubt_permille: 125 });
         let twice = once.learn(Evidence::History, 10_000, 80_000);
         assert!(twice.permille < 250, "{twice:?}");
         let calm = once.learn(Evidence::History, 10_000, 10_500);

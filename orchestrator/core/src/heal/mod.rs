@@ -14,7 +14,7 @@ pub use restraint::{cut_off, rests};
 
 use crate::{
     policy::{HealPolicy, Reach, RebootRule},
-    state::{Drone, Healing, Swarm, Tried, UnderWay},
+    state::{Drone, HealAttempt, HealInProgress, HealingState, Swarm},
 };
 use restraint::{affordable_at, is_silent};
 use swarm_common::{id::DroneId, state::*, time::TimeMs};
@@ -31,7 +31,7 @@ pub enum Next {
     Cannot(String),
     /// Healing rests for now, for this reason.
     Rests(String),
-    UnderWay(UnderWay),
+    InProgress(HealInProgress),
     /// The step to take, and the earliest time for it.
     Take(HealStep, TimeMs),
     /// An admin has to confirm a reboot, for this reason.
@@ -57,7 +57,7 @@ pub fn next(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Next {
         return Next::Nothing;
     }
     if let Some(under_way) = healing.under_way {
-        return Next::UnderWay(under_way);
+        return Next::InProgress(under_way);
     }
     let Some(&reach) = policy.reach.get(&drone.name) else {
         return Next::Cannot(format!(
@@ -85,7 +85,7 @@ pub fn next(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Next {
 }
 
 /// The step that follows those tried, ignoring budgets.
-fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
+fn climb(policy: &HealPolicy, healing: &HealingState, reach: Reach) -> Next {
     let Some(last) = healing.last() else { return Next::Take(HealStep::Probe, TimeMs(0)) };
     if last.outcome.is_hands_off() {
         return Next::GivesUp(last.at, last.detail.clone());
@@ -107,7 +107,8 @@ fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
     if (last.step, last.outcome) == (HealStep::Reboot, HealOutcome::Unseen) {
         return Next::Take(HealStep::Probe, last.at);
     }
-    let in_vain = |what: &str| Next::GivesUp(heard_by, format!("{what}: {}", told(act.unwrap_or(last))));
+    let in_vain =
+        |what: &str| Next::GivesUp(heard_by, format!("{what}: {}", last_outcome(act.unwrap_or(last))));
     if healing.tried.len() >= LONGEST_CLIMB {
         return in_vain("it is still silent after the maximum number of steps");
     }
@@ -128,13 +129,13 @@ fn climb(policy: &HealPolicy, healing: &Healing, reach: Reach) -> Next {
              rebooted",
         ),
         RebootRule::Ask if !healing.confirmed => {
-            Next::Asks(format!("it is still silent after restarts: {}", told(act.unwrap_or(last))))
+            Next::Asks(format!("it is still silent after restarts: {}", last_outcome(act.unwrap_or(last))))
         }
         RebootRule::Ask | RebootRule::Allow => Next::Take(HealStep::Reboot, heard_by),
     }
 }
 
-fn told(tried: &Tried) -> String {
+fn last_outcome(tried: &HealAttempt) -> String {
     match tried.detail.as_str() {
         "" => format!("the last {} ended {}", tried.step, tried.outcome),
         detail => detail.to_owned(),

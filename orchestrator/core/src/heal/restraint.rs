@@ -3,7 +3,7 @@
 
 use crate::{
     calendar,
-    state::{Act, Drone, Swarm},
+    state::{Drone, HealAction, Swarm},
     text,
 };
 use swarm_common::{id::DroneId, state::HealStep, time::TimeMs, wire::concern::ConcernKind};
@@ -15,13 +15,13 @@ pub(crate) const DAY: u64 = 24 * HOUR;
 /// The earliest time at which the budgets allow a step.
 pub(super) fn affordable_at(swarm: &Swarm, id: DroneId, step: HealStep) -> TimeMs {
     let policy = &swarm.policy.heal;
-    let when = |which: &dyn Fn(&Act) -> bool| -> Vec<TimeMs> {
+    let when = |which: &dyn Fn(&HealAction) -> bool| -> Vec<TimeMs> {
         swarm.acts.iter().filter(|act| which(act)).map(|act| act.at).collect()
     };
     match step {
         HealStep::Probe => TimeMs(0),
         HealStep::Restart | HealStep::Kill => {
-            let mild = |act: &Act| act.step != HealStep::Reboot;
+            let mild = |act: &HealAction| act.step != HealStep::Reboot;
             let own = when(&|act| mild(act) && act.drone == id);
             free_at(&own, policy.restarts_per_drone, DAY).max(free_at(
                 &when(&mild),
@@ -30,7 +30,7 @@ pub(super) fn affordable_at(swarm: &Swarm, id: DroneId, step: HealStep) -> TimeM
             ))
         }
         HealStep::Reboot => {
-            let hard = |act: &Act| act.step == HealStep::Reboot;
+            let hard = |act: &HealAction| act.step == HealStep::Reboot;
             let own = when(&|act| hard(act) && act.drone == id);
             // One reboot at a time, so that a harmful reboot harms only one machine.
             let others = swarm.drones.values().filter_map(|d| d.healing.under_way);

@@ -60,7 +60,7 @@ impl Ending {
 
     /// The ending as a phrase for people.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Self::Accepted => "its result was accepted".into(),
             Self::Failed(failure) => format!("it failed ({})", failure.class),

@@ -1,6 +1,6 @@
 //! The channel of a profile: what its runs lead to, and the generations that are made from that.
 
-use super::collision::Apart;
+use super::collision::Exclusion;
 use crate::shared::Shared;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ pub struct Channel {
     pub held: BTreeMap<Digest, Held>,
     /// Packages left out because they cannot be installed beside something in the channel.
     #[serde(default)]
-    pub apart: BTreeMap<Digest, Apart>,
+    pub apart: BTreeMap<Digest, Exclusion>,
     /// For Nix: the store path of each attribute and host. All of them are served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<ChannelRoot>,

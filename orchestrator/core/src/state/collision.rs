@@ -64,7 +64,7 @@ pub struct SharedPaths {
 impl SharedPaths {
     /// The first paths and the number of further ones, as a phrase for people.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         let more = self.count.saturating_sub(self.first.len() as u64);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!("{}{more}", self.first.join(", "))
@@ -114,7 +114,7 @@ impl Collisions {
 
 /// A package that a channel does not offer because it cannot be installed beside one that the channel offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Apart {
+pub struct Exclusion {
     /// The package that is left out.
     pub cpv: Cpv,
     /// The package that is offered.
@@ -123,13 +123,13 @@ pub struct Apart {
     pub conflict: Conflict,
 }
 
-impl Apart {
+impl Exclusion {
     /// Both packages and the reason, in one line.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         let Self { cpv, beside, conflict } = self;
         let why = match conflict {
-            Conflict::Paths(shared) => format!("it and {beside} both install {}", shared.words()),
+            Conflict::Paths(shared) => format!("it and {beside} both install {}", shared.describe()),
             Conflict::Lost { lost } => format!("{beside} needs {}, which it no longer has", lost.join(", ")),
             Conflict::Needs { needs } => {
                 format!("it needs {}, which {beside} does not have", needs.join(", "))

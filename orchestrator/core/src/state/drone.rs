@@ -1,8 +1,8 @@
 //! The state of a drone.
 
-use super::healing::Healing;
+use super::healing::HealingState;
 use crate::{
-    estimate::{Belief, Evidence, SETUP_MS, UPLOAD_MS, from_cores, stretch_permille},
+    estimate::{Evidence, SETUP_MS, SpeedEstimate, UPLOAD_MS, from_cores, stretch_permille},
     legacy, record,
 };
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub struct Drone {
     /// Measured speed in thousandths; 1000 is average.
     pub speed_permille: u64,
     #[serde(default)]
-    pub healing: Healing,
+    pub healing: HealingState,
     /// How many results in a row were much slower (negative) or faster (positive) than `speed_permille`.
     pub surprises: i8,
     /// The speed suggested by the last result in thousandths, if that was much slower than expected;
@@ -107,7 +107,7 @@ impl Drone {
             upload_ms: UPLOAD_MS,
             shared_since: at,
             former_boots: Vec::new(),
-            healing: Healing::default(),
+            healing: HealingState::default(),
             facts,
         }
     }
@@ -186,14 +186,14 @@ impl Drone {
 
     /// Updates the speed after a build of `work_ms`, in milliseconds at speed 1, that took `took_ms`.
     pub(crate) fn learn_speed(&mut self, evidence: Evidence, work_ms: u64, took_ms: u64) {
-        let belief = Belief {
+        let speed_estimate = SpeedEstimate {
             permille: self.speed_permille,
             surprises: self.surprises,
             doubt_permille: self.doubt_permille,
         };
-        let belief = belief.learn(evidence, work_ms, took_ms);
-        self.speed_permille = belief.permille;
-        (self.surprises, self.doubt_permille) = (belief.surprises, belief.doubt_permille);
+        let speed_estimate = speed_estimate.learn(evidence, work_ms, took_ms);
+        self.speed_permille = speed_estimate.permille;
+        (self.surprises, self.doubt_permille) = (speed_estimate.surprises, speed_estimate.doubt_permille);
     }
 
     /// The speed to calculate with: the measured speed, or the one suggested by a surprising last result.

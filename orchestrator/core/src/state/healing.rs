@@ -9,7 +9,7 @@ use swarm_common::{
 
 /// The state of healing for one drone.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Healing {
+pub struct HealingState {
     /// Whether an admin protects the machine from reboots.
     pub protected: bool,
     /// Since when the drone has been silent. `None` if it is not.
@@ -17,8 +17,8 @@ pub struct Healing {
     /// Since when the drone has been heard again, if steps were taken before.
     pub heard_since: Option<TimeMs>,
     /// Steps taken, oldest first.
-    pub tried: Vec<Tried>,
-    pub under_way: Option<UnderWay>,
+    pub tried: Vec<HealAttempt>,
+    pub under_way: Option<HealInProgress>,
     /// Whether an admin was asked to confirm a reboot.
     pub asked: bool,
     /// Whether an admin confirmed the reboot.
@@ -26,7 +26,7 @@ pub struct Healing {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tried {
+pub struct HealAttempt {
     pub step: HealStep,
     pub at: TimeMs,
     pub outcome: HealOutcome,
@@ -34,7 +34,7 @@ pub struct Tried {
     pub detail: String,
 }
 
-impl Tried {
+impl HealAttempt {
     /// Whether the step reached the machine.
     pub(crate) fn has_reached(&self) -> bool {
         !self.outcome.is_absent() && !self.outcome.is_hands_off()
@@ -42,20 +42,20 @@ impl Tried {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnderWay {
+pub struct HealInProgress {
     pub step: HealStep,
     pub since: TimeMs,
 }
 
 /// A step taken on a machine, as counted by the budgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Act {
+pub struct HealAction {
     pub at: TimeMs,
     pub drone: DroneId,
     pub step: HealStep,
 }
 
-impl Healing {
+impl HealingState {
     pub(crate) fn fell_silent(&mut self, at: TimeMs) {
         (self.silent_since, self.heard_since) = (Some(at), None);
     }
@@ -64,28 +64,28 @@ impl Healing {
     /// while, so that a drone that comes and goes reaches the later steps instead of starting with the first
     /// each time.
     pub(crate) fn returned(&mut self, at: TimeMs) {
-        if let Some(UnderWay { step, .. }) = self.under_way.take() {
-            self.tried.push(Tried {
+        if let Some(HealInProgress { step, .. }) = self.under_way.take() {
+            self.tried.push(HealAttempt {
                 step,
                 at,
                 outcome: HealOutcome::Done,
                 detail: "it reported again".into(),
             });
         }
-        let done_to_it = |t: &Tried| t.step != HealStep::Probe && t.has_reached();
+        let done_to_it = |t: &HealAttempt| t.step != HealStep::Probe && t.has_reached();
         self.tried.retain(done_to_it);
         (self.silent_since, self.asked, self.confirmed) = (None, false, false);
         self.heard_since = (!self.tried.is_empty()).then_some(at);
     }
 
     /// Starts again with the first step, as an admin asked.
-    pub(crate) fn start_anew(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.tried.clear();
         (self.asked, self.confirmed, self.heard_since) = (false, false, None);
     }
 
     #[must_use]
-    pub fn last(&self) -> Option<&Tried> {
+    pub fn last(&self) -> Option<&HealAttempt> {
         self.tried.last()
     }
 

@@ -30,7 +30,7 @@ pub struct Broken {
 impl Broken {
     /// The reason shown for a package that is held because of this entry.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         format!("not retried, as none of its inputs has changed since {}: {}", self.run, self.reason)
     }
 }

@@ -7,7 +7,7 @@ use super::{
     calendar::{Pause, Schedule},
     collision::Collisions,
     drone::{Drone, Removed},
-    healing::Act,
+    healing::HealAction,
     inputs::{Fields, Inputs},
     live::Live,
     package::Package,
@@ -112,7 +112,7 @@ pub struct Swarm {
     pub history: History,
     /// Steps that healing took on machines during the last day, oldest first.
     #[serde(default)]
-    pub acts: Vec<Act>,
+    pub acts: Vec<HealAction>,
 }
 
 /// The last id assigned of each kind.

@@ -1,7 +1,7 @@
 //! Texts of concerns: the title, the full line, and what happens next.
 
 use super::{missing_capability, offline, paused, remedy::with, span};
-use crate::state::{Apart, Conflict, SharedPaths};
+use crate::state::{Conflict, Exclusion, SharedPaths};
 use swarm_common::{
     state::{HealOutcome, HealStep},
     wire::concern::{Action, ConcernKind, LastStep, RecordKind},
@@ -136,8 +136,8 @@ pub fn what(fact: &ConcernKind) -> String {
                 ([], needs) => Conflict::Needs { needs: needs.to_vec() },
                 (lost, _) => Conflict::Lost { lost: lost.to_vec() },
             };
-            let apart = Apart { cpv: cpv.clone(), beside: beside.clone(), conflict };
-            format!("{}{}", apart.words(), and_more(*others, " packages"))
+            let apart = Exclusion { cpv: cpv.clone(), beside: beside.clone(), conflict };
+            format!("{}{}", apart.describe(), and_more(*others, " packages"))
         }
         ResolverRefused { run, profile, atoms, others, why, evaluation: true } => {
             let more = and_more(*others, "");

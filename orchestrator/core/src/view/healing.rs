@@ -18,7 +18,7 @@ pub fn healing(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option
              {why}"
         ),
         Next::Rests(why) => format!("healing is suspended: {why}"),
-        Next::UnderWay(step) => format!("{}, since {}", verb(step.step), span(now.since(step.since))),
+        Next::InProgress(step) => format!("{}, since {}", verb(step.step), span(now.since(step.since))),
         Next::Take(HealStep::Restart, at) => {
             let nth = drone.healing.count(HealStep::Restart) + 1;
             format!("{} ({nth} of {})", soon(HealStep::Restart, now, at), policy.restarts)

@@ -3,7 +3,6 @@
 
 mod alarm;
 mod alike;
-mod anew;
 mod build;
 mod calendar;
 mod channel;
@@ -13,6 +12,7 @@ mod event;
 mod healing;
 mod history;
 mod package;
+mod rebuild_reasons;
 mod refused;
 mod run;
 mod status;

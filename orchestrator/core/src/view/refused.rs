@@ -43,7 +43,7 @@ pub(super) fn of_query(swarm: &Swarm, query: &str) -> Option<String> {
     newest(swarm).find_map(|(id, run)| {
         let problem = run.problems.iter().find(|p| p.atoms.iter().any(meant))?;
         let atom = problem.atoms.iter().find(|a| meant(a))?;
-        Some(format!("{atom} is not planned in {id} of {}: {}", run.profile, words(problem)))
+        Some(format!("{atom} is not planned in {id} of {}: {}", run.profile, describe(problem)))
     })
 }
 
@@ -63,14 +63,14 @@ pub(super) fn since(swarm: &Swarm, package: &Package) -> Option<String> {
     }
     let problem = run.problems.iter().find(|p| p.atoms.iter().any(|atom| own(cp(atom))));
     Some(match problem {
-        Some(problem) => format!("The newer run {id} does not plan it: {}.", words(problem)),
+        Some(problem) => format!("The newer run {id} does not plan it: {}.", describe(problem)),
         None => {
             format!("The newer run {id} does not plan it: nothing in the world set of {profile} needs it.")
         }
     })
 }
 
-fn words(problem: &PlanProblem) -> String {
+fn describe(problem: &PlanProblem) -> String {
     let first = problem.message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let change = problem.suggestion.as_ref().map(|line| format!("; suggested fix: `{line}`"));
     let what = match problem.kind {

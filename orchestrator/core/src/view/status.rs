@@ -179,7 +179,7 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<ConcernKind>) {
     }
     found.extend(without_machine(swarm, id, run));
     found.extend(quarantined(swarm, id, run));
-    let mut apart = run.packages.iter().filter_map(|&p| Some((p, channel::apart(swarm, p)?)));
+    let mut apart = run.packages.iter().filter_map(|&p| Some((p, channel::exclusion(swarm, p)?)));
     if let Some((package, first)) = apart.next() {
         found.push(first.concern(&profile, package, apart.count() as u64));
     }

@@ -1,6 +1,6 @@
 //! Finds the package that a query names, and explains its state.
 
-use super::{anew, package::package, refused};
+use super::{package::package, rebuild_reasons, refused};
 use crate::{
     assign,
     channel::{self, PassedOver},
@@ -96,7 +96,7 @@ pub fn why(swarm: &Swarm, now: TimeMs, id: PackageId) -> Option<WhyView> {
     if !package.reason.is_empty() {
         tell(WhyTopic::Reason, sentence(&package.reason));
     }
-    anew::told(swarm, record).into_iter().for_each(|line| tell(WhyTopic::Inputs, line));
+    rebuild_reasons::describe(swarm, record).into_iter().for_each(|line| tell(WhyTopic::Inputs, line));
     for attempt in &package.attempts {
         let ended = attempt.outcome.as_deref().unwrap_or("under way");
         let mut line = format!("Attempt {} on {}: {ended}", attempt.id, attempt.drone_name);
@@ -208,9 +208,9 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
             needed.state,
             show(*first)
         ),
-        None => match channel::apart(swarm, id)
+        None => match channel::exclusion(swarm, id)
             .map(|apart| (id, apart))
-            .or_else(|| channel::needs_apart(swarm, id))
+            .or_else(|| channel::needs_excluded(swarm, id))
         {
             None => match channel::waits(swarm, id) {
                 None => match channel::passed_over(swarm, id) {
@@ -223,12 +223,15 @@ fn stored(swarm: &Swarm, id: PackageId, package: &Package) -> String {
                 ),
             },
             Some((first, apart)) if first == id && apart.conflict.is_of_sonames() => {
-                format!("It is stored. {}. The next run rebuilds the package that needs it.", apart.words())
+                format!(
+                    "It is stored. {}. The next run rebuilds the package that needs it.",
+                    apart.describe()
+                )
             }
             Some((first, apart)) if first == id => format!(
                 "It is stored. {}, and Portage does not overwrite files of another package. Drop one of \
                  the two, keep it from installing them (a USE flag, a patch), or make one block the other.",
-                apart.words()
+                apart.describe()
             ),
             Some((first, apart)) => format!(
                 "It is stored but cannot be installed: at run time it needs {} ({first}), which is not \

@@ -2,9 +2,9 @@
 //! sent.
 
 use crate::{
-    places::{Holder, Origin, Place},
+    connection_limits::{ConnectionPermit, Holder, Origin},
     publish::{
-        conditional::{self, Bytes as Wanted, RequestHead, Verdict, Version},
+        conditional::{self, Bytes as Wanted, ConditionalOutcome, RequestHead, Version},
         layout::Servable,
         small::{Found, SmallFiles, Source},
     },
@@ -81,10 +81,10 @@ fn plainly(status: StatusCode, text: &'static str) -> Answer {
 }
 
 impl Answer {
-    /// Returns 503 instead if the answer has content and no place for a workstation is free.
-    pub(super) fn if_there_is_room(self, place: &Place, origin: Origin) -> Self {
+    /// Returns 503 instead if the answer has content and the budget of workstations is used up.
+    pub(super) fn if_there_is_room(self, permit: &ConnectionPermit, origin: Origin) -> Self {
         let given = self.status.is_success() || self.status == StatusCode::NOT_MODIFIED;
-        if !given || place.proved(Holder::Workstation(origin)).is_ok() {
+        if !given || permit.proved(Holder::Workstation(origin)).is_ok() {
             return self;
         }
         let mut answer =
@@ -121,12 +121,12 @@ fn of(Found { source, size, modified }: Found, kind: Servable, head: &RequestHea
     answer.set(header::CACHE_CONTROL, caching);
     answer.set(header::ETAG, &version.tag);
     match conditional::judge(&head.conditions, &version) {
-        Verdict::Send => {}
-        Verdict::NotModified => {
+        ConditionalOutcome::Send => {}
+        ConditionalOutcome::NotModified => {
             answer.status = StatusCode::NOT_MODIFIED;
             return answer;
         }
-        Verdict::Failed => {
+        ConditionalOutcome::Failed => {
             answer.status = StatusCode::PRECONDITION_FAILED;
             answer.set(header::CONTENT_LENGTH, "0");
             return answer;

@@ -14,7 +14,7 @@ use super::super::bounds::{HEAD_BYTES, HEADERS};
 use super::{answer, locate};
 use crate::{
     app::App,
-    places::{Origin, Place},
+    connection_limits::{ConnectionPermit, Origin},
     publish::{Binhosts, conditional::RequestHead, small::SmallFiles},
 };
 use bytes::{Bytes, BytesMut};
@@ -81,7 +81,7 @@ impl Lane {
         &self,
         stream: TcpStream,
         origin: Origin,
-        place: &Arc<Place>,
+        permit: &Arc<ConnectionPermit>,
     ) -> io::Result<Option<Handoff>> {
         let mut first = [0; 14];
         let peeked = tokio::select! {
@@ -93,8 +93,8 @@ impl Lane {
         else {
             return Ok(Some(Handoff::Unread(stream)));
         };
-        let (stream, shared, place) = (stream.into_std()?, self.shared.clone(), place.clone());
-        let task = runtime.spawn(async move { shared.answer_requests(stream, origin, &place).await });
+        let (stream, shared, permit) = (stream.into_std()?, self.shared.clone(), permit.clone());
+        let task = runtime.spawn(async move { shared.answer_requests(stream, origin, &permit).await });
         match AbortOnDropHandle::new(task).await?? {
             Some((stream, read)) => Ok(Some(Handoff::Partial(TcpStream::from_std(stream)?, read))),
             None => Ok(None),
@@ -117,7 +117,7 @@ impl Shared {
         &self,
         stream: StdStream,
         origin: Origin,
-        place: &Arc<Place>,
+        permit: &Arc<ConnectionPermit>,
     ) -> io::Result<Option<(StdStream, Bytes)>> {
         let mut stream = TcpStream::from_std(stream)?;
         let mut read = BytesMut::with_capacity(USUAL_HEAD);
@@ -132,8 +132,8 @@ impl Shared {
                 Read::Request { answer, bytes, is_head, close } => {
                     let _answered = read.split_to(bytes);
                     let close = close || self.stopping.is_cancelled();
-                    let _answering = place.answering();
-                    let answer = answer.if_there_is_room(place, origin);
+                    let _answering = permit.answering();
+                    let answer = answer.if_there_is_room(permit, origin);
                     write::answer(&mut stream, &mut out, answer, is_head, close).await?;
                     if close {
                         return Ok(None);

@@ -15,7 +15,7 @@ pub(super) mod lane;
 use super::{envelope::Plain, file, peer::Peer};
 use crate::{
     app::App,
-    places::Place,
+    connection_limits::ConnectionPermit,
     publish::{
         Binhosts,
         conditional::{Conditions, RequestHead},
@@ -74,7 +74,7 @@ fn locate<'b>(binhosts: &'b Binhosts, path: &str) -> Option<Named<'b>> {
 async fn serve(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
-    Extension(place): Extension<Arc<Place>>,
+    Extension(permit): Extension<Arc<ConnectionPermit>>,
     Path(path): Path<String>,
     method: Method,
     headers: HeaderMap,
@@ -93,7 +93,7 @@ async fn serve(
         };
         let head = RequestHead { is_head: method == Method::HEAD, range: text(header::RANGE), conditions };
         answer::to(locate(&app.binhosts, &path), &head, &app.small_files)
-            .if_there_is_room(&place, peer.origin())
+            .if_there_is_room(&permit, peer.origin())
     });
     let Answer { status, headers, content } = match answered.await {
         Ok(answer) => answer,

@@ -15,7 +15,7 @@ use swarm_common::{
 };
 use swarm_core::{
     base, channel,
-    closure::{self, Surroundings},
+    closure::{self, LinkEnvironment},
     kept,
     state::{Collision, Job},
 };
@@ -37,11 +37,11 @@ impl Portage {
         let (around, beside, usr) =
             self.engine.read(|swarm| match swarm.attempts.get(&attempt).map(|a| a.job) {
                 Some(Job::Build(id)) => (
-                    closure::surroundings(swarm, id),
-                    channel::beside(swarm, id),
+                    closure::link_environment(swarm, id),
+                    channel::retained_beside(swarm, id),
                     base::usr(swarm, id, drone),
                 ),
-                _ => (Surroundings::default(), BTreeSet::new(), UsrMerge::default()),
+                _ => (LinkEnvironment::default(), BTreeSet::new(), UsrMerge::default()),
             });
         if let Some(message) = self.unprovided(arrived, around).await? {
             return Ok(unfit(Some(FailureCause::SonameMissing), message.clone(), message));
@@ -94,7 +94,7 @@ impl Portage {
     async fn unprovided(
         self: &Arc<Self>,
         arrived: &[Artifact],
-        around: Surroundings,
+        around: LinkEnvironment,
     ) -> Result<Option<String>, ReceiveError> {
         let prebuilt = arrived.iter().any(|artifact| {
             let taken = self.find(artifact.attempt, artifact.uploaded_digest);

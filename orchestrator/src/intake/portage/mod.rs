@@ -11,7 +11,7 @@ mod sonames;
 use crate::{
     engine::Engine,
     intake::{
-        AcceptError, Places, ReceiveError,
+        AcceptError, ReceiveError, Storage,
         builder::{Builder, Examination, Examined, Fit},
         upload::{Incoming, UploadError},
         wanted::Wanted,
@@ -82,13 +82,13 @@ pub(super) struct Portage {
 impl Portage {
     pub(super) fn new(
         engine: Engine,
-        places: &Places,
+        storage: &Storage,
         key: Option<OpenPgpKey>,
         limits: Limits,
         index_bytes: u64,
         at_once: Arc<Semaphore>,
     ) -> Self {
-        let Places { incoming, store, entries, .. } = places;
+        let Storage { incoming, store, entries, .. } = storage;
         let (incoming, store, entries) = (incoming.clone(), store.clone(), entries.clone());
         let unreported = Mutex::new(noted::noted(&incoming, &*store));
         let large = tokio::sync::Mutex::default();

@@ -14,7 +14,7 @@
 use crate::store::entries::{EntriesError, IndexEntryCache};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::wire::artifact::Artifact;
-use swarm_core::closure::Surroundings;
+use swarm_core::closure::LinkEnvironment;
 use swarm_formats::portage::sonames::parse;
 
 /// Maximum sonames to list in a message.
@@ -66,7 +66,7 @@ pub fn unprovided(
     entries: &IndexEntryCache,
     arrived: &[Artifact],
     prebuilt: bool,
-    around: &Surroundings,
+    around: &LinkEnvironment,
 ) -> Result<Option<String>, EntriesError> {
     let mut provided = around.base.values().flatten();
     if !provided.any(|soname| soname.starts_with("libc.")) {

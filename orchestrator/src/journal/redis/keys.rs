@@ -39,7 +39,7 @@ impl Keys {
 }
 
 /// The index of a state's set, counted from 1; 0 means no state.
-pub(super) fn place(state: Option<PackageState>) -> usize {
+pub(super) fn queue_index(state: Option<PackageState>) -> usize {
     let at = |state| PackageState::ALL.iter().position(|s| *s == state).map_or(0, |at| at + 1);
     state.map_or(0, at)
 }

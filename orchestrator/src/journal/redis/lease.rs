@@ -7,7 +7,7 @@
 use super::{
     keys::Keys,
     link::Link,
-    script::{self, Term, Verdict},
+    script::{self, AppendOutcome, Term},
     stream,
 };
 use crate::journal::JournalError;
@@ -28,7 +28,7 @@ pub(super) struct Lease {
 }
 
 /// The result of trying to lead.
-pub(super) enum Taken {
+pub(super) enum LeaseAttempt {
     Ours(Lease),
     /// The id and address of another leader.
     Theirs(String),
@@ -57,7 +57,7 @@ impl Shared {
 }
 
 /// The state of the renewal thread.
-struct Keeper {
+struct LeaseRenewer {
     shared: Arc<Shared>,
     link: Link,
     keys: Keys,
@@ -74,19 +74,24 @@ impl Lease {
         holder: &str,
         life: Duration,
         end: (u64, Digest),
-    ) -> Result<Taken, JournalError> {
+    ) -> Result<LeaseAttempt, JournalError> {
         let (fence, until) = match seize(&mut link, keys, holder, life)? {
             Ok(seized) => seized,
-            Err(other) => return Ok(Taken::Theirs(other)),
+            Err(other) => return Ok(LeaseAttempt::Theirs(other)),
         };
         let state = State { fence, until, end, trouble: None, lost: None, stop: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
-        let keeper =
-            Keeper { shared: Arc::clone(&shared), link, keys: keys.clone(), holder: holder.to_owned(), life };
+        let keeper = LeaseRenewer {
+            shared: Arc::clone(&shared),
+            link,
+            keys: keys.clone(),
+            holder: holder.to_owned(),
+            life,
+        };
         let path = keeper.link.name();
         let thread = std::thread::Builder::new().name("lease".into()).spawn(move || keeper.run());
         let thread = thread.map_err(|e| JournalError::Unusable { path: path.into(), what: e.to_string() })?;
-        Ok(Taken::Ours(Self { shared, thread: Some(thread) }))
+        Ok(LeaseAttempt::Ours(Self { shared, thread: Some(thread) }))
     }
 
     /// The fence of this term.
@@ -126,7 +131,7 @@ impl Drop for Lease {
     }
 }
 
-impl Keeper {
+impl LeaseRenewer {
     fn run(mut self) {
         let pause = self.life / RENEWALS;
         loop {
@@ -165,9 +170,11 @@ impl Keeper {
         let began = Instant::now();
         let term = Term { holder: &self.holder, fence, life: self.life, acked: end.0 };
         match script::run(&mut self.link, &self.keys, &term, None)? {
-            Verdict::Held | Verdict::Kept | Verdict::Moved(_) => Ok(Ok((fence, began + self.life))),
-            Verdict::Deposed(by) => Ok(Err(by)),
-            Verdict::Lapsed => self.regain(fence, end),
+            AppendOutcome::Held | AppendOutcome::Kept | AppendOutcome::Moved(_) => {
+                Ok(Ok((fence, began + self.life)))
+            }
+            AppendOutcome::Deposed(by) => Ok(Err(by)),
+            AppendOutcome::Lapsed => self.regain(fence, end),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     super::JournalError,
-    settings::{Place, RedisSettings},
+    settings::{RedisSettings, ServerLocation},
 };
 use redis::{Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, RedisResult};
 use redis::{RedisConnectionInfo, ServerErrorKind};
@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 
 /// A connection that is opened on demand and reopened when it breaks.
 pub(super) struct Link {
-    place: Place,
+    location: ServerLocation,
     username: Option<String>,
     password: Option<Secret>,
     connection: Option<Connection>,
@@ -31,22 +31,22 @@ impl Link {
     /// The password file is unusable.
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, JournalError> {
         let unusable = |e: swarm_daemon::config::ConfigError| JournalError::Unusable {
-            path: name(&settings.place).into(),
+            path: name(&settings.location).into(),
             what: format!("`password_file` of `[journal]`: {e}"),
         };
         let password = settings.password_file.as_deref().map(read_secret).transpose().map_err(unusable)?;
-        let (place, username) = (settings.place.clone(), settings.username.clone());
-        Ok(Self { place, username, password, connection: None })
+        let (location, username) = (settings.location.clone(), settings.username.clone());
+        Ok(Self { location, username, password, connection: None })
     }
 
     /// Another connection to the same Redis.
     pub(super) fn another(&self) -> Self {
-        let (place, username) = (self.place.clone(), self.username.clone());
-        Self { place, username, password: self.password.clone(), connection: None }
+        let (location, username) = (self.location.clone(), self.username.clone());
+        Self { location, username, password: self.password.clone(), connection: None }
     }
 
     pub(super) fn name(&self) -> String {
-        name(&self.place)
+        name(&self.location)
     }
 
     /// Runs an operation on the connection.
@@ -74,9 +74,9 @@ impl Link {
     }
 
     fn connect(&self) -> RedisResult<Connection> {
-        match &self.place {
-            Place::Url(url) => self.open(url.as_str().into_connection_info()?),
-            Place::Sentinels { addresses, master } => {
+        match &self.location {
+            ServerLocation::Url(url) => self.open(url.as_str().into_connection_info()?),
+            ServerLocation::Sentinels { addresses, master } => {
                 let mut failed = None;
                 for sentinel in addresses {
                     match self.by_sentinel(sentinel, master) {
@@ -188,9 +188,11 @@ fn is_broken(error: &RedisError) -> bool {
         || error.kind() == ErrorKind::Parse
 }
 
-fn name(place: &Place) -> String {
-    match place {
-        Place::Url(url) => url.clone(),
-        Place::Sentinels { master, addresses } => format!("redis `{master}` of {}", addresses.join(", ")),
+fn name(location: &ServerLocation) -> String {
+    match location {
+        ServerLocation::Url(url) => url.clone(),
+        ServerLocation::Sentinels { master, addresses } => {
+            format!("redis `{master}` of {}", addresses.join(", "))
+        }
     }
 }

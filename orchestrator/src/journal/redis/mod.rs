@@ -16,16 +16,16 @@ mod tests;
 
 pub(crate) use link::check_url;
 pub(crate) use settings::LOCK;
-pub use settings::{Place, RedisSettings};
+pub use settings::{RedisSettings, ServerLocation};
 
 use super::{
     Journal, JournalError, JournalReader, Lead, QueueDelta, Replay, Verified, body, chain, genesis,
     mark::Mark,
 };
 use keys::{FORMAT, Keys};
-use lease::{Lease, Taken};
+use lease::{Lease, LeaseAttempt};
 use link::Link;
-use script::{Batch, Term, Verdict};
+use script::{AppendOutcome, Batch, Term};
 use std::{path::Path, time::Duration};
 use swarm_common::digest::Digest;
 use swarm_core::Record;
@@ -197,11 +197,11 @@ impl Journal for RedisJournal {
         self.check_known(self.end)?;
         let link = self.link.another();
         Ok(match Lease::take(link, &self.keys, &self.holder, self.life, self.end)? {
-            Taken::Theirs(other) => {
+            LeaseAttempt::Theirs(other) => {
                 let address = other.split_once(' ').map(|(_, address)| address.to_owned());
                 Lead::Theirs(address.filter(|address| !address.is_empty()))
             }
-            Taken::Ours(lease) => {
+            LeaseAttempt::Ours(lease) => {
                 self.lease = Some(lease);
                 let format = &self.keys.format;
                 self.link.with(|c| redis::cmd("SET").arg(format).arg(FORMAT).query::<()>(c))?;
@@ -257,18 +257,18 @@ impl Journal for RedisJournal {
         let term = Term { holder: &self.holder, fence: lease.fence(), life: self.life, acked };
         let batch = Batch { after: self.end, end, rows, delta };
         match script::run(&mut self.link, &self.keys, &term, Some(&batch))? {
-            Verdict::Kept => {
+            AppendOutcome::Kept => {
                 self.confirm()?;
                 self.know(end);
                 Ok(())
             }
-            Verdict::Moved(found) => {
+            AppendOutcome::Moved(found) => {
                 self.check_mark()?;
                 let by = format!("the journal ends at event {found}, expected {}", self.end.0);
                 Err(JournalError::Deposed { by })
             }
-            Verdict::Deposed(by) => Err(JournalError::Deposed { by }),
-            Verdict::Lapsed | Verdict::Held => {
+            AppendOutcome::Deposed(by) => Err(JournalError::Deposed { by }),
+            AppendOutcome::Lapsed | AppendOutcome::Held => {
                 // The renewal thread reacquires the lock and may already know the outcome.
                 lease.held(&self.link.name())?;
                 self.check_mark()?;

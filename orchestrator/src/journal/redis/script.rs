@@ -1,7 +1,7 @@
 //! The script that renews the lock and appends events, and its results.
 
 use super::{
-    keys::{Keys, place},
+    keys::{Keys, queue_index},
     link::Link,
 };
 use crate::journal::{JournalError, queue::QueueDelta};
@@ -32,7 +32,7 @@ pub(super) struct Batch<'a> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum AppendOutcome {
     /// We still hold the lock.
     Held,
     Kept,
@@ -49,7 +49,7 @@ pub(super) fn run(
     keys: &Keys,
     term: &Term<'_>,
     batch: Option<&Batch<'_>>,
-) -> Result<Verdict, JournalError> {
+) -> Result<AppendOutcome, JournalError> {
     let mut call = SCRIPT.prepare_invoke();
     call.key(&keys.lock).key(&keys.fence).key(&keys.events).key(&keys.acked);
     for set in &keys.queue {
@@ -79,11 +79,11 @@ pub(super) fn run(
     let said: Vec<String> = link.with(|c| call.invoke(c))?;
     let word = |at: usize| said.get(at).cloned().unwrap_or_default();
     Ok(match word(0).as_str() {
-        "held" => Verdict::Held,
-        "kept" => Verdict::Kept,
-        "lapsed" => Verdict::Lapsed,
-        "moved" => Verdict::Moved(word(1).split('-').next().and_then(|n| n.parse().ok()).unwrap_or(0)),
-        _ => Verdict::Deposed(word(1)),
+        "held" => AppendOutcome::Held,
+        "kept" => AppendOutcome::Kept,
+        "lapsed" => AppendOutcome::Lapsed,
+        "moved" => AppendOutcome::Moved(word(1).split('-').next().and_then(|n| n.parse().ok()).unwrap_or(0)),
+        _ => AppendOutcome::Deposed(word(1)),
     })
 }
 
@@ -91,7 +91,7 @@ pub(super) fn run(
 fn alike(delta: &QueueDelta) -> BTreeMap<(usize, usize), Vec<&str>> {
     let mut alike = BTreeMap::<_, Vec<_>>::new();
     for (member, from, to) in &delta.moved {
-        alike.entry((place(*from), place(*to))).or_default().push(member.as_str());
+        alike.entry((queue_index(*from), queue_index(*to))).or_default().push(member.as_str());
     }
     alike
 }

@@ -9,7 +9,7 @@ pub(crate) const LOCK: Span = Span::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
     /// How to find the Redis server.
-    pub place: Place,
+    pub location: ServerLocation,
     /// The ACL user, if not the default one.
     pub username: Option<String>,
     /// File with the password.
@@ -26,7 +26,7 @@ pub struct RedisSettings {
 
 /// How to find a Redis server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum ServerLocation {
     /// A fixed address, `redis://HOST:PORT/DATABASE`.
     Url(String),
     /// Through sentinels.
@@ -43,7 +43,7 @@ impl RedisSettings {
     #[must_use]
     pub fn at(url: &str) -> Self {
         Self {
-            place: Place::Url(url.to_owned()),
+            location: ServerLocation::Url(url.to_owned()),
             username: None,
             password_file: None,
             swarm: "swarm".to_owned(),

@@ -171,7 +171,7 @@ fn a_batch_whose_answer_was_lost_is_found_kept_when_it_is_tried_again() {
     let redis = Redis::start().unwrap();
     let (url, swallow) = swallowing_proxy(&redis);
     let mut machine = Machine::of(&redis);
-    machine.settings.place = super::super::Place::Url(url);
+    machine.settings.location = super::super::ServerLocation::Url(url);
     let mut journal = machine.lead(3);
     swallow.store(true, Ordering::SeqCst);
     let lost = append(&mut journal, 3, &records(4, 2)).unwrap_err();
@@ -326,11 +326,11 @@ fn a_batch_that_replicas_must_have_is_not_acknowledged_without_them() {
 
 #[test]
 fn a_journal_moves_there_and_back_with_the_same_chain_and_never_while_somebody_has_it() {
-    use crate::journal::migrate::{End, MigrateError, migrate};
+    use crate::journal::migrate::{JournalLocation, MigrateError, migrate};
     let redis = Redis::start().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str| End::Sqlite(folder.path().join(name).join("journal.sqlite"));
-    let there = End::parse(&redis.url(), "test", None).unwrap();
+    let file = |name: &str| JournalLocation::Sqlite(folder.path().join(name).join("journal.sqlite"));
+    let there = JournalLocation::parse(&redis.url(), "test", None).unwrap();
     let (first, back) = (file("first"), file("back"));
     assert!(matches!(migrate(&first, &there), Err(MigrateError::Nothing(_))));
 

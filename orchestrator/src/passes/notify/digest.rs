@@ -10,7 +10,7 @@ use swarm_common::{
 };
 use swarm_core::{
     Swarm, channel,
-    state::{Apart, Package, Run},
+    state::{Exclusion, Package, Run},
     text::span,
     view::{self, Alike},
 };
@@ -38,8 +38,8 @@ pub fn digest(swarm: &Swarm, now: TimeMs, id: RunId) -> Option<Message> {
     }
     let broken = view::alike(swarm, run);
     quarantined(swarm, &broken, &mut lines);
-    let apart: Vec<(PackageId, &Apart)> =
-        run.packages.iter().filter_map(|&p| Some((p, channel::apart(swarm, p)?))).collect();
+    let apart: Vec<(PackageId, &Exclusion)> =
+        run.packages.iter().filter_map(|&p| Some((p, channel::exclusion(swarm, p)?))).collect();
     collide(&apart, &mut lines);
     refused(run, &mut lines);
     let todo =
@@ -89,11 +89,11 @@ fn quarantined(swarm: &Swarm, broken: &[Alike], lines: &mut Vec<String>) {
 }
 
 /// The packages that are not published because they collide with other packages.
-fn collide(apart: &[(PackageId, &Apart)], lines: &mut Vec<String>) {
+fn collide(apart: &[(PackageId, &Exclusion)], lines: &mut Vec<String>) {
     if !apart.is_empty() {
         lines.push("Not published:".to_owned());
     }
-    lines.extend(apart.iter().take(LINES).map(|(_, apart)| format!("  {}", apart.words())));
+    lines.extend(apart.iter().take(LINES).map(|(_, apart)| format!("  {}", apart.describe())));
     if apart.len() > LINES {
         lines.push(format!("  and {} more", apart.len() - LINES));
     }

@@ -66,7 +66,7 @@ pub struct ClockMoves {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End {
+pub struct RunEnd {
     pub at: TimeMs,
     /// How many times the run was reopened since the start.
     pub reopened: u32,
@@ -178,14 +178,14 @@ impl NotificationLedger {
 
     /// The ended runs that have not been announced, which this marks as announced. `known` are all ended
     /// runs. A run that was reopened and has ended again is announced again.
-    pub fn ended(&mut self, known: &BTreeMap<RunId, End>) -> Vec<RunId> {
+    pub fn ended(&mut self, known: &BTreeMap<RunId, RunEnd>) -> Vec<RunId> {
         let announced = self.runs.replace(known.iter().map(|(&id, end)| (id, end.at)).collect());
         let reopened = std::mem::replace(
             &mut self.reopened,
             known.iter().map(|(&id, end)| (id, end.reopened)).collect(),
         );
         let Some(announced) = announced else { return Vec::new() };
-        let is_new = |(id, end): &(&RunId, &End)| {
+        let is_new = |(id, end): &(&RunId, &RunEnd)| {
             !announced.contains_key(id) || reopened.get(id).copied().unwrap_or(0) < end.reopened
         };
         known.iter().filter(is_new).map(|(&id, _)| id).collect()

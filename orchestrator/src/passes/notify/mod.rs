@@ -21,7 +21,7 @@ use crate::{
     engine::Engine,
     own_record::OwnRecord,
     sink::{
-        Sink, Untaken,
+        DeliveryError, Sink,
         message::{Kind, Message},
     },
 };
@@ -191,7 +191,7 @@ fn named(sinks: &[Sink]) -> Vec<Named> {
     named
 }
 
-async fn deliver(sink: &Sink, message: &Message) -> Result<(), Untaken> {
+async fn deliver(sink: &Sink, message: &Message) -> Result<(), DeliveryError> {
     match tokio::time::timeout(DELIVERY, sink.send(message)).await {
         Ok(sent) => sent,
         Err(_) => Err(format!("no response within {} s", DELIVERY.as_secs()).into()),

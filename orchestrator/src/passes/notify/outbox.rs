@@ -1,6 +1,6 @@
 //! The messages waiting for one sink, and when to retry.
 
-use crate::sink::{Untaken, message::Message};
+use crate::sink::{DeliveryError, message::Message};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use swarm_common::time::TimeMs;
@@ -85,7 +85,7 @@ impl Outbox {
         (self.dropped, self.failing, self.delivered_at) = (0, None, Some(now));
     }
 
-    pub fn failed(&mut self, now: TimeMs, Untaken { why, after_ms }: Untaken) {
+    pub fn failed(&mut self, now: TimeMs, DeliveryError { why, after_ms }: DeliveryError) {
         let before = self.failing.take();
         let times = before.as_ref().map_or(0, |b| b.times) + 1;
         let pause_ms = (RETRY_MS << (times - 1).min(16)).min(LONGEST_RETRY_MS);
@@ -163,7 +163,7 @@ mod tests {
         outbox.push(message(1));
         for (wish, pause) in [(1, RETRY_MS), (3_600_000, 3_600_000), (u64::MAX, LONGEST_WISH_MS)] {
             outbox.failing = None;
-            outbox.failed(TimeMs(0), Untaken { why: "HTTP 429".into(), after_ms: Some(wish) });
+            outbox.failed(TimeMs(0), DeliveryError { why: "HTTP 429".into(), after_ms: Some(wish) });
             assert_eq!(outbox.failing.as_ref().unwrap().next, TimeMs(pause));
         }
     }

@@ -7,7 +7,7 @@
 use super::{
     Named, Notifier, deliver,
     digest::digest,
-    ledger::{self, Change, ClockMoves, End, NotificationLedger},
+    ledger::{self, Change, ClockMoves, NotificationLedger, RunEnd},
 };
 use crate::{
     passes::{Context, Pass, Report, every},
@@ -106,11 +106,11 @@ async fn look(notifier: &Notifier, troubles: &[ConcernKind]) -> Result<String, S
     Ok(if sent.is_empty() { sent } else { format!("sent {sent}") })
 }
 
-fn ended(swarm: &Swarm) -> BTreeMap<RunId, End> {
+fn ended(swarm: &Swarm) -> BTreeMap<RunId, RunEnd> {
     let over = swarm.runs.iter().filter(|(_, run)| run.state.is_over());
     let end = |(&id, run): (&RunId, &Run)| {
         let reopened = swarm.live.reopened.get(&id).copied().unwrap_or(0);
-        Some((id, End { at: run.ended_at?, reopened }))
+        Some((id, RunEnd { at: run.ended_at?, reopened }))
     };
     over.filter_map(end).collect()
 }

@@ -30,7 +30,7 @@ pub(super) fn digest_of(info: &NarInfo) -> Option<Digest> {
 }
 
 /// A file that was written under a temporary name.
-pub(super) struct Written {
+pub(super) struct StagedFile {
     temp: PathBuf,
     path: PathBuf,
 }
@@ -106,14 +106,14 @@ impl NixCache {
     /// written `small` files get their names first.
     fn write_narinfos(
         &self,
-        mut small: Vec<Written>,
+        mut small: Vec<StagedFile>,
         narinfos: &[(String, String)],
         now: u64,
     ) -> Result<(), DiskError> {
         for (name, text) in narinfos {
             let temp = self.dir.join(format!("{name}.new"));
             write_dated(&temp, text.as_bytes(), now)?;
-            small.push(Written { temp, path: self.dir.join(name) });
+            small.push(StagedFile { temp, path: self.dir.join(name) });
         }
         let any = !small.is_empty();
         self.reveal(small)?;
@@ -151,7 +151,7 @@ impl NixCache {
         name: &str,
         bytes: impl FnOnce() -> Result<Option<Vec<u8>>, StoreError>,
         now: u64,
-    ) -> Result<Option<Written>, CacheError> {
+    ) -> Result<Option<StagedFile>, CacheError> {
         let path = self.dir.join(name);
         // An empty file may be left by a power failure: an earlier version did not sync it.
         if fs::metadata(&path).is_ok_and(|there| there.len() > 0) {
@@ -160,19 +160,19 @@ impl NixCache {
         let Some(bytes) = bytes()? else { return Ok(None) };
         let temp = path.with_extension("new");
         write_dated(&temp, &bytes, now)?;
-        Ok(Some(Written { temp, path }))
+        Ok(Some(StagedFile { temp, path }))
     }
 
     /// Renames written files after syncing all of them together. There may be thousands, and syncing each one
     /// takes milliseconds.
-    pub(super) fn reveal(&self, written: impl IntoIterator<Item = Written>) -> Result<(), DiskError> {
+    pub(super) fn reveal(&self, written: impl IntoIterator<Item = StagedFile>) -> Result<(), DiskError> {
         let mut written = written.into_iter().peekable();
         if written.peek().is_none() {
             return Ok(());
         }
         let synced = File::open(&self.dir).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
         synced.map_err(DiskError::at("sync", &self.dir))?;
-        for Written { temp, path } in written {
+        for StagedFile { temp, path } in written {
             fs::rename(temp, &path).map_err(DiskError::at("rename to", &path))?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Makes a build root.
 
-use super::{Place, Root, cache, make_conf, places::Places, settings};
+use super::{Root, RootBacking, cache, make_conf, paths::RootPaths, settings};
 use crate::{
     buildroot::{
         RootError, Tree, make_dir, replaced,
@@ -22,7 +22,7 @@ const PRIVATE: [&str; 3] = ["/root", "/home", "/etc/build-swarm"];
 
 /// The parameters of a build root.
 #[derive(Debug, Clone)]
-pub struct Ingredients<'a> {
+pub struct RootOptions<'a> {
     /// An existing, empty directory for this root.
     pub attempt: &'a Path,
     /// The unpacked snapshot. For a layered snapshot, the directory with its manifest and `etc`.
@@ -51,7 +51,7 @@ impl Root {
     ///
     /// # Errors
     /// An I/O error, an invalid snapshot, or a missing Portage.
-    pub fn make(from: Ingredients<'_>) -> Result<Self, RootError> {
+    pub fn make(from: RootOptions<'_>) -> Result<Self, RootError> {
         let config = from.config;
         let manifest = read_manifest(from.snapshot)?;
         let prefix = config.portage_prefix.clone().unwrap_or_else(|| PathBuf::from("/usr"));
@@ -69,15 +69,16 @@ impl Root {
         let real = |path: &Path| path.canonicalize().map_err(RootError::io("find", path));
         let (attempt, snapshot) = (real(from.attempt)?, real(from.snapshot)?);
         make_dir(&config.cache_dir)?;
-        let outside = Places::outside(&attempt, &snapshot, &real(&config.cache_dir)?, from.snapshot_digest);
+        let outside =
+            RootPaths::outside(&attempt, &snapshot, &real(&config.cache_dir)?, from.snapshot_digest);
         let jobs = match (from.jobs, config.jobs()) {
             (0, own) => own,
             (limit, own) => limit.min(own),
         };
         let mut jobserver = None;
-        let (place, inside) = match config.root_kind {
+        let (backing, inside) = match config.root_kind {
             RootKind::Overlay => {
-                let inside = Places::inside();
+                let inside = RootPaths::inside();
                 let mut hidden: Vec<PathBuf> = PRIVATE.iter().map(PathBuf::from).collect();
                 hidden.extend(from.hidden.iter().cloned());
                 let mut binds = binds(&outside, &inside, from.planning, from.snapshot_layers.is_empty());
@@ -103,9 +104,9 @@ impl Root {
                 let mut stack = Stack::make(base, &attempt, &layers, refresh, hidden, binds)?;
                 let seen = [&inside.snapshot, &inside.repositories].map(|path| tree.resolve(path));
                 stack.lay_snapshot(from.snapshot_layers, seen)?;
-                (Place::Overlay(Box::new(stack)), inside)
+                (RootBacking::Overlay(Box::new(stack)), inside)
             }
-            RootKind::Live if rustix::process::geteuid().is_root() => (Place::Live, outside.clone()),
+            RootKind::Live if rustix::process::geteuid().is_root() => (RootBacking::Live, outside.clone()),
             RootKind::Live => return Err(RootError::NotRoot),
         };
         let (config, planning) = (config.clone(), from.planning);
@@ -120,7 +121,7 @@ impl Root {
             prefix,
             config,
             jobs,
-            place,
+            backing,
             tree,
             planning,
             jobserver,
@@ -162,7 +163,7 @@ impl Root {
 
 /// The bind mounts of the drone's directories. `snapshot` says whether to include the snapshot, which is
 /// bind-mounted only if it is a single directory.
-fn binds(outside: &Places, inside: &Places, planning: bool, snapshot: bool) -> Vec<Bind> {
+fn binds(outside: &RootPaths, inside: &RootPaths, planning: bool, snapshot: bool) -> Vec<Bind> {
     let pairs = |from: &[&PathBuf], to: &[&PathBuf], writable| -> Vec<Bind> {
         let pair =
             |(from, to): (&&PathBuf, &&PathBuf)| Bind { from: (*from).clone(), to: (*to).clone(), writable };

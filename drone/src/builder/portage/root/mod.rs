@@ -7,17 +7,17 @@ mod cache;
 mod environment;
 mod make;
 mod make_conf;
-mod places;
+mod paths;
 mod settings;
 
 pub use cache::{keep_distfiles, prune_cache};
-pub use make::Ingredients;
+pub use make::RootOptions;
 
 use crate::{
     buildroot::{Tree, stack::Stack},
     config::BuilderConfig,
 };
-use places::Places;
+use paths::RootPaths;
 use std::{
     collections::BTreeSet,
     ffi::OsString,
@@ -26,7 +26,7 @@ use std::{
 use swarm_formats::snapshot::SnapshotManifest;
 
 #[derive(Debug)]
-enum Place {
+enum RootBacking {
     /// An overlay over a base.
     Overlay(Box<Stack>),
     Live,
@@ -36,14 +36,14 @@ enum Place {
 #[derive(Debug)]
 pub(super) struct Root {
     attempt: PathBuf,
-    outside: Places,
-    inside: Places,
+    outside: RootPaths,
+    inside: RootPaths,
     snapshot_layers: Vec<PathBuf>,
     manifest: SnapshotManifest,
     prefix: PathBuf,
     config: BuilderConfig,
     jobs: u32,
-    place: Place,
+    backing: RootBacking,
     tree: Tree,
     planning: bool,
     /// The path of the jobserver's pipe inside.
@@ -60,13 +60,13 @@ impl Root {
 
     /// The paths on this machine.
     #[must_use]
-    pub fn outside(&self) -> &Places {
+    pub fn outside(&self) -> &RootPaths {
         &self.outside
     }
 
     /// The paths for programs that run in the root.
     #[must_use]
-    pub fn inside(&self) -> &Places {
+    pub fn inside(&self) -> &RootPaths {
         &self.inside
     }
 
@@ -123,9 +123,9 @@ impl Root {
     }
 
     fn stack(&self) -> Option<&Stack> {
-        match &self.place {
-            Place::Overlay(stack) => Some(stack),
-            Place::Live => None,
+        match &self.backing {
+            RootBacking::Overlay(stack) => Some(stack),
+            RootBacking::Live => None,
         }
     }
 
@@ -138,7 +138,7 @@ impl Root {
     /// The packages installed on the machine; `None` if builds in this root do not change them.
     #[must_use]
     pub fn live_packages(&self) -> Option<BTreeSet<String>> {
-        (matches!(self.place, Place::Live) && !self.planning).then(|| self.tree.packages())
+        (matches!(self.backing, RootBacking::Live) && !self.planning).then(|| self.tree.packages())
     }
 
     /// Whether everything installed in this root is discarded at the end.

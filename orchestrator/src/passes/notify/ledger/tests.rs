@@ -39,8 +39,8 @@ fn told(
 }
 
 /// Ended runs: number, time of the end, and how many times each was reopened.
-fn ends(runs: &[(u64, u64, u32)]) -> BTreeMap<RunId, End> {
-    runs.iter().map(|&(run, at, reopened)| (RunId(run), End { at: TimeMs(at), reopened })).collect()
+fn ends(runs: &[(u64, u64, u32)]) -> BTreeMap<RunId, RunEnd> {
+    runs.iter().map(|&(run, at, reopened)| (RunId(run), RunEnd { at: TimeMs(at), reopened })).collect()
 }
 
 /// The ledger as read after a restart.

@@ -78,7 +78,7 @@ pub(crate) struct Full(pub(crate) Caller);
 
 /// The table of all connections.
 #[derive(Clone)]
-pub(crate) struct Places(Arc<Inner>);
+pub(crate) struct ConnectionLimiter(Arc<Inner>);
 
 struct Inner {
     /// The budgets in the order of [`Caller::ALL`].
@@ -109,14 +109,14 @@ struct State {
     given_up: CancellationToken,
 }
 
-/// A connection's place in the table. Freed when dropped.
-pub(crate) struct Place {
-    places: Places,
+/// A connection's entry in the table. Freed when dropped.
+pub(crate) struct ConnectionPermit {
+    limiter: ConnectionLimiter,
     id: u64,
     state: Arc<State>,
 }
 
-impl Places {
+impl ConnectionLimiter {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self(Arc::new(Inner {
             shares: std::array::from_fn(|n| Caller::ALL.get(n).map_or(1, |&caller| limits.share(caller))),
@@ -127,9 +127,9 @@ impl Places {
         }))
     }
 
-    /// Takes a place for an accepted connection. Always succeeds: if needed, the stranger that has been idle
+    /// Registers an accepted connection. Always succeeds: if needed, the stranger that has been idle
     /// for longest is closed.
-    pub(crate) fn take(&self, origin: Origin) -> Arc<Place> {
+    pub(crate) fn take(&self, origin: Origin) -> Arc<ConnectionPermit> {
         let holder = Holder::Stranger(origin);
         let state = Arc::new(State {
             quiet_since: AtomicU64::new(self.now()),
@@ -145,7 +145,7 @@ impl Places {
             state.given_up.cancel();
         }
         drop(table);
-        Arc::new(Place { places: self.clone(), id, state })
+        Arc::new(ConnectionPermit { limiter: self.clone(), id, state })
     }
 
     /// Numbers for status and metrics.
@@ -216,7 +216,7 @@ impl Held {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Waits until this connection has to be closed to make room for another.
     pub(crate) async fn given_up(&self) {
         self.state.given_up.cancelled().await;
@@ -227,9 +227,9 @@ impl Place {
     /// # Errors
     /// The budget is full, and none of its connections may be closed.
     pub(crate) fn proved(&self, holder: Holder) -> Result<(), Full> {
-        let mut table = self.places.table();
+        let mut table = self.limiter.table();
         let current = match table.held.get(&self.id).map(|held| held.holder) {
-            // The connection lost its place and is being closed.
+            // The connection lost its permit and is being closed.
             None => return Ok(()),
             Some(current) => current,
         };
@@ -238,7 +238,7 @@ impl Place {
         if current == holder || (known && matches!(holder, Holder::Workstation(_))) {
             return Ok(());
         }
-        self.places.make_room(&mut table, holder, self.id)?;
+        self.limiter.make_room(&mut table, holder, self.id)?;
         if let Some(held) = table.held.get_mut(&self.id) {
             held.holder = holder;
         }
@@ -248,9 +248,9 @@ impl Place {
     /// Counts the connection as a stranger's again, because it carries requests of several clients.
     pub(crate) fn is_strangers(&self, origin: Origin) {
         let holder = Holder::Stranger(origin);
-        let mut table = self.places.table();
+        let mut table = self.limiter.table();
         if table.held.get(&self.id).is_some_and(|held| held.holder != holder)
-            && self.places.make_room(&mut table, holder, self.id).is_ok()
+            && self.limiter.make_room(&mut table, holder, self.id).is_ok()
             && let Some(held) = table.held.get_mut(&self.id)
         {
             held.holder = holder;
@@ -265,17 +265,17 @@ impl Place {
     }
 
     fn stir(&self) {
-        self.state.quiet_since.store(self.places.now(), Ordering::Relaxed);
+        self.state.quiet_since.store(self.limiter.now(), Ordering::Relaxed);
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.places.table().held.remove(&self.id);
+        self.limiter.table().held.remove(&self.id);
     }
 }
 
-pub(crate) struct Answering(Arc<Place>);
+pub(crate) struct Answering(Arc<ConnectionPermit>);
 
 impl Drop for Answering {
     fn drop(&mut self) {

@@ -8,7 +8,7 @@
 //! seal is checked on first use after a start.
 
 use super::{FetchError, seal};
-use crate::{buildroot::layer::remove, download::PARTIAL, uses::Uses};
+use crate::{buildroot::layer::remove, download::PARTIAL, ref_counts::RefCounts};
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -37,28 +37,28 @@ const PLAIN: &str = "plain";
 
 /// The cache of snapshots. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Kept(Arc<Shared>);
+pub(super) struct SnapshotCache(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     dir: PathBuf,
-    uses: Mutex<Uses>,
+    ref_counts: Mutex<RefCounts>,
 }
 
 /// Prevents a snapshot from being removed while it exists.
 #[derive(Debug)]
-pub(super) struct Hold {
-    kept: Kept,
+pub(super) struct SnapshotGuard {
+    cache: SnapshotCache,
     digest: Digest,
 }
 
-impl Drop for Hold {
+impl Drop for SnapshotGuard {
     fn drop(&mut self) {
-        self.kept.uses().end(self.digest);
+        self.cache.ref_counts().end(self.digest);
     }
 }
 
-impl Kept {
+impl SnapshotCache {
     /// Opens the cache and removes unfinished files of an earlier start, except partial downloads.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
@@ -72,13 +72,13 @@ impl Kept {
                 tracing::warn!(%error, path = %path.display(), "cannot remove an incomplete snapshot");
             }
         }
-        Ok(Self(Arc::new(Shared { dir: dir.to_owned(), uses: Mutex::default() })))
+        Ok(Self(Arc::new(Shared { dir: dir.to_owned(), ref_counts: Mutex::default() })))
     }
 
     /// Holds a snapshot, whether or not it is cached yet.
-    pub fn hold(&self, digest: Digest) -> Hold {
-        self.uses().begin(digest);
-        Hold { kept: self.clone(), digest }
+    pub fn hold(&self, digest: Digest) -> SnapshotGuard {
+        self.ref_counts().begin(digest);
+        SnapshotGuard { cache: self.clone(), digest }
     }
 
     /// Returns a snapshot and those below it, lowest first, if all are cached and undamaged. Removes damaged
@@ -89,7 +89,7 @@ impl Kept {
             return Ok(None);
         };
         for &one in &chain {
-            if self.uses().is_checked(one) {
+            if self.ref_counts().is_checked(one) {
                 continue;
             }
             if let Some(damage) = seal::damage(&self.dir(one)) {
@@ -101,7 +101,7 @@ impl Kept {
                 self.discard(digest)?;
                 return Ok(None);
             }
-            self.uses().check(one);
+            self.ref_counts().check(one);
         }
         Ok(Some(chain))
     }
@@ -180,7 +180,7 @@ impl Kept {
                 return Err(FetchError::Unusable { digest, source });
             }
         };
-        let kept = || {
+        let install = || {
             if let Some(last) = below.last() {
                 fs::write(aside.join(BELOW), last.to_string())?;
                 if manifest.nix.is_some() {
@@ -190,12 +190,12 @@ impl Kept {
             fs::rename(archive, aside.join(ARCHIVE))?;
             seal::write(&aside)?;
             rustix::fs::syncfs(File::open(&aside)?)?;
-            let old = self.put_aside(&mut self.uses(), digest)?;
+            let old = self.put_aside(&mut self.ref_counts(), digest)?;
             fs::rename(&aside, self.dir(digest))?;
             remove(&old)
         };
-        kept().map_err(local)?;
-        self.uses().check(digest);
+        install().map_err(local)?;
+        self.ref_counts().check(digest);
         Ok(())
     }
 
@@ -218,14 +218,14 @@ impl Kept {
         }
         let found = self.by_use();
         // Locked until the old snapshots are renamed, so that no attempt can take one.
-        let mut uses = self.uses();
+        let mut refs = self.ref_counts();
         let (used, idle): (Vec<Digest>, Vec<Digest>) =
-            found.iter().copied().partition(|digest| uses.has(*digest));
+            found.iter().copied().partition(|digest| refs.has(*digest));
         let kept = used.into_iter().chain(idle.iter().rev().take(KEPT).copied());
         let kept: BTreeSet<Digest> = kept.flat_map(|digest| self.chain(digest).unwrap_or_default()).collect();
         let old = found.into_iter().filter(|digest| !kept.contains(digest));
-        let aside: Vec<_> = old.map(|digest| self.put_aside(&mut uses, digest)).collect();
-        drop(uses);
+        let aside: Vec<_> = old.map(|digest| self.put_aside(&mut refs, digest)).collect();
+        drop(refs);
         for removed in aside.into_iter().map(|aside| aside.and_then(|path| remove(&path))) {
             if let Err(error) = removed {
                 tracing::warn!(%error, "cannot remove an old snapshot");
@@ -247,15 +247,15 @@ impl Kept {
     }
 
     fn discard(&self, digest: Digest) -> io::Result<()> {
-        let aside = self.put_aside(&mut self.uses(), digest)?;
+        let aside = self.put_aside(&mut self.ref_counts(), digest)?;
         remove(&aside)
     }
 
     /// Renames a snapshot, so that a partly removed one never has a valid name.
-    fn put_aside(&self, uses: &mut Uses, digest: Digest) -> io::Result<PathBuf> {
+    fn put_aside(&self, refs: &mut RefCounts, digest: Digest) -> io::Result<PathBuf> {
         let (dir, aside) = (self.dir(digest), self.dir(digest).with_extension("old"));
         remove(&aside)?;
-        uses.forget(digest);
+        refs.forget(digest);
         match fs::rename(dir, &aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(aside),
@@ -266,8 +266,8 @@ impl Kept {
         self.0.dir.join(digest.to_string())
     }
 
-    fn uses(&self) -> MutexGuard<'_, Uses> {
-        self.0.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ref_counts(&self) -> MutexGuard<'_, RefCounts> {
+        self.0.ref_counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,13 +18,13 @@ const MOST: usize = 20_000;
 
 /// A scanner that takes bytes in pieces.
 #[derive(Debug, Default)]
-pub struct Mentions {
+pub struct ReferenceScanner {
     found: BTreeSet<String>,
     /// The end of the previous piece.
     tail: Vec<u8>,
 }
 
-impl Mentions {
+impl ReferenceScanner {
     /// Scans the next piece. Matches may span pieces.
     pub fn scan(&mut self, bytes: &[u8]) {
         let mut seam = std::mem::take(&mut self.tail);
@@ -61,19 +61,19 @@ impl Mentions {
 }
 
 /// A reader that passes its bytes to a scanner, if there is one.
-pub struct Scanned<'m, R> {
+pub struct ScanningReader<'m, R> {
     inner: R,
-    mentions: Option<&'m mut Mentions>,
+    mentions: Option<&'m mut ReferenceScanner>,
 }
 
-impl<'m, R> Scanned<'m, R> {
+impl<'m, R> ScanningReader<'m, R> {
     /// Scans what is read from `inner`.
-    pub fn new(inner: R, mentions: Option<&'m mut Mentions>) -> Self {
+    pub fn new(inner: R, mentions: Option<&'m mut ReferenceScanner>) -> Self {
         Self { inner, mentions }
     }
 }
 
-impl<R: Read> Read for Scanned<'_, R> {
+impl<R: Read> Read for ScanningReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         if let Some(mentions) = &mut self.mentions {
@@ -95,7 +95,7 @@ mod tests {
             "e".repeat(32)
         );
         for size in 1..text.len() {
-            let mut mentions = Mentions::default();
+            let mut mentions = ReferenceScanner::default();
             text.as_bytes().chunks(size).for_each(|piece| mentions.scan(piece));
             assert_eq!(mentions.found(), BTreeSet::from([a.clone(), b.clone()]), "pieces of {size}");
         }
@@ -105,7 +105,7 @@ mod tests {
     fn only_a_whole_path_counts() {
         let a = "a".repeat(32);
         for text in [format!("{a}-glibc"), format!("/nix/store/{a}"), format!("/nix/store/{}-x", &a[1..])] {
-            let mut mentions = Mentions::default();
+            let mut mentions = ReferenceScanner::default();
             mentions.scan(text.as_bytes());
             assert!(mentions.found().is_empty(), "{text}");
         }

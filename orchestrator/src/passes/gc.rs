@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     engine::Engine,
     intake::Intake,
-    logs::{self, Fate, Logs},
+    logs::{self, LogState, Logs},
     nix::listings::Listings,
     passes::{Context, Pass, Report, every_after},
     publish::{self, Binhosts},
@@ -107,18 +107,18 @@ impl Needed {
         }
     }
 
-    fn fate(&self, attempt: AttemptId) -> Fate {
+    fn log_state(&self, attempt: AttemptId) -> LogState {
         match (self.attempts.contains(&attempt), self.open.contains(&attempt)) {
-            (_, true) => Fate::Open,
-            (true, false) => Fate::Ended,
-            (false, false) => Fate::Forgotten,
+            (_, true) => LogState::Open,
+            (true, false) => LogState::Ended,
+            (false, false) => LogState::Forgotten,
         }
     }
 }
 
 /// The places that may contain something that is no longer needed.
 #[derive(Clone)]
-pub struct Leftovers {
+pub struct GarbageCollector {
     pub engine: Engine,
     /// The current configuration, which says how long logs are kept.
     pub live: watch::Receiver<Arc<Config>>,
@@ -134,21 +134,21 @@ pub struct Leftovers {
 }
 
 /// The pass that removes what is no longer needed, once an hour.
-pub struct LeftoversPass {
-    leftovers: Leftovers,
+pub struct GcPass {
+    collector: GarbageCollector,
     trust: Trust,
     timer: Interval,
 }
 
-impl LeftoversPass {
-    /// Cleans up `leftovers`, for the first time after `first`.
+impl GcPass {
+    /// Cleans up `collector`, for the first time after `first`.
     #[must_use]
-    pub fn new(leftovers: Leftovers, trust: Trust, first: Duration) -> Self {
-        Self { leftovers, trust, timer: every_after(first, EVERY) }
+    pub fn new(collector: GarbageCollector, trust: Trust, first: Duration) -> Self {
+        Self { collector, trust, timer: every_after(first, EVERY) }
     }
 }
 
-impl Pass for LeftoversPass {
+impl Pass for GcPass {
     const NAME: &'static str = "leftovers";
 
     async fn wake(&mut self) {
@@ -163,12 +163,12 @@ impl Pass for LeftoversPass {
                 return Ok(format!("nothing removed: {doubt}"));
             }
         };
-        let leftovers = self.leftovers.clone();
+        let collector = self.collector.clone();
         // The order matters: artifacts reported after this call are then found in the state.
-        let unreported = leftovers.intake.unreported_artifacts();
-        let mut needed = leftovers.engine.read(Needed::of);
+        let unreported = collector.intake.unreported_artifacts();
+        let mut needed = collector.engine.read(Needed::of);
         needed.artifacts.extend(unreported);
-        match tokio::task::spawn_blocking(move || leftovers.sweep(&needed, now)).await {
+        match tokio::task::spawn_blocking(move || collector.sweep(&needed, now)).await {
             Ok(Ok(0)) => Ok(String::new()),
             Ok(Ok(removed)) => {
                 tracing::info!(removed, "removed unused files");
@@ -187,7 +187,7 @@ impl Pass for LeftoversPass {
     }
 }
 
-impl Leftovers {
+impl GarbageCollector {
     fn log_bounds(&self) -> logs::Bounds {
         let bounds = self.live.borrow().build_logs;
         logs::Bounds { age: bounds.max_age.duration(), total: bounds.total_size.bytes() }
@@ -197,7 +197,7 @@ impl Leftovers {
     fn sweep(&self, needed: &Needed, now: TimeMs) -> Result<usize, StoreError> {
         let clock = SystemTime::UNIX_EPOCH + Duration::from_millis(now.0);
         let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut removed = self.logs.tidy(clock, self.log_bounds(), |attempt| needed.fate(attempt))?;
+        let mut removed = self.logs.tidy(clock, self.log_bounds(), |attempt| needed.log_state(attempt))?;
         removed += self.snapshots.retain(before(PATIENCE), |digest| needed.snapshots.contains(&digest))?;
         removed += self.listings.retain(before(YOUNG), |nar| needed.nars.contains(&nar))?;
         removed += self.images.retain(before(PATIENCE), |digest| needed.images.contains(&digest))?;

@@ -110,7 +110,7 @@ const HARMLESS_STARTS: [&str; 7] =
 
 /// Which of the following lines still belong to the headline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rest {
+enum Continuation {
     Nothing,
     Line,
     Paragraph,
@@ -122,26 +122,26 @@ struct Found {
     at: u64,
     text: String,
     lines: usize,
-    rest: Rest,
+    rest: Continuation,
 }
 
 impl Found {
     fn new(rank: Rank, at: u64, headline: &str) -> Self {
         let headline = clip(headline, TEXT_BYTES / 2);
         let rest = match headline {
-            text if text.starts_with("CMake Error") && text.ends_with(':') => Rest::Paragraph,
-            text if text.ends_with(':') => Rest::Line,
-            _ => Rest::Nothing,
+            text if text.starts_with("CMake Error") && text.ends_with(':') => Continuation::Paragraph,
+            text if text.ends_with(':') => Continuation::Line,
+            _ => Continuation::Nothing,
         };
         Self { rank, at, text: format!("{headline}\n"), lines: 1, rest }
     }
 
     fn add(&mut self, line: &str, bare: &str) {
         let goes_on = match self.rest {
-            Rest::Nothing => false,
-            Rest::Line => !bare.is_empty(),
+            Continuation::Nothing => false,
+            Continuation::Line => !bare.is_empty(),
             // The text after the paragraph is not indented.
-            Rest::Paragraph => line.starts_with(' ') && !bare.is_empty(),
+            Continuation::Paragraph => line.starts_with(' ') && !bare.is_empty(),
         };
         if goes_on && self.text.len() + bare.len() < HEADLINE_BYTES {
             self.text.pop();
@@ -152,16 +152,16 @@ impl Found {
             self.lines += 1;
         }
         self.rest = match self.rest {
-            Rest::Line if bare.is_empty() => Rest::Line,
-            Rest::Paragraph if goes_on => Rest::Paragraph,
-            _ => Rest::Nothing,
+            Continuation::Line if bare.is_empty() => Continuation::Line,
+            Continuation::Paragraph if goes_on => Continuation::Paragraph,
+            _ => Continuation::Nothing,
         };
     }
 }
 
 /// Searches the output of one step for its first error.
 #[derive(Debug)]
-pub(super) struct First {
+pub(super) struct FirstError {
     marks: &'static Marks,
     found: Option<Found>,
     doubtful: Option<Found>,
@@ -174,7 +174,7 @@ pub(super) struct First {
     line: u64,
 }
 
-impl First {
+impl FirstError {
     /// Searches the output of a kind of builder.
     pub fn new(marks: &'static Marks) -> Self {
         Self { marks, found: None, doubtful: None, before: None, traceback: None, reasons: false, line: 0 }

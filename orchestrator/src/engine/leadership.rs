@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 /// This orchestrator's role for its journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Role {
+pub enum Leadership {
     /// It has not read the journal or recorded its start yet.
     Starting,
     /// It executes commands.
@@ -19,7 +19,7 @@ pub enum Role {
 
 impl Engine {
     #[must_use]
-    pub fn role(&self) -> watch::Receiver<Role> {
+    pub fn role(&self) -> watch::Receiver<Leadership> {
         self.shared.role.subscribe()
     }
 
@@ -29,7 +29,7 @@ impl Engine {
     /// The error that a command would get.
     pub fn leads(&self) -> Result<(), EngineError> {
         match self.shared.role.borrow().clone() {
-            Role::Leader => Ok(()),
+            Leadership::Leader => Ok(()),
             role => Err(self.shared.refusal(role)),
         }
     }
@@ -37,14 +37,14 @@ impl Engine {
     /// Waits until this orchestrator leads.
     pub async fn leading(&self) {
         let mut role = self.role();
-        let _ended = role.wait_for(|role| *role == Role::Leader).await;
+        let _ended = role.wait_for(|role| *role == Leadership::Leader).await;
     }
 
     /// Waits until another orchestrator has taken over; returns the text that identifies it.
     pub async fn deposed(&self) -> String {
         let mut role = self.role();
         loop {
-            if let Role::Deposed(by) = &*role.borrow_and_update() {
+            if let Leadership::Deposed(by) = &*role.borrow_and_update() {
                 return by.clone();
             }
             if role.changed().await.is_err() {
@@ -57,11 +57,11 @@ impl Engine {
 
 impl Shared {
     /// The error for a command in this role.
-    pub(super) fn refusal(&self, role: Role) -> EngineError {
+    pub(super) fn refusal(&self, role: Leadership) -> EngineError {
         match role {
-            Role::Standby(leader) => EngineError::Standby { leader },
-            Role::Deposed(_) => EngineError::Standby { leader: None },
-            Role::Starting | Role::Leader => {
+            Leadership::Standby(leader) => EngineError::Standby { leader },
+            Leadership::Deposed(_) => EngineError::Standby { leader: None },
+            Leadership::Starting | Leadership::Leader => {
                 let trouble = self.trouble.borrow().clone();
                 EngineError::Stalled(trouble.unwrap_or_else(|| "the orchestrator is starting".into()))
             }

@@ -9,62 +9,62 @@ fn digest(n: u8) -> Digest {
 }
 
 /// Adds a snapshot, as a layer over another one if `below` is given.
-fn make(kept: &Kept, n: u8, below: Option<u8>) {
-    let dir = kept.dir(digest(n));
+fn make(cache: &SnapshotCache, n: u8, below: Option<u8>) {
+    let dir = cache.dir(digest(n));
     fs::create_dir_all(dir.join(LAYER).join("repos")).unwrap();
     fs::write(dir.join(LAYER).join("repos/ebuild"), [n]).unwrap();
     if let Some(below) = below {
         fs::write(dir.join(BELOW), digest(below).to_string()).unwrap();
     }
     seal::write(&dir).unwrap();
-    used_at(kept, n, u64::from(n));
+    used_at(cache, n, u64::from(n));
 }
 
-fn used_at(kept: &Kept, n: u8, seconds: u64) {
+fn used_at(cache: &SnapshotCache, n: u8, seconds: u64) {
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    File::open(kept.dir(digest(n))).unwrap().set_modified(then).unwrap();
+    File::open(cache.dir(digest(n))).unwrap().set_modified(then).unwrap();
 }
 
-fn left(kept: &Kept) -> Vec<u8> {
-    (0..50).filter(|&n| kept.dir(digest(n)).exists()).collect()
+fn left(cache: &SnapshotCache) -> Vec<u8> {
+    (0..50).filter(|&n| cache.dir(digest(n)).exists()).collect()
 }
 
 // fault: 47
 #[test]
 fn what_a_cut_off_start_left_is_removed_and_whole_snapshots_and_downloads_stay() {
     let dir = tempfile::tempdir().unwrap();
-    let kept = Kept::open(dir.path()).unwrap();
-    make(&kept, 1, None);
-    let half = kept.dir(digest(2)).with_extension("new");
+    let cache = SnapshotCache::open(dir.path()).unwrap();
+    make(&cache, 1, None);
+    let half = cache.dir(digest(2)).with_extension("new");
     fs::create_dir_all(half.join(LAYER)).unwrap();
-    fs::create_dir(kept.dir(digest(3))).unwrap();
-    fs::create_dir(kept.dir(digest(4)).with_extension("old")).unwrap();
+    fs::create_dir(cache.dir(digest(3))).unwrap();
+    fs::create_dir(cache.dir(digest(4)).with_extension("old")).unwrap();
     fs::write(dir.path().join(format!("{}.tar.zst", digest(5))), "of an older version").unwrap();
-    fs::write(kept.partial(digest(6), Some(digest(1))), "half").unwrap();
-    let kept = Kept::open(dir.path()).unwrap();
-    assert_eq!(kept.find(digest(1)).unwrap(), Some(vec![digest(1)]));
-    assert!(kept.partial(digest(6), Some(digest(1))).exists());
+    fs::write(cache.partial(digest(6), Some(digest(1))), "half").unwrap();
+    let cache = SnapshotCache::open(dir.path()).unwrap();
+    assert_eq!(cache.find(digest(1)).unwrap(), Some(vec![digest(1)]));
+    assert!(cache.partial(digest(6), Some(digest(1))).exists());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
 }
 
 #[test]
 fn of_many_snapshots_the_last_used_are_kept_and_those_that_builds_have_and_all_below_them() {
     let dir = tempfile::tempdir().unwrap();
-    let kept = Kept::open(dir.path()).unwrap();
+    let cache = SnapshotCache::open(dir.path()).unwrap();
     for (n, below) in
         [(0, None), (1, None), (2, None), (3, Some(2)), (4, None), (5, Some(0)), (6, None), (7, Some(6))]
     {
-        make(&kept, n, below);
+        make(&cache, n, below);
     }
-    let (first, again) = (kept.hold(digest(3)), kept.hold(digest(3)));
+    let (first, again) = (cache.hold(digest(3)), cache.hold(digest(3)));
     drop(again);
-    used_at(&kept, 3, 3);
-    kept.touch_and_sweep(digest(3));
-    assert_eq!(left(&kept), [0, 2, 3, 5, 6, 7], "7, 6 and 5 were used last; 5 lies over 0 and 3 over 2");
+    used_at(&cache, 3, 3);
+    cache.touch_and_sweep(digest(3));
+    assert_eq!(left(&cache), [0, 2, 3, 5, 6, 7], "7, 6 and 5 were used last; 5 lies over 0 and 3 over 2");
     drop(first);
-    kept.touch_and_sweep(digest(7));
-    assert_eq!(left(&kept), [2, 3, 6, 7]);
-    assert_eq!(kept.find(digest(7)).unwrap(), Some(vec![digest(6), digest(7)]));
+    cache.touch_and_sweep(digest(7));
+    assert_eq!(left(&cache), [2, 3, 6, 7]);
+    assert_eq!(cache.find(digest(7)).unwrap(), Some(vec![digest(6), digest(7)]));
 }
 
 // fault: 47
@@ -90,40 +90,40 @@ fn what_was_changed_added_or_removed_is_named_once_a_start_and_the_snapshot_goes
     ];
     for (said, change) in changes {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept::open(dir.path()).unwrap();
-        make(&kept, 1, None);
-        make(&kept, 2, Some(1));
-        let at = kept.dir(digest(1));
+        let cache = SnapshotCache::open(dir.path()).unwrap();
+        make(&cache, 1, None);
+        make(&cache, 2, Some(1));
+        let at = cache.dir(digest(1));
         assert_eq!(seal::damage(&at), None);
         // File times may have a granularity of some milliseconds.
         std::thread::sleep(Duration::from_millis(20));
         change(&at);
         assert_eq!(seal::damage(&at).as_deref(), Some(said));
-        assert_eq!(kept.find(digest(2)).unwrap(), None, "what lies over it is no better");
-        assert_eq!(left(&kept), [0_u8; 0]);
+        assert_eq!(cache.find(digest(2)).unwrap(), None, "what lies over it is no better");
+        assert_eq!(left(&cache), [0_u8; 0]);
     }
 }
 
 #[test]
 fn a_snapshot_lies_over_a_bounded_number_of_others_and_never_over_itself() {
     let dir = tempfile::tempdir().unwrap();
-    let kept = Kept::open(dir.path()).unwrap();
+    let cache = SnapshotCache::open(dir.path()).unwrap();
     for n in 0..40 {
-        make(&kept, n, n.checked_sub(1));
+        make(&cache, n, n.checked_sub(1));
     }
-    assert_eq!(kept.find(digest(31)).unwrap().unwrap().len(), MOST_BELOW + 1);
-    assert_eq!(kept.candidates().first(), Some(&digest(30)), "the newest that another one may lie over");
-    assert_eq!(kept.find(digest(32)).unwrap(), None);
-    make(&kept, 45, Some(45));
-    assert_eq!(kept.find(digest(45)).unwrap(), None);
-    fs::write(kept.dir(digest(1)).join(BELOW), "no digest").unwrap();
-    assert_eq!(kept.find(digest(1)).unwrap(), None);
+    assert_eq!(cache.find(digest(31)).unwrap().unwrap().len(), MOST_BELOW + 1);
+    assert_eq!(cache.candidates().first(), Some(&digest(30)), "the newest that another one may lie over");
+    assert_eq!(cache.find(digest(32)).unwrap(), None);
+    make(&cache, 45, Some(45));
+    assert_eq!(cache.find(digest(45)).unwrap(), None);
+    fs::write(cache.dir(digest(1)).join(BELOW), "no digest").unwrap();
+    assert_eq!(cache.find(digest(1)).unwrap(), None);
 }
 
 #[test]
 fn a_snapshot_for_nix_is_one_plain_directory_even_if_only_a_difference_was_fetched() {
     let dir = tempfile::tempdir().unwrap();
-    let kept = Kept::open(&dir.path().join("cache")).unwrap();
+    let cache = SnapshotCache::open(&dir.path().join("cache")).unwrap();
     let pack = |name: &str, text: &str| {
         let manifest = r#"{"format":1,"nix":{"flake":false,"file":"default.nix","attributes":["x"]}}"#;
         let mut contents = SnapshotContents::new(serde_json::from_str(manifest).unwrap()).unwrap();
@@ -137,11 +137,11 @@ fn a_snapshot_for_nix_is_one_plain_directory_even_if_only_a_difference_was_fetch
     let open = |path: &Path| File::open(path).unwrap();
     let between = dir.path().join("between");
     difference(open(&first), [open(&second), open(&second)], File::create(&between).unwrap()).unwrap();
-    kept.put(&first, one, &[]).unwrap();
-    kept.put(&between, two, &[one]).unwrap();
+    cache.put(&first, one, &[]).unwrap();
+    cache.put(&between, two, &[one]).unwrap();
     for (digest, text) in [(one, "1"), (two, "2")] {
-        let chain = kept.find(digest).unwrap().unwrap();
-        let (own, layers) = kept.places(digest, &chain);
+        let chain = cache.find(digest).unwrap().unwrap();
+        let (own, layers) = cache.places(digest, &chain);
         assert!(layers.is_empty());
         assert_eq!(fs::read_to_string(own.join("source/default.nix")).unwrap(), text);
         assert!(own.join("source/same.nix").is_file());

@@ -2,7 +2,7 @@
 //! inputs and store have the same paths on every drone.
 //!
 //! An expression can see its own path (`toString ./.`), so other paths would give other derivations. `/tmp`
-//! exists everywhere, so it is covered by the enclosure. Nothing else of the machine is hidden, because Nix's
+//! exists everywhere, so it is covered by the sandbox. Nothing else of the machine is hidden, because Nix's
 //! restricted mode already denies access to it.
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     builder::Stop,
-    process::{End, Job},
+    process::{End, Invocation},
 };
 use std::{
     ffi::OsString,
@@ -35,14 +35,14 @@ mount --bind "$store" "$dir/store" && mount --rbind "$dir" /tmp && cd /tmp || ex
 ulimit -v "$memory" || exit 125
 exec "$@" >/tmp/output"#;
 
-pub(super) struct Enclosure {
+pub(super) struct Sandbox {
     /// The directory that is `/tmp` inside.
     pub dir: PathBuf,
     /// Whether evaluation may build derivations and download from caches.
     pub may_build: bool,
 }
 
-impl Enclosure {
+impl Sandbox {
     /// Creates the directories. The caller puts source and inputs into them.
     pub fn make(dir: &Path, may_build: bool) -> std::io::Result<Self> {
         for name in ["store", "home"] {
@@ -74,7 +74,7 @@ impl Enclosure {
         env.push(("NIX_REMOTE".into(), STORE.into()));
         let job = session.job("unshare".into(), all, env);
         let memory_max = Some(job.memory_max.map_or(memory, |most| most.min(memory)));
-        let job = Job { timeout: limit.min(job.timeout), memory_max, ..job };
+        let job = Invocation { timeout: limit.min(job.timeout), memory_max, ..job };
         let ended = session.attend(job, Some(&self.dir.join("output"))).await?;
         let is_broken = ended.code() == Some(BROKEN) || ended.said.starts_with("unshare:");
         if is_broken && matches!(ended.end, End::Exited(_)) {

@@ -10,19 +10,19 @@ use std::collections::BTreeSet;
 use swarm_common::wire::drone::Target;
 
 /// Number of changed values that are shown.
-const TOLD: usize = 6;
+const MAX_CHANGES: usize = 6;
 /// The maximum length of a value that is shown, in characters; longer values are only said to differ.
 const LONGEST: usize = 60;
 
 /// Sentences about what has changed since the package was last planned, and whether an admin wants it
 /// rebuilt.
-pub(super) fn told(swarm: &Swarm, package: &Package) -> Vec<String> {
+pub(super) fn describe(swarm: &Swarm, package: &Package) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(changes) = changes::since_last(swarm, package) {
         let mut parts: Vec<String> = changes.version.iter().map(|old| format!("it was {old}")).collect();
         parts.extend(changes.fields.iter().map(change));
-        let more = parts.len().saturating_sub(TOLD);
-        parts.truncate(TOLD);
+        let more = parts.len().saturating_sub(MAX_CHANGES);
+        parts.truncate(MAX_CHANGES);
         if more > 0 {
             parts.push(format!("{more} more"));
         }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::digest::Digest;
 
 #[derive(Debug, Default)]
-pub(crate) struct Uses {
+pub(crate) struct RefCounts {
     counts: BTreeMap<Digest, usize>,
     checked: BTreeSet<Digest>,
 }
 
-impl Uses {
+impl RefCounts {
     pub fn begin(&mut self, key: Digest) {
         *self.counts.entry(key).or_default() += 1;
     }

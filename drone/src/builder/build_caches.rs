@@ -7,7 +7,7 @@ use swarm_client::Client;
 use tokio::sync::Mutex;
 
 #[derive(Clone)]
-pub struct Larder {
+pub struct BuildCaches {
     /// The orchestrator; `None` for a builder without one, as in tests.
     pub client: Option<Client>,
     pub artifacts: Artifacts,
@@ -20,8 +20,11 @@ pub struct Larder {
     pub nix: Nix,
 }
 
-impl std::fmt::Debug for Larder {
+impl std::fmt::Debug for BuildCaches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Larder").field("artifacts", &self.artifacts).field("layers", &self.layers).finish()
+        f.debug_struct("BuildCaches")
+            .field("artifacts", &self.artifacts)
+            .field("layers", &self.layers)
+            .finish()
     }
 }

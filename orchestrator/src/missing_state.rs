@@ -12,7 +12,7 @@ use swarm_daemon::config::{ConfigError, secret::write_private};
      with --accept-new {cost}",
     path.display()
 )]
-pub struct Vanished {
+pub struct MissingState {
     /// What is missing, such as `the signing key`.
     pub what: &'static str,
     pub path: PathBuf,
@@ -22,7 +22,7 @@ pub struct Vanished {
     pub cost: &'static str,
 }
 
-impl Vanished {
+impl MissingState {
     /// Stops the start if the file is missing although its trace exists.
     ///
     /// # Errors

@@ -8,12 +8,12 @@ use std::{
 use swarm_common::id::AttemptId;
 
 /// The attempt, and the file that stores it.
-pub(super) struct Highest {
+pub(super) struct HighestAttempt {
     file: PathBuf,
     attempt: Option<AttemptId>,
 }
 
-impl Highest {
+impl HighestAttempt {
     /// Reads the attempt that an earlier start saved. A drone that has just enrolled starts without one,
     /// because it may have another orchestrator than before.
     pub(super) fn open(state_dir: &Path, is_new: bool) -> Self {

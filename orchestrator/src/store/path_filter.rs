@@ -9,13 +9,13 @@ use swarm_common::digest::Digest;
 /// Four bytes of each path's hash for every known package: of its files, and of the directories that contain
 /// them.
 #[derive(Debug, Default)]
-pub(super) struct Sieve {
-    packages: HashMap<Digest, Sifted>,
+pub(super) struct PathFilter {
+    packages: HashMap<Digest, FilterEntry>,
     last: u64,
 }
 
 #[derive(Debug)]
-struct Sifted {
+struct FilterEntry {
     /// Increases with each noted package.
     number: u64,
     hashes: Hashes,
@@ -29,11 +29,11 @@ pub struct Suspects {
     last: u64,
 }
 
-impl Sieve {
+impl PathFilter {
     /// Adds the paths of a package.
     pub(super) fn note(&mut self, digest: Digest, files: &FileList) {
         self.last += 1;
-        self.packages.insert(digest, Sifted { number: self.last, hashes: files.hashes() });
+        self.packages.insert(digest, FilterEntry { number: self.last, hashes: files.hashes() });
     }
 
     pub(super) fn remove(&mut self, digest: Digest) {
@@ -66,15 +66,15 @@ mod tests {
     #[test]
     fn only_what_shares_no_path_and_was_known_is_ruled_out() {
         let digest = |name: &str| Digest::of(name.as_bytes());
-        let mut sieve = Sieve::default();
-        sieve.note(digest("shares"), &list(&["/usr/bin/a", "/usr/bin/b"]));
-        sieve.note(digest("shares nothing"), &list(&["/usr/bin/c"]));
-        sieve.note(digest("installs nothing"), &list(&[]));
-        sieve.note(digest("is removed"), &list(&["/usr/bin/d"]));
-        sieve.remove(digest("is removed"));
-        let suspects = sieve.suspects(&[list(&["/usr/bin/x"]), list(&["/usr/bin/b", "/usr/bin/y"])]);
+        let mut filter = PathFilter::default();
+        filter.note(digest("shares"), &list(&["/usr/bin/a", "/usr/bin/b"]));
+        filter.note(digest("shares nothing"), &list(&["/usr/bin/c"]));
+        filter.note(digest("installs nothing"), &list(&[]));
+        filter.note(digest("is removed"), &list(&["/usr/bin/d"]));
+        filter.remove(digest("is removed"));
+        let suspects = filter.suspects(&[list(&["/usr/bin/x"]), list(&["/usr/bin/b", "/usr/bin/y"])]);
         // This package arrives while the first arrival is still being compared.
-        sieve.note(digest("is noted later"), &list(&["/usr/bin/e"]));
+        filter.note(digest("is noted later"), &list(&["/usr/bin/e"]));
         for (name, is_suspect) in [
             ("shares", true),
             ("shares nothing", false),
@@ -83,7 +83,7 @@ mod tests {
             ("is noted later", true),
             ("was never noted", true),
         ] {
-            assert_eq!(sieve.is_suspect(&suspects, digest(name)), is_suspect, "{name}");
+            assert_eq!(filter.is_suspect(&suspects, digest(name)), is_suspect, "{name}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use swarm_common::digest::Digest;
 
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct RootPaths {
     /// `etc/portage`.
     pub etc: PathBuf,
     /// `PORTAGE_CONFIGROOT`.
@@ -35,7 +35,7 @@ pub struct Places {
     pub plan: PathBuf,
 }
 
-impl Places {
+impl RootPaths {
     /// The paths on the drone's disk: in an attempt's directory, a snapshot and the cache.
     #[must_use]
     pub fn outside(attempt: &Path, snapshot: &Path, cache: &Path, digest: Digest) -> Self {
