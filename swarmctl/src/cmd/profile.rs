@@ -382,11 +382,8 @@ fn show(profile: &ProfileView) -> String {
         let run = candidate
             .run
             .map_or_else(|| "waits for the next run".to_owned(), |run| format!("tried by {run}"));
-        text.push_str(&format!(
-            "  candidate   {} {run}: {}\n",
-            candidate.snapshot.short(),
-            clean(&candidate.source)
-        ));
+        let source = clean(&candidate.source);
+        text.push_str(&format!("  candidate   {} {run}: {source}\n", candidate.snapshot.short()));
     }
     if let Some(timer) = &profile.timer {
         let (every, ago) = (span(timer.every_ms), ago(now(), timer.ran_at));
