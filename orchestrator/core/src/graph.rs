@@ -131,6 +131,13 @@ impl Graph {
         }
     }
 
+    /// Number of dependencies.
+    #[must_use]
+    pub fn needs(&self) -> usize {
+        let tasks = self.tasks.iter().map(|task| task.needs.len());
+        tasks.chain(self.bundles.iter().map(|bundle| bundle.needs.len())).sum()
+    }
+
     /// Records that one member of `bundle` was received. Returns the packages that now wait for one
     /// bundle less; a package occurs once for each such bundle.
     pub fn receive(&mut self, bundle: u32) -> Vec<u32> {

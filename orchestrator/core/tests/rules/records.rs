@@ -158,3 +158,21 @@ fn of_each_package_a_limited_number_of_attempts_is_kept() {
     assert_eq!(known.len(), 21, "of forgotten runs 20, and that of the last");
     assert!(known.is_sorted_by(|a, b| a > b), "the newest: {known:?}");
 }
+
+#[test]
+fn ended_runs_with_very_many_dependencies_are_forgotten_early_and_the_last_one_stays() {
+    let mut kit = Kit::new(&["a"]);
+    let names: Vec<String> = (0..5_001).map(|n| format!("p{n}-1")).collect();
+    let packages: Vec<&str> = names.iter().map(String::as_str).collect();
+    let edges: Vec<(u32, u32)> = (30..5_001).flat_map(|n| (1..=30).map(move |by| (n, n - by))).collect();
+    let runs: Vec<RunId> = (0..4)
+        .map(|_| {
+            kit.pass(60_000, &[DroneId(1)]);
+            let run = kit.run(&packages, &edges);
+            kit.must(Command::CancelRun(run));
+            run
+        })
+        .collect();
+    let kept: Vec<RunId> = kit.swarm.runs.keys().copied().collect();
+    assert_eq!(kept, runs[2..], "each has 149,000");
+}
