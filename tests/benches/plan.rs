@@ -22,7 +22,10 @@ use swarm_common::{
 };
 use swarm_core::{
     Command, Request,
-    plan::{LONGEST_NAME, MOST_BYTES, MOST_EDGES, MOST_PACKAGES, MOST_PROBLEMS, MOST_SONAMES, check, nodes},
+    plan::{
+        LONGEST_NAME, MOST_BYTES, MOST_EDGES, MOST_PACKAGES, MOST_PROBLEMS, MOST_SONAMES, MOST_TEXT, check,
+        nodes,
+    },
 };
 use swarm_tests::attack::plans::{clique, cycles, edge, plan, spread};
 
@@ -86,7 +89,7 @@ fn shapes() -> Vec<(&'static str, PlanReport)> {
     let around = (0..most).map(|n| edge(n, (n + 1) % most, "b"));
     let of_two = || (0..most).map(|n| edge(n, n ^ 1, "br"));
     let mut problems = report(1, []);
-    let message = "x".repeat(MOST_BYTES / MOST_PROBLEMS - 100);
+    let message = "x".repeat(MOST_TEXT / MOST_PROBLEMS - 100);
     let problem =
         PlanProblem { kind: ProblemKind::Other, atoms: vec!["a/b".into()], message, suggestion: None };
     problems.problems = vec![problem; MOST_PROBLEMS];

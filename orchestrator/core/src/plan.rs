@@ -27,6 +27,8 @@ pub const MOST_PACKAGE_BYTES: usize = 256 << 10;
 pub const MOST_SONAMES: usize = 20_000;
 /// The most refusals in a plan.
 pub const MOST_PROBLEMS: usize = 10_000;
+/// The most bytes of the texts of all refusals. Portage explains one in a few hundred.
+pub const MOST_TEXT: usize = 4 << 20;
 /// The maximum size of all strings in a plan together, in bytes.
 pub const MOST_BYTES: usize = 24 << 20;
 
@@ -144,7 +146,14 @@ fn check_words(report: &PlanReport) -> Result<(), String> {
         ));
     }
     let words = report.problems.iter().flat_map(|p| p.atoms.iter().chain([&p.message]).chain(&p.suggestion));
-    sum += changes.chain(words).map(|text| text.len() + size_of::<String>()).sum::<usize>();
+    let bytes = |text: &String| text.len() + size_of::<String>();
+    let text: usize = words.map(bytes).sum();
+    if text > MOST_TEXT {
+        return Err(format!(
+            "the refusals of the plan have {text} bytes of text; at most {MOST_TEXT} are taken"
+        ));
+    }
+    sum += text + changes.map(bytes).sum::<usize>();
     if sum > MOST_BYTES {
         return Err(format!(
             "the names and words of the plan have {sum} bytes; at most {MOST_BYTES} are taken"

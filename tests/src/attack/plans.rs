@@ -7,7 +7,7 @@ use swarm_common::{
     digest::Digest,
     wire::plan::{PlanCycle, PlanEdge, PlanProblem, PlanReport, PlanStage, PortagePackage, ProblemKind},
 };
-use swarm_core::plan::{LONGEST_NAME, MOST_EDGES, MOST_PACKAGES, MOST_PROBLEMS, MOST_SONAMES};
+use swarm_core::plan::{LONGEST_NAME, MOST_EDGES, MOST_PACKAGES, MOST_PROBLEMS, MOST_SONAMES, MOST_TEXT};
 use swarm_orchestrator::config::Limits;
 
 /// Description, expected verdict, and a function that makes the plan.
@@ -160,7 +160,7 @@ pub fn large(scale: u32) -> Vec<Shape> {
             Box::new(move || {
                 let count = MOST_PROBLEMS / scale as usize;
                 let mut wordy = plan(1, [].into_iter());
-                wordy.problems = vec![problem(1200); count];
+                wordy.problems = vec![problem(MOST_TEXT / MOST_PROBLEMS - 100); count];
                 wordy
             }),
         ),
@@ -231,6 +231,11 @@ pub fn odd_ones() -> Vec<Shape> {
             "a megabyte of flags",
             Due::Refused,
             odd(|plan| plan.packages[0].portage_mut().unwrap().iuse = vec!["flag".into(); 40_000]),
+        ),
+        (
+            "refusals with too much text",
+            Due::Refused,
+            odd(move |plan| plan.problems = vec![problem(2000); MOST_PROBLEMS / 4]),
         ),
         ("many refusals", Due::Refused, odd(move |plan| plan.problems = vec![problem(1); MOST_PROBLEMS + 1])),
         ("a refusal of a megabyte", Due::Either, odd(move |plan| plan.problems = vec![problem(1 << 20)])),
