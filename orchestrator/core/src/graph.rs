@@ -11,9 +11,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The bundles of one run. Packages are numbered by their position in the run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(from = "Lists")]
 pub struct Graph {
     tasks: Vec<Task>,
     bundles: Vec<Bundle>,
+    /// Number of dependencies.
+    #[serde(skip)]
+    needs: usize,
+}
+
+/// What is stored of a graph.
+#[derive(Deserialize)]
+struct Lists {
+    tasks: Vec<Task>,
+    bundles: Vec<Bundle>,
+}
+
+impl From<Lists> for Graph {
+    fn from(Lists { tasks, bundles }: Lists) -> Self {
+        let needs = tasks.iter().map(|task| task.needs.len());
+        let needs = needs.chain(bundles.iter().map(|bundle| bundle.needs.len())).sum();
+        Self { tasks, bundles, needs }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -95,7 +114,7 @@ impl Graph {
             builders: builders.into(),
             ..Bundle::default()
         });
-        let mut graph = Self { tasks, bundles: bundles.collect() };
+        let mut graph = Self::from(Lists { tasks, bundles: bundles.collect() });
         graph.put_in_order();
         let unmet = graph.tasks.iter().map(|t| t.needs.len() as u32).collect();
         (graph, bundle_of, unmet)
@@ -133,9 +152,8 @@ impl Graph {
 
     /// Number of dependencies.
     #[must_use]
-    pub fn needs(&self) -> usize {
-        let tasks = self.tasks.iter().map(|task| task.needs.len());
-        tasks.chain(self.bundles.iter().map(|bundle| bundle.needs.len())).sum()
+    pub const fn needs(&self) -> usize {
+        self.needs
     }
 
     /// Records that one member of `bundle` was received. Returns the packages that now wait for one

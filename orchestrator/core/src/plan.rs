@@ -28,7 +28,7 @@ pub const MOST_SONAMES: usize = 20_000;
 /// The most refusals in a plan.
 pub const MOST_PROBLEMS: usize = 10_000;
 /// The most bytes of the texts of all refusals. Portage explains one in a few hundred.
-pub const MOST_TEXT: usize = 4 << 20;
+pub const MOST_TEXT: usize = 1 << 20;
 /// The maximum size of all strings in a plan together, in bytes.
 pub const MOST_BYTES: usize = 24 << 20;
 

@@ -9,7 +9,9 @@ use crate::{
     channel::{self, generations},
     eligibility,
     event::Event,
-    follow, standstill,
+    follow,
+    plan::MOST_EDGES,
+    standstill,
     state::{Exclusion, Run, Swarm},
     text,
 };
@@ -102,10 +104,8 @@ fn without_machine(swarm: &Swarm, run: &Run) -> Vec<Event> {
 /// The maximum number of packages kept in all runs together. Beyond that the oldest ended runs are forgotten
 /// early, since their size depends on what drones send as plans. Ten runs of an ordinary desktop have 10,000.
 const MOST_KEPT: usize = 20_000;
-/// The same for the dependencies, which are counted only if there are more than [`FEW_KEPT`] packages, because that takes
-/// a while. A run of a large desktop, with 3,000 packages, has 54,000.
-const MOST_NEEDS: usize = 400_000;
-const FEW_KEPT: usize = 10_000;
+/// The same for the dependencies. A run of a large desktop, with 3,000 packages, has 54,000.
+const MOST_NEEDS: usize = MOST_EDGES;
 
 /// Forgets ended runs and generations beyond the number to keep, but never the last ended run of a profile.
 fn forget(swarm: &Swarm) -> Vec<Event> {
@@ -123,8 +123,7 @@ fn forget(swarm: &Swarm) -> Vec<Event> {
     };
     let mut old: BTreeSet<RunId> = ended.into_values().flat_map(beyond).collect();
     let mut packages = swarm.packages.len();
-    let needs = || swarm.runs.values().map(|run| run.graph.needs()).sum();
-    let mut needs: usize = if packages > FEW_KEPT { needs() } else { 0 };
+    let mut needs: usize = swarm.runs.values().map(|run| run.graph.needs()).sum();
     for (id, run) in swarm.runs.iter().filter(|(id, run)| run.state.is_over() && !last.contains(id)) {
         if packages <= MOST_KEPT && needs <= MOST_NEEDS {
             break;

@@ -15,6 +15,25 @@ impl<T> Clone for Shared<T> {
 }
 
 impl<T: PartialEq> Shared<T> {
+    /// Stores a value, or shares `other` if it is equal.
+    pub fn like(value: T, other: Option<&Self>) -> Self {
+        match other {
+            Some(other) if *other.0 == value => other.clone(),
+            _ => value.into(),
+        }
+    }
+
+    /// Like [`Shared::like`], but clones the value only if it differs.
+    pub fn like_ref(value: &T, other: Option<&Self>) -> Self
+    where
+        T: Clone,
+    {
+        match other {
+            Some(other) if *other.0 == *value => other.clone(),
+            _ => value.clone().into(),
+        }
+    }
+
     /// Shares `other`'s value instead of its own if both are equal.
     pub fn merge(&mut self, other: &Self) {
         if self.0 == other.0 {

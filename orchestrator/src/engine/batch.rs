@@ -2,7 +2,7 @@
 
 use super::{Answer, EngineError, Message};
 use crate::journal::QueueDelta;
-use swarm_core::{Event, Policy, Record, Reply, Swarm};
+use swarm_core::{Policy, Record, Reply, Swarm};
 
 /// The records of a round, and the answers to send once they are durable.
 #[derive(Default)]
@@ -36,23 +36,11 @@ impl Batch {
         let mut fleeting = self.fleeting.iter().peekable();
         for (position, record) in self.records.iter().enumerate() {
             while let Some((_, before)) = fleeting.next_if(|(before, _)| *before <= position) {
-                swarm.apply(before);
+                swarm.apply_like(before, Some(shown));
             }
-            swarm.apply(record);
+            swarm.apply_like(record, Some(shown));
         }
-        fleeting.for_each(|(_, record)| swarm.apply(record));
-        share(&self.records, swarm, shown);
-    }
-}
-
-/// Lets `swarm` share with `shown` what these records added to both, so that it is in memory once.
-pub(super) fn share(records: &[Record], swarm: &mut Swarm, shown: &Swarm) {
-    for record in records {
-        match record.event {
-            Event::PlanReceived { run, .. } => swarm.share_plan(run, shown),
-            Event::RunForgotten { .. } => swarm.share_records(shown),
-            _ => {}
-        }
+        fleeting.for_each(|(_, record)| swarm.apply_like(record, Some(shown)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the engine does until it leads: it follows the journal and redirects writers.
 
-use super::{Answer, EngineError, Leadership, Message, batch, work::Worker};
+use super::{Answer, EngineError, Leadership, Message, work::Worker};
 use crate::journal::{JournalError, Lead, Replay};
 use std::{
     sync::mpsc::RecvTimeoutError,
@@ -73,12 +73,11 @@ impl Worker {
         let mut new = NewRecords::default();
         self.journal.follow(&mut new)?;
         let Some(last) = new.0.last() else { return Ok(()) };
-        let apply = |swarm: &mut Swarm| new.0.iter().for_each(|record| swarm.apply(record));
-        apply(&mut self.shared.buffer.back());
-        self.shared.buffer.swap_and_sync(|swarm, shown| {
-            apply(swarm);
-            batch::share(&new.0, swarm, shown);
-        });
+        let apply = |swarm: &mut Swarm, shown: Option<&Swarm>| {
+            new.0.iter().for_each(|record| swarm.apply_like(record, shown));
+        };
+        apply(&mut self.shared.buffer.back(), None);
+        self.shared.buffer.swap_and_sync(|swarm, shown| apply(swarm, Some(shown)));
         self.shared.credentials.follow(&self.shared.buffer.front(), new.0.iter().map(|r| &r.event));
         self.shared.committed.send_replace(last.seq);
         Ok(())

@@ -86,8 +86,14 @@ impl Page {
         let limit = self.limit.unwrap_or(usize::MAX);
         let next = (rows.len() > limit).then(|| rows.get(limit - 1).map(|(key, _)| key.clone())).flatten();
         rows.truncate(limit);
-        let texts: Vec<_> = rows.into_iter().map(|(_, text)| text).collect();
-        *response.body_mut() = Body::from(format!("[{}]", texts.join(",")));
+        let mut list = String::with_capacity(rows.iter().map(|(_, text)| text.len() + 1).sum::<usize>() + 2);
+        list.push('[');
+        for (n, (_, text)) in rows.into_iter().enumerate() {
+            list.push_str(if n == 0 { "" } else { "," });
+            list.push_str(&text);
+        }
+        list.push(']');
+        *response.body_mut() = Body::from(list);
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         if let Some(key) = next {

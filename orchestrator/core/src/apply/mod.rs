@@ -31,16 +31,22 @@ const STRIKES_KEPT: usize = 4;
 
 impl Swarm {
     pub fn apply(&mut self, record: &Record) {
+        self.apply_like(record, None);
+    }
+
+    /// Like [`Swarm::apply`], but shares large parts with `other` where both are equal, to save memory.
+    /// `other` is a copy of the state that has the event already.
+    pub fn apply_like(&mut self, record: &Record, other: Option<&Self>) {
         if record.event.is_durable() {
             self.seq = record.seq;
             self.at = record.at;
         }
         self.keep_calendar(record.at, &record.event);
-        self.apply_event(record.at, &record.event);
+        self.apply_event(record.at, &record.event, other);
         self.keep_candidates(&record.event);
     }
 
-    fn apply_event(&mut self, at: TimeMs, event: &Event) {
+    fn apply_event(&mut self, at: TimeMs, event: &Event, other: Option<&Self>) {
         match event {
             Event::OrchestratorStarted => self.start(at),
             Event::IdsSkipped { last, build_id } => {
@@ -211,7 +217,7 @@ impl Swarm {
             Event::PlanReceived { run, attempt, first_package, plan, usage } => {
                 self.end(at, *attempt, Ending::Accepted, Some(*usage));
                 self.supersede(at, Job::Plan(*run));
-                self.take_plan(*run, *first_package, plan);
+                self.take_plan(*run, *first_package, plan, other);
                 self.keep_toolchain(*run, *attempt);
             }
             Event::PlanNeeded { run, not_before, reason } => {
@@ -236,7 +242,13 @@ impl Swarm {
                     run.reason.clear();
                 }
             }
-            Event::RunForgotten { run } => self.forget_run(*run),
+            Event::RunForgotten { run } => {
+                self.forget_run(*run);
+                if let Some(other) = other {
+                    self.builds.share(&other.builds);
+                    self.past.share(&other.past);
+                }
+            }
 
             Event::PackageReused { .. }
             | Event::PackageDelegated { .. }

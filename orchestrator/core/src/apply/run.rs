@@ -22,23 +22,38 @@ use swarm_common::{
 };
 
 impl Swarm {
-    pub(super) fn take_plan(&mut self, id: RunId, first: PackageId, report: &PlanReport) {
+    /// Takes a plan. Large parts are shared with `other`, which has it already.
+    pub(super) fn take_plan(
+        &mut self,
+        id: RunId,
+        first: PackageId,
+        report: &PlanReport,
+        other: Option<&Self>,
+    ) {
         let mut nodes = plan::nodes(report);
         let keys = keys::keys(report, &nodes);
-        self.keep_inputs(report, &nodes, &keys);
+        self.keep_inputs(report, &nodes, &keys, other);
+        let others = other.and_then(|other| other.runs.get(&id));
+        let others_package = |n: usize| other?.packages.get(&PackageId(first.0 + n as u64));
         let profile = self.runs.get(&id).and_then(|run| self.profiles.get(&run.profile));
         let rule = profile.map(|p| p.request.rebuild).unwrap_or_default();
         let build: Vec<Vec<u32>> = nodes.iter_mut().map(|n| std::mem::take(&mut n.build)).collect();
         let runtime: Vec<Vec<u32>> = nodes.iter_mut().map(|n| std::mem::take(&mut n.runtime)).collect();
         let (mut graph, bundle, unmet) = Graph::new(&build, &runtime);
-        let targets: Vec<Vec<Target>> = nodes.iter().map(|node| node.targets(report)).collect();
+        if let Some(run) = others {
+            graph.share(&run.graph);
+        }
+        let targets = nodes.iter().enumerate().map(|(n, node)| {
+            Shared::like(node.targets(report), others_package(n).map(|package| &package.targets))
+        });
+        let targets: Vec<Shared<Vec<Target>>> = targets.collect();
         let ids = (first.0..).map(PackageId);
         let outputs = targets.iter().zip(ids).flat_map(|(targets, id)| {
             let outputs = targets.iter().filter_map(Target::nix);
             outputs.map(move |output| (output.base_name().to_owned(), id))
         });
         let outputs = outputs.collect();
-        let predict = |(targets, build): (&Vec<Target>, &Vec<u32>)| {
+        let predict = |(targets, build): (&Shared<Vec<Target>>, &Vec<u32>)| {
             let (name, version) = history_name(targets);
             self.history.predict(&name, &version, build.len())
         };
@@ -49,8 +64,8 @@ impl Swarm {
         let absolute = |positions: &[u32]| {
             positions.iter().map(|&p| PackageId(first.0 + u64::from(p))).collect::<Vec<_>>()
         };
-        let package = |(n, (node, targets)): (usize, (plan::Node, Vec<Target>))| {
-            let package = PackageId(first.0 + n as u64);
+        let package = |(n, (node, targets)): (usize, (plan::Node, Shared<Vec<Target>>))| {
+            let (package, like) = (PackageId(first.0 + n as u64), others_package(n));
             let state = if unmet[n] == 0 { PackageState::Needed } else { PackageState::Blocked };
             *run.counts.entry(state).or_default() += 1;
             if state == PackageState::Needed {
@@ -63,16 +78,16 @@ impl Swarm {
                 run: id,
                 build_key: keys[n].of(rule),
                 strict_key: keys[n].strict,
-                build_deps: absolute(&build[n]).into(),
-                runtime_deps: absolute(&runtime[n]).into(),
+                build_deps: Shared::like(absolute(&build[n]), like.map(|package| &package.build_deps)),
+                runtime_deps: Shared::like(absolute(&runtime[n]), like.map(|package| &package.runtime_deps)),
                 cut_deps: absolute(&node.cut),
                 in_base: node
                     .members
                     .iter()
                     .any(|&m| report.packages[m as usize].portage().is_some_and(|p| p.in_base)),
-                targets: targets.into(),
+                targets,
                 needs: node.members.first().and_then(|&m| Needs::of(&report.packages[m as usize])),
-                stages: node.stages,
+                stages: Shared::like(node.stages, like.map(|package| &package.stages)),
                 state,
                 reason: String::new(),
                 needed_since: self.at,
@@ -97,39 +112,12 @@ impl Swarm {
         self.packages.append(&mut packages);
         self.last.package = first.0 - 1 + run.packages.len() as u64;
         run.graph = graph;
-        run.problems = report.problems.clone().into();
-        run.base_provides = (*report.base_provides).clone().into();
+        run.problems = Shared::like_ref(&report.problems, others.map(|run| &run.problems));
+        run.base_provides = Shared::like_ref(&*report.base_provides, others.map(|run| &run.base_provides));
         run.roots.clone_from(&report.roots);
         run.outputs = outputs;
         run.state = RunState::Building;
         run.reason.clear();
-    }
-
-    /// Shares the records of forgotten runs with `other`, a state after the same events, to save memory.
-    pub fn share_records(&mut self, other: &Self) {
-        self.builds.share(&other.builds);
-        self.past.share(&other.past);
-    }
-
-    /// Shares plan data with `other`, a state after the same events, to save memory.
-    pub fn share_plan(&mut self, run: RunId, other: &Self) {
-        let (Some(run), Some(others)) = (self.runs.get_mut(&run), other.runs.get(&run)) else { return };
-        run.problems.merge(&others.problems);
-        run.base_provides.merge(&others.base_provides);
-        run.graph.share(&others.graph);
-        for id in &run.packages {
-            let (Some(own), Some(theirs)) = (self.packages.get_mut(id), other.packages.get(id)) else {
-                continue;
-            };
-            own.targets.merge(&theirs.targets);
-            own.build_deps.merge(&theirs.build_deps);
-            own.runtime_deps.merge(&theirs.runtime_deps);
-            if let (Some(own), Some(theirs)) =
-                (self.inputs.get_mut(&own.strict_key), other.inputs.get(&own.strict_key))
-            {
-                own.merge(theirs);
-            }
-        }
     }
 
     /// Binds a run to the toolchain of the drone that planned it, if it is built in the drones' own
@@ -143,7 +131,13 @@ impl Swarm {
     }
 
     /// Keeps the inputs of a plan's keys, to explain later what changed.
-    fn keep_inputs(&mut self, report: &PlanReport, nodes: &[plan::Node], keys: &[Keys]) {
+    fn keep_inputs(
+        &mut self,
+        report: &PlanReport,
+        nodes: &[plan::Node],
+        keys: &[Keys],
+        other: Option<&Self>,
+    ) {
         if report.settings.is_empty() {
             return;
         }
@@ -151,9 +145,10 @@ impl Swarm {
         self.settings.entry(settings).or_insert_with(|| report.settings.clone());
         let bound = keys::bound(report);
         for (node, keys) in nodes.iter().zip(keys) {
+            let others = other.and_then(|other| other.inputs.get(&keys.strict));
             self.inputs
                 .entry(keys.strict)
-                .or_insert_with(|| keys::inputs(report, node, settings, &bound).into());
+                .or_insert_with(|| Shared::like(keys::inputs(report, node, settings, &bound), others));
         }
     }
 

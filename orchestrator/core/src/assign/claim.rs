@@ -139,7 +139,7 @@ fn assignment(
             let order = BuildOrder {
                 package: id,
                 targets: package.targets_with(&sent_build_ids(build_ids)),
-                stages: package.stages.clone(),
+                stages: (*package.stages).clone(),
                 dependencies: closure::dependencies(swarm, id, &run.base),
                 inputs: closure::inputs(swarm, id, &run.base),
                 key: Some(package.strict_key),

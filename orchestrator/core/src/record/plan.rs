@@ -2,9 +2,14 @@
 //! written.
 
 use super::{Recorded, artifact::ContentHash, drone::Toolchain, enums, is_default, structs};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
 };
 use swarm_common::{
@@ -15,18 +20,18 @@ use swarm_common::{
 
 /// What the resolver reported.
 #[derive(Serialize, Deserialize)]
-struct Plan<Packages, Edges> {
+struct Plan<'p, Packages, Edges, Problems> {
     packages: Packages,
     edges: Edges,
     cycles: Vec<Cycle>,
-    problems: Vec<Problem>,
+    problems: Problems,
     toolchain: Digest,
     #[serde(default, skip_serializing_if = "is_default")]
     settings: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "is_default")]
     built_with: Option<Box<Toolchain>>,
     #[serde(default, skip_serializing_if = "is_default")]
-    base_provides: BTreeMap<String, BTreeSet<String>>,
+    base_provides: Cow<'p, BTreeMap<String, BTreeSet<String>>>,
     #[serde(default, skip_serializing_if = "is_default")]
     roots: Vec<Root>,
 }
@@ -58,18 +63,18 @@ pub(crate) fn serialize<S: Serializer>(report: &Arc<plan::PlanReport>, to: S) ->
         packages: Each(packages),
         edges: Each(edges),
         cycles: cycles.record(),
-        problems: problems.record(),
+        problems: Each(problems),
         toolchain: *toolchain,
         settings: settings.clone(),
         built_with: built_with.record(),
-        base_provides: (**base_provides).clone(),
+        base_provides: Cow::Borrowed(&**base_provides),
         roots: roots.record(),
     };
     plan.serialize(to)
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<plan::PlanReport>, D::Error> {
-    let plan = Plan::<Vec<Package>, Vec<Edge>>::deserialize(from)?;
+    let plan = Plan::<Vec<Package>, Vec<Edge>, Vec<Problem>>::deserialize(from)?;
     Ok(Arc::new(plan::PlanReport {
         packages: Recorded::restore(plan.packages),
         edges: Recorded::restore(plan.edges),
@@ -78,7 +83,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<plan
         toolchain: plan.toolchain,
         settings: plan.settings,
         built_with: Recorded::restore(plan.built_with),
-        base_provides: Box::new(plan.base_provides),
+        base_provides: Box::new(plan.base_provides.into_owned()),
         roots: Recorded::restore(plan.roots),
         available: Vec::new(),
     }))
@@ -156,19 +161,6 @@ structs! {
         path: String,
     }
 
-    Edge of plan::PlanEdge {
-        from: u32,
-        to: u32,
-        #[serde(default, skip_serializing_if = "is_default")]
-        build: bool,
-        #[serde(default, skip_serializing_if = "is_default")]
-        runtime: bool,
-        #[serde(default, skip_serializing_if = "is_default")]
-        slot_operator: bool,
-        #[serde(default, skip_serializing_if = "is_default")]
-        satisfied: bool,
-    }
-
     /// A cycle of packages that depend on each other.
     Cycle of plan::PlanCycle {
         members: Vec<u32>,
@@ -195,5 +187,89 @@ structs! {
         path: String,
         #[serde(default)]
         host: bool,
+    }
+}
+
+/// An edge, written as `[from, to, kinds]` because a plan has many. `kinds` has a letter for each property
+/// that is set ([`LETTERS`]). Early versions wrote a map.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Edge(plan::PlanEdge);
+
+/// The letters of `build`, `runtime`, `slot_operator` and `satisfied`.
+const LETTERS: [char; 4] = ['b', 'r', '=', 's'];
+
+impl Recorded for plan::PlanEdge {
+    type As = Edge;
+
+    fn record(&self) -> Edge {
+        Edge(self.clone())
+    }
+
+    fn restore(written: Edge) -> Self {
+        written.0
+    }
+}
+
+impl Serialize for Edge {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let plan::PlanEdge { from, to: target, build, runtime, slot_operator, satisfied } = self.0;
+        let properties = LETTERS.into_iter().zip([build, runtime, slot_operator, satisfied]);
+        let kinds: String = properties.filter(|(_, is_set)| *is_set).map(|(letter, _)| letter).collect();
+        (from, target, kinds).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Edge {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(EdgeVisitor)
+    }
+}
+
+/// Reads both forms of an edge.
+struct EdgeVisitor;
+
+impl<'de> Visitor<'de> for EdgeVisitor {
+    type Value = Edge;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an edge")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Edge, A::Error> {
+        let missing = || A::Error::custom("an edge has three parts");
+        let from = items.next_element()?.ok_or_else(missing)?;
+        let to = items.next_element()?.ok_or_else(missing)?;
+        let kinds: String = items.next_element()?.ok_or_else(missing)?;
+        if let Some(unknown) = kinds.chars().find(|letter| !LETTERS.contains(letter)) {
+            return Err(A::Error::custom(format!("unknown kind of edge `{unknown}`")));
+        }
+        let [build, runtime, slot_operator, satisfied] = LETTERS.map(|letter| kinds.contains(letter));
+        Ok(Edge(plan::PlanEdge { from, to, build, runtime, slot_operator, satisfied }))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Edge, A::Error> {
+        EarlyEdge::deserialize(MapAccessDeserializer::new(map)).map(EarlyEdge::restored)
+    }
+}
+
+/// An edge as early versions wrote it.
+#[derive(Deserialize)]
+struct EarlyEdge {
+    from: u32,
+    to: u32,
+    #[serde(default)]
+    build: bool,
+    #[serde(default)]
+    runtime: bool,
+    #[serde(default)]
+    slot_operator: bool,
+    #[serde(default)]
+    satisfied: bool,
+}
+
+impl EarlyEdge {
+    fn restored(self) -> Edge {
+        let Self { from, to, build, runtime, slot_operator, satisfied } = self;
+        Edge(plan::PlanEdge { from, to, build, runtime, slot_operator, satisfied })
     }
 }

@@ -33,7 +33,7 @@ pub struct Package {
     pub needs: Option<Box<Needs>>,
     /// For a cycle: the order in which to build the members.
     #[serde(with = "crate::record")]
-    pub stages: Vec<PlanStage>,
+    pub stages: Shared<Vec<PlanStage>>,
     pub state: PackageState,
     /// Why the package is needed again or quarantined. Empty if the state needs no explanation.
     pub reason: String,

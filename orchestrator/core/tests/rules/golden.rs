@@ -92,6 +92,14 @@ fn lost(line: &Value, written: &Value, at: &str, out: &mut Vec<String>) {
         (Value::Array(line), Value::Array(written)) if line.len() == written.len() => {
             line.iter().zip(written).for_each(|(line, written)| lost(line, written, at, out));
         }
+        // Early versions wrote the edges of a plan as maps.
+        (Value::Object(edge), Value::Array(written)) => {
+            let letters = [("build", 'b'), ("runtime", 'r'), ("slot_operator", '='), ("satisfied", 's')];
+            let is_set = |(name, _): &(&str, char)| edge.get(*name) == Some(&json!(true));
+            let kinds: String = letters.into_iter().filter(is_set).map(|(_, letter)| letter).collect();
+            let expected = json!([edge["from"], edge["to"], kinds]);
+            lost(&expected, &Value::Array(written.clone()), at, out);
+        }
         // An early version wrote values that are now omitted.
         (Value::Bool(false), Value::Null) => {}
         _ if line == written => {}

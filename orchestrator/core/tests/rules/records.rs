@@ -162,9 +162,9 @@ fn of_each_package_a_limited_number_of_attempts_is_kept() {
 #[test]
 fn ended_runs_with_very_many_dependencies_are_forgotten_early_and_the_last_one_stays() {
     let mut kit = Kit::new(&["a"]);
-    let names: Vec<String> = (0..5_001).map(|n| format!("p{n}-1")).collect();
+    let names: Vec<String> = (0..2_001).map(|n| format!("p{n}-1")).collect();
     let packages: Vec<&str> = names.iter().map(String::as_str).collect();
-    let edges: Vec<(u32, u32)> = (30..5_001).flat_map(|n| (1..=30).map(move |by| (n, n - by))).collect();
+    let edges: Vec<(u32, u32)> = (60..2_001).flat_map(|n| (1..=60).map(move |by| (n, n - by))).collect();
     let runs: Vec<RunId> = (0..4)
         .map(|_| {
             kit.pass(60_000, &[DroneId(1)]);
@@ -174,5 +174,5 @@ fn ended_runs_with_very_many_dependencies_are_forgotten_early_and_the_last_one_s
         })
         .collect();
     let kept: Vec<RunId> = kit.swarm.runs.keys().copied().collect();
-    assert_eq!(kept, runs[2..], "each has 149,000");
+    assert_eq!(kept, runs[2..], "each has 116,460");
 }
