@@ -7,6 +7,7 @@ use crate::{
     engine::Engine,
     intake::Intake,
     logs::Logs,
+    missing_state,
     nix::{listings::Listings, upstream::Upstreams},
     passes::{Pass as _, Passes, checks::Checks, notify::Notifier, publisher::Publisher},
     publish::{Binhosts, Progress, small::SmallFiles},
@@ -78,6 +79,7 @@ impl App {
         troubles.extend(self.passes.troubles(&[Publisher::NAME]));
         troubles.extend(self.notifier.troubles());
         troubles.extend(self.auditor.audited.trouble());
+        troubles.extend(missing_state::changed_keys(&self.config));
         troubles.sort_by_key(|fact| (!view::stops(fact), Reverse(view::severity(fact))));
         troubles
     }

@@ -2,7 +2,9 @@
 //! that it existed. Replacing it silently would lock out everybody who trusts the old one, or hide that a
 //! disk is not mounted. The admin can accept the loss.
 
+use crate::config::Config;
 use std::path::{Path, PathBuf};
+use swarm_common::wire::{admin::BuilderKind, concern::ConcernKind};
 use swarm_daemon::config::{ConfigError, secret::write_private};
 
 /// Something that should exist is missing.
@@ -48,11 +50,11 @@ impl MissingState {
 }
 
 /// Records which key or certificate is in use, as evidence for the next start. Returns the previous
-/// one if it was different.
+/// one if it was different, and saves it to the file `previous`, if given.
 ///
 /// # Errors
 /// The file cannot be read or written.
-pub fn note(path: &Path, now: &str) -> Result<Option<String>, ConfigError> {
+pub fn note(path: &Path, now: &str, previous: Option<&Path>) -> Result<Option<String>, ConfigError> {
     let before = match std::fs::read_to_string(path) {
         Ok(text) => Some(text.trim().to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -61,6 +63,34 @@ pub fn note(path: &Path, now: &str) -> Result<Option<String>, ConfigError> {
     if before.as_deref() == Some(now) {
         return Ok(None);
     }
+    let before = before.filter(|before| !before.is_empty());
+    // First, so that a start that is killed in between does not lose it.
+    if let (Some(before), Some(previous)) = (&before, previous) {
+        write_private(previous, &format!("{before}\n"))?;
+    }
     write_private(path, &format!("{now}\n"))?;
     Ok(before)
+}
+
+/// The file with the signing key that was in use before the one that `trace` names.
+#[must_use]
+pub fn previous_key_file(trace: &Path) -> PathBuf {
+    trace.with_extension("previous")
+}
+
+/// The signing keys that have changed. Each is a concern until an admin removes the file with the previous one.
+#[must_use]
+pub fn changed_keys(config: &Config) -> Vec<ConcernKind> {
+    let traces = [
+        (BuilderKind::Portage, config.key_fingerprint_file()),
+        (BuilderKind::Nix, config.nix_public_keys_file()),
+    ];
+    let changed = |(clients, trace): (BuilderKind, PathBuf)| {
+        let previous = previous_key_file(&trace);
+        let [before, now] = [&previous, &trace].map(|file| std::fs::read_to_string(file).ok());
+        let (before, now) = (before?.trim().to_owned(), now?.trim().to_owned());
+        let file = previous.display().to_string();
+        (before != now).then_some(ConcernKind::SigningKeyChanged { clients, before, now, file })
+    };
+    traces.into_iter().filter_map(changed).collect()
 }

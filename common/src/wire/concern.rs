@@ -3,7 +3,7 @@
 
 pub use super::action::Action;
 
-use super::known;
+use super::{admin::BuilderKind, known};
 use crate::{cpv::Cpv, id::*, name::Name, state::*};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,9 @@ pub enum ConcernKind {
     StoreDamaged { faults: u64, first: String },
     /// A record of the orchestrator's own was damaged. It was set aside, and a new one begun.
     RecordDamaged { record: RecordKind, file: String, aside: String },
+    /// Packages are signed with another key than before. `file` holds the previous one (fingerprint or public
+    /// keys) until an admin removes it.
+    SigningKeyChanged { clients: BuilderKind, before: String, now: String, file: String },
 
     /// No online drone can make the plan of a run.
     PlanWaits { run: RunId, profile: Name, remedy: Remedy },
@@ -228,6 +231,7 @@ impl ConcernKind {
             Self::UpstreamAway { url, .. } => format!("the upstream cache {url} cannot be asked"),
             Self::StoreDamaged { .. } => "something that is kept is damaged".into(),
             Self::RecordDamaged { file, .. } => format!("the record {file} was damaged"),
+            Self::SigningKeyChanged { file, .. } => format!("the key before {file} changed"),
             Self::PlanWaits { run, profile, .. } => {
                 format!("run {run} of {profile} waits for its plan, and no drone that can make it is online")
             }

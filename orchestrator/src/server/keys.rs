@@ -3,7 +3,7 @@
 use super::StartError;
 use crate::{
     config::Config,
-    missing_state::{self, MissingState},
+    missing_state::{self, MissingState, previous_key_file},
     sign::{NixKeys, OpenPgpKey, nix},
 };
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) fn for_packages(config: &Config) -> Result<Option<OpenPgpKey>, StartE
     };
     missing.check(&trace, config.accept_new)?;
     let (key, made) = OpenPgpKey::load_or_create(&path, &config.signing.user_id)?;
-    if let Some(before) = missing_state::note(&trace, &key.fingerprint())? {
+    if let Some(before) = missing_state::note(&trace, &key.fingerprint(), Some(&previous_key_file(&trace)))? {
         let now = key.fingerprint();
         tracing::warn!(before, now, file = %trace.display(), "the signing key has changed, or this \
             file was damaged: workstations must trust the new key");
@@ -60,7 +60,7 @@ pub(super) fn for_nix(config: &Config) -> Result<Option<Arc<NixKeys>>, StartErro
         NixKeys::load(&config.signing.nix_key_files)?
     };
     let now = keys.public().join(" ");
-    if let Some(before) = missing_state::note(&trace, &now)? {
+    if let Some(before) = missing_state::note(&trace, &now, Some(&previous_key_file(&trace)))? {
         tracing::warn!(before, now, file = %trace.display(), "the signing keys for Nix have changed, or \
             this file was damaged: clients must trust the new ones");
     }

@@ -87,7 +87,7 @@ pub fn load(config: &Config) -> Result<Identity, TlsError> {
 
 /// Logs if the certificate differs from the previous one, and records it.
 fn note_replacement(path: &Path, now: Fingerprint) -> Result<(), TlsError> {
-    if let Some(before) = missing_state::note(path, &now.to_string())? {
+    if let Some(before) = missing_state::note(path, &now.to_string(), None)? {
         tracing::warn!(before, %now, file = %path.display(), "the TLS certificate was replaced, or \
             this file damaged: drones and admins that pinned another one need the new fingerprint");
     }

@@ -14,7 +14,7 @@ use swarm_tests::{
 };
 
 /// The kind of each condition, a part of its text, and its severity.
-const CONDITIONS: [(&str, &str, &str); 28] = [
+const CONDITIONS: [(&str, &str, &str); 29] = [
     ("directory_unwritable", ": Not a directory", "critical"),
     ("disk_nearly_full", "is nearly full: 6", "warning"),
     ("certificate_expires", "expires in 11 days", "warning"),
@@ -23,6 +23,7 @@ const CONDITIONS: [(&str, &str, &str); 28] = [
     ("sink_fails", "cannot deliver notifications to ", "critical"),
     ("store_damaged", "stored data is damaged: ", "critical"),
     ("record_damaged", "notify.json was damaged and has been reset: ", "warning"),
+    ("signing_key_changed", "the signing key has changed from 0A1B to ", "warning"),
     ("plan_waits", "waits for its plan: no drone", "critical"),
     ("run_stands_still", "of desk is stalled: no drone", "critical"),
     ("toolchain_differs", "its compiler is gcc 16, but the run was planned with gcc 15", "warning"),

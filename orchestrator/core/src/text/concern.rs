@@ -4,7 +4,10 @@ use super::{missing_capability, offline, paused, remedy::with, span};
 use crate::state::{Conflict, Exclusion, SharedPaths};
 use swarm_common::{
     state::{HealOutcome, HealStep},
-    wire::concern::{Action, ConcernKind, LastStep, RecordKind},
+    wire::{
+        admin::BuilderKind,
+        concern::{Action, ConcernKind, LastStep, RecordKind},
+    },
 };
 
 /// Number of drones named in one line.
@@ -28,6 +31,8 @@ pub fn title(fact: &ConcernKind) -> String {
         UpstreamAway { url, .. } => format!("the upstream cache {url} does not answer"),
         StoreDamaged { .. } => "stored data is damaged".into(),
         RecordDamaged { file, .. } => format!("{file} was damaged"),
+        SigningKeyChanged { clients: BuilderKind::Portage, .. } => "the signing key has changed".into(),
+        SigningKeyChanged { clients: BuilderKind::Nix, .. } => "the signing keys for Nix have changed".into(),
         PlanWaits { run, profile, .. } => {
             format!("run {run} of {profile} waits for its plan: no drone that can make it is online")
         }
@@ -114,6 +119,7 @@ pub fn what(fact: &ConcernKind) -> String {
         RecordDamaged { record: RecordKind::Scrub, .. } => {
             format!("{title} and has been reset: all stored files are checked again")
         }
+        SigningKeyChanged { before, now, .. } => format!("{title} from {before} to {now}"),
         RunStandsStill { .. } => format!("{title}: no drone that can build for it is online"),
         ToolchainDiffers { part, planned, own, .. } => {
             format!("{title}: its {part} is {own}, but the run was planned with {planned}")
@@ -260,6 +266,12 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
         StoreDamaged { .. } => action.map(Action::command).unwrap_or_default(),
         RecordDamaged { aside, .. } => {
             format!("check that disk; remove {aside}, the damaged file, to end this message")
+        }
+        SigningKeyChanged { file, .. } => {
+            format!(
+                "clients that trust only the previous key refuse what is signed now: set them up again (`swarmctl \
+                 client setup`), then remove {file}"
+            )
         }
         PlanWaits { remedy, .. } | RunStandsStill { remedy, .. } => command.unwrap_or_else(|| with(remedy)),
         ToolchainDiffers { .. } => {

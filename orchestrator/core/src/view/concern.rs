@@ -48,6 +48,7 @@ pub fn severity(fact: &ConcernKind) -> Severity {
         DiskNearlyFull { .. }
         | UpstreamAway { .. }
         | RecordDamaged { .. }
+        | SigningKeyChanged { .. }
         | CertificateExpires { .. }
         | ToolchainDiffers { .. }
         | ProcessorLacks { .. }

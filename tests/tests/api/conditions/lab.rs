@@ -155,6 +155,9 @@ impl Lab {
                 swarm.admin.audit().await.unwrap();
             }
             "record_damaged" => fs::write(swarm.state_dir().join("notify.damaged"), "").unwrap(),
+            "signing_key_changed" => {
+                fs::write(swarm.state_dir().join("signing-key.previous"), "0A1B\n").unwrap();
+            }
             "plan_waits" => {
                 swarm.profile().await.unwrap();
                 swarm.admin.drain_drone(oak.id, &key()).await.unwrap();
@@ -282,6 +285,7 @@ impl Lab {
                 swarm.admin.audit().await.unwrap();
             }
             "record_damaged" => fs::remove_file(swarm.state_dir().join("notify.damaged")).unwrap(),
+            "signing_key_changed" => fs::remove_file(swarm.state_dir().join("signing-key.previous")).unwrap(),
             "plan_waits" | "run_stands_still" | "drone_grounded" | "drone_struck" => {
                 swarm.admin.resume_drone(oak.id, &key()).await.unwrap();
             }
