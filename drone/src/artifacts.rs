@@ -46,7 +46,7 @@ pub enum ArtifactError {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct ArtifactRequest<'a> {
     /// What the file is, for messages.
     pub title: &'a str,
     /// Digest of the stored file.
@@ -57,17 +57,17 @@ pub struct Wanted<'a> {
     pub size: u64,
 }
 
-impl<'a> From<&'a Dependency> for Wanted<'a> {
-    fn from(wanted: &'a Dependency) -> Self {
-        let &Dependency { digest, uploaded_digest, size, .. } = wanted;
-        Self { title: wanted.cpv.as_str(), digest, uploaded_digest, size }
+impl<'a> From<&'a Dependency> for ArtifactRequest<'a> {
+    fn from(dependency: &'a Dependency) -> Self {
+        let &Dependency { digest, uploaded_digest, size, .. } = dependency;
+        Self { title: dependency.cpv.as_str(), digest, uploaded_digest, size }
     }
 }
 
-impl<'a> From<&'a NixInput> for Wanted<'a> {
-    fn from(wanted: &'a NixInput) -> Self {
-        let &NixInput { digest, uploaded_digest, size, .. } = wanted;
-        Self { title: &wanted.path, digest, uploaded_digest, size }
+impl<'a> From<&'a NixInput> for ArtifactRequest<'a> {
+    fn from(input: &'a NixInput) -> Self {
+        let &NixInput { digest, uploaded_digest, size, .. } = input;
+        Self { title: &input.path, digest, uploaded_digest, size }
     }
 }
 
@@ -128,25 +128,29 @@ impl Artifacts {
     ///
     /// # Errors
     /// The file cannot be read or downloaded.
-    pub async fn get(&self, client: Option<&Client>, wanted: &Wanted<'_>) -> Result<PathBuf, ArtifactError> {
-        if let Some(path) = self.find(wanted).await? {
+    pub async fn get(
+        &self,
+        client: Option<&Client>,
+        request: &ArtifactRequest<'_>,
+    ) -> Result<PathBuf, ArtifactError> {
+        if let Some(path) = self.find(request).await? {
             return Ok(path);
         }
-        let turn = Arc::clone(self.turns().entry(wanted.digest).or_default());
+        let turn = Arc::clone(self.turns().entry(request.digest).or_default());
         let _turn = turn.lock().await;
-        let path = match self.find(wanted).await {
+        let path = match self.find(request).await {
             Ok(Some(path)) => Ok(path),
-            Ok(None) => self.fetch(client, wanted).await,
+            Ok(None) => self.fetch(client, request).await,
             Err(error) => Err(error),
         };
-        self.turns().remove(&wanted.digest);
+        self.turns().remove(&request.digest);
         path
     }
 
     /// Finds a cached file and marks it as used. Checks its digest on first use after a start, and removes a
     /// damaged file.
-    async fn find(&self, wanted: &Wanted<'_>) -> Result<Option<PathBuf>, ArtifactError> {
-        for digest in [wanted.digest, wanted.uploaded_digest] {
+    async fn find(&self, request: &ArtifactRequest<'_>) -> Result<Option<PathBuf>, ArtifactError> {
+        for digest in [request.digest, request.uploaded_digest] {
             let path = self.path(digest);
             if !path.exists() {
                 continue;
@@ -172,11 +176,15 @@ impl Artifacts {
         Ok(None)
     }
 
-    async fn fetch(&self, client: Option<&Client>, wanted: &Wanted<'_>) -> Result<PathBuf, ArtifactError> {
-        let client = client.ok_or_else(|| ArtifactError::Alone(wanted.title.to_owned()))?;
+    async fn fetch(
+        &self,
+        client: Option<&Client>,
+        request: &ArtifactRequest<'_>,
+    ) -> Result<PathBuf, ArtifactError> {
+        let client = client.ok_or_else(|| ArtifactError::Alone(request.title.to_owned()))?;
         let mut tries = Patience::DOWNLOAD.tries();
         loop {
-            let fetched = self.fetch_once(client, wanted).await;
+            let fetched = self.fetch_once(client, request).await;
             if let Err(ArtifactError::Remote { source, .. }) = &fetched
                 && is_tried_again(source, &mut tries).await
             {
@@ -186,8 +194,12 @@ impl Artifacts {
         }
     }
 
-    async fn fetch_once(&self, client: &Client, wanted: &Wanted<'_>) -> Result<PathBuf, ArtifactError> {
-        let (title, digest) = (|| wanted.title.to_owned(), wanted.digest);
+    async fn fetch_once(
+        &self,
+        client: &Client,
+        request: &ArtifactRequest<'_>,
+    ) -> Result<PathBuf, ArtifactError> {
+        let (title, digest) = (|| request.title.to_owned(), request.digest);
         let remote = |source| ArtifactError::Remote { title: title(), digest, source };
         let at = self.path(digest);
         let partial = at.with_extension("partial");
@@ -195,7 +207,7 @@ impl Artifacts {
         let mut stream = client.artifact(digest).await.map_err(remote)?;
         let mut file = tokio::fs::File::create(&partial).await.map_err(disk)?;
         let mut hash = Sha256::new();
-        let mut left = wanted.size;
+        let mut left = request.size;
         while let Some(piece) = stream.next().await.map_err(remote)? {
             hash.update(&piece);
             // More than the announced size cannot be right, and the stream might never end.
@@ -212,7 +224,7 @@ impl Artifacts {
             return Err(ArtifactError::Other { title: title(), asked: digest, came });
         }
         fs::rename(&partial, &at).map_err(disk)?;
-        self.prune(wanted.size).map_err(disk)?;
+        self.prune(request.size).map_err(disk)?;
         Ok(at)
     }
 
@@ -293,13 +305,13 @@ mod tests {
         let file = dir.path().join("x.gpkg.tar");
         fs::write(&file, "a package").unwrap();
         let digest = Digest::of(b"a package");
-        let wanted = Wanted { title: "a/x-1", digest, uploaded_digest: digest, size: 9 };
+        let request = ArtifactRequest { title: "a/x-1", digest, uploaded_digest: digest, size: 9 };
         let open = || Artifacts::open(&dir.path().join("kept"), 1 << 30).unwrap();
         open().adopt(&file, digest).unwrap();
         fs::remove_file(&file).unwrap();
-        let kept = open().get(None, &wanted).await.unwrap();
+        let kept = open().get(None, &request).await.unwrap();
         fs::write(&kept, "a packagf").unwrap();
-        assert!(matches!(open().get(None, &wanted).await, Err(ArtifactError::Alone(_))), "it was used");
+        assert!(matches!(open().get(None, &request).await, Err(ArtifactError::Alone(_))), "it was used");
         assert!(!kept.exists());
     }
 

@@ -93,10 +93,10 @@ struct Inner {
 #[derive(Default)]
 struct Table {
     next: u64,
-    held: BTreeMap<u64, Held>,
+    connections: BTreeMap<u64, OpenConnection>,
 }
 
-struct Held {
+struct OpenConnection {
     holder: Holder,
     state: Arc<State>,
 }
@@ -140,7 +140,7 @@ impl ConnectionLimiter {
         let id = table.next;
         table.next += 1;
         if self.make_room(&mut table, holder, id).is_ok() {
-            table.held.insert(id, Held { holder, state: state.clone() });
+            table.connections.insert(id, OpenConnection { holder, state: state.clone() });
         } else {
             state.given_up.cancel();
         }
@@ -151,7 +151,9 @@ impl ConnectionLimiter {
     /// Numbers for status and metrics.
     pub(crate) fn view(&self) -> Vec<ConnectionsView> {
         let table = self.table();
-        let of = |caller: Caller| table.held.values().filter(|held| held.holder.caller() == caller).count();
+        let of = |caller: Caller| {
+            table.connections.values().filter(|connection| connection.holder.caller() == caller).count()
+        };
         let rows = Caller::ALL.iter().zip(self.0.shares).zip(&self.0.turned_away);
         rows.map(|((&of_whom, limit), turned_away)| ConnectionsView {
             of: of_whom,
@@ -166,37 +168,40 @@ impl ConnectionLimiter {
     fn make_room(&self, table: &mut Table, holder: Holder, id: u64) -> Result<(), Full> {
         let caller = holder.caller();
         let mut many: BTreeMap<Holder, usize> = BTreeMap::new();
-        for (_, held) in
-            table.held.iter().filter(|&(&other, held)| other != id && held.holder.caller() == caller)
+        for (_, connection) in table
+            .connections
+            .iter()
+            .filter(|&(&other, connection)| other != id && connection.holder.caller() == caller)
         {
-            *many.entry(held.holder).or_default() += 1;
+            *many.entry(connection.holder).or_default() += 1;
         }
         let own = many.get(&holder).copied().unwrap_or(0);
         let alone = holder.is_bounded() && own >= self.0.each;
         if !alone && many.values().sum::<usize>() < self.0.shares[caller as usize] {
             return Ok(());
         }
-        let may_go = |held: &Held| {
-            let share = many.get(&held.holder).copied().unwrap_or(0);
+        let may_go = |connection: &OpenConnection| {
+            let share = many.get(&connection.holder).copied().unwrap_or(0);
             match caller {
                 Caller::Stranger => true,
-                Caller::Workstation => held.is_idle() || share > own + 1,
-                Caller::Drone | Caller::Admin => held.is_idle(),
+                Caller::Workstation => connection.is_idle() || share > own + 1,
+                Caller::Drone | Caller::Admin => connection.is_idle(),
             }
         };
-        let candidates = table.held.iter().filter(|&(&other, held)| {
-            let rival = if alone { held.holder == holder } else { held.holder.caller() == caller };
-            other != id && rival && may_go(held)
+        let candidates = table.connections.iter().filter(|&(&other, connection)| {
+            let rival =
+                if alone { connection.holder == holder } else { connection.holder.caller() == caller };
+            other != id && rival && may_go(connection)
         });
         // Strangers can prolong a request with a slow body, so only the age counts.
-        let rank = |(id, held): &(&u64, &Held)| {
-            let idle = caller != Caller::Stranger && held.is_idle();
-            let quiet_since = held.state.quiet_since.load(Ordering::Relaxed);
-            (idle, many.get(&held.holder).copied(), Reverse((quiet_since, **id)))
+        let rank = |(id, connection): &(&u64, &OpenConnection)| {
+            let idle = caller != Caller::Stranger && connection.is_idle();
+            let quiet_since = connection.state.quiet_since.load(Ordering::Relaxed);
+            (idle, many.get(&connection.holder).copied(), Reverse((quiet_since, **id)))
         };
         let first = candidates.max_by_key(rank).map(|(&id, _)| id);
         self.0.turned_away[caller as usize].fetch_add(1, Ordering::Relaxed);
-        let gone = first.and_then(|id| table.held.remove(&id)).ok_or(Full(caller))?;
+        let gone = first.and_then(|id| table.connections.remove(&id)).ok_or(Full(caller))?;
         gone.state.given_up.cancel();
         Ok(())
     }
@@ -210,7 +215,7 @@ impl ConnectionLimiter {
     }
 }
 
-impl Held {
+impl OpenConnection {
     fn is_idle(&self) -> bool {
         self.state.requests.load(Ordering::Relaxed) == 0
     }
@@ -228,7 +233,7 @@ impl ConnectionPermit {
     /// The budget is full, and none of its connections may be closed.
     pub(crate) fn proved(&self, holder: Holder) -> Result<(), Full> {
         let mut table = self.limiter.table();
-        let current = match table.held.get(&self.id).map(|held| held.holder) {
+        let current = match table.connections.get(&self.id).map(|connection| connection.holder) {
             // The connection lost its permit and is being closed.
             None => return Ok(()),
             Some(current) => current,
@@ -239,8 +244,8 @@ impl ConnectionPermit {
             return Ok(());
         }
         self.limiter.make_room(&mut table, holder, self.id)?;
-        if let Some(held) = table.held.get_mut(&self.id) {
-            held.holder = holder;
+        if let Some(connection) = table.connections.get_mut(&self.id) {
+            connection.holder = holder;
         }
         Ok(())
     }
@@ -249,11 +254,11 @@ impl ConnectionPermit {
     pub(crate) fn is_strangers(&self, origin: Origin) {
         let holder = Holder::Stranger(origin);
         let mut table = self.limiter.table();
-        if table.held.get(&self.id).is_some_and(|held| held.holder != holder)
+        if table.connections.get(&self.id).is_some_and(|connection| connection.holder != holder)
             && self.limiter.make_room(&mut table, holder, self.id).is_ok()
-            && let Some(held) = table.held.get_mut(&self.id)
+            && let Some(connection) = table.connections.get_mut(&self.id)
         {
-            held.holder = holder;
+            connection.holder = holder;
         }
     }
 
@@ -271,7 +276,7 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.limiter.table().held.remove(&self.id);
+        self.limiter.table().connections.remove(&self.id);
     }
 }
 

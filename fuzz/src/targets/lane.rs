@@ -7,7 +7,7 @@ mod conditional;
 #[path = "../../../orchestrator/src/http/binhost/lane/request.rs"]
 mod request;
 
-use conditional::{Bytes, RequestHead, Version};
+use conditional::{ByteRange, RequestHead, Version};
 use request::Read;
 
 /// The same limit as in the orchestrator.
@@ -43,8 +43,10 @@ fn answer(head: &RequestHead) {
     let _verdict = conditional::judge(&head.conditions, &version);
     for size in [0, 1, SIZE] {
         match conditional::range(head.range, head.conditions.if_range, size, Some(&version)) {
-            Bytes::Part { first, last } => assert!(first <= last && last < size, "{first}-{last} of {size}"),
-            Bytes::All | Bytes::Unsatisfiable => {}
+            ByteRange::Part { first, last } => {
+                assert!(first <= last && last < size, "{first}-{last} of {size}")
+            }
+            ByteRange::All | ByteRange::Unsatisfiable => {}
         }
     }
 }

@@ -22,7 +22,7 @@ mod roots;
 
 pub(crate) use roots::missing;
 
-use crate::state::{Channel, Exclusion, Generation, Held, Package, Run, Swarm};
+use crate::state::{Channel, ChannelArtifact, Exclusion, Generation, Package, Run, Swarm};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     cpv::Cpv,
@@ -78,7 +78,7 @@ pub(crate) fn follow(swarm: &Swarm, id: RunId) -> Option<Channel> {
 fn collide(
     swarm: &Swarm,
     old: &Channel,
-    offered: &BTreeMap<Digest, Held>,
+    offered: &BTreeMap<Digest, ChannelArtifact>,
     kept: BTreeSet<Digest>,
 ) -> BTreeMap<Digest, Exclusion> {
     let mut found = BTreeMap::new();
@@ -87,7 +87,7 @@ fn collide(
     }
     let known = old.held.values().filter(|held| held.current);
     let known: BTreeSet<SlotKey<'_>> = known.map(|held| slot_key(&held.artifact.target)).collect();
-    let order = |held: &&Held| {
+    let order = |held: &&ChannelArtifact| {
         let artifact = &held.artifact;
         (
             !known.contains(&slot_key(&artifact.target)),
@@ -96,7 +96,7 @@ fn collide(
             artifact.digest,
         )
     };
-    let mut wanted: Vec<&Held> = offered.values().collect();
+    let mut wanted: Vec<&ChannelArtifact> = offered.values().collect();
     wanted.sort_by_key(order);
     let cpv = |digest: Digest| {
         let held = offered.get(&digest).or(old.held.get(&digest));
@@ -118,10 +118,10 @@ fn collide(
 }
 
 /// Removes packages from an offer, together with everything that cannot be installed without them.
-fn withdraw(offered: &mut BTreeMap<Digest, Held>, these: &BTreeMap<Digest, Exclusion>) {
+fn withdraw(offered: &mut BTreeMap<Digest, ChannelArtifact>, these: &BTreeMap<Digest, Exclusion>) {
     offered.retain(|digest, _| !these.contains_key(digest));
     loop {
-        let lacks = |held: &Held| held.needs.iter().any(|needed| !offered.contains_key(needed));
+        let lacks = |held: &ChannelArtifact| held.needs.iter().any(|needed| !offered.contains_key(needed));
         let stranded: Vec<Digest> = offered.iter().filter(|(_, h)| lacks(h)).map(|(&d, _)| d).collect();
         if stranded.is_empty() {
             return;
@@ -131,7 +131,7 @@ fn withdraw(offered: &mut BTreeMap<Digest, Held>, these: &BTreeMap<Digest, Exclu
 }
 
 /// The artifacts of a run that can be installed.
-fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, Held> {
+fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, ChannelArtifact> {
     let artifacts = |p: &PackageId| swarm.packages.get(p).map_or(&[][..], |p| &p.artifacts);
     let packages = run.packages.iter().filter_map(|p| swarm.packages.get(p));
     let is_installable = |package: &&Package| run.graph.is_installable(package.bundle);
@@ -145,7 +145,7 @@ fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, Held> {
         package.artifacts.iter().map(move |artifact| {
             let mut needs = needed.clone();
             needs.remove(&artifact.digest);
-            (artifact.digest, Held { artifact: artifact.clone(), needs, current: true, run: id })
+            (artifact.digest, ChannelArtifact { artifact: artifact.clone(), needs, current: true, run: id })
         })
     });
     let mut offered = held.collect();
@@ -154,7 +154,7 @@ fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, Held> {
     offered
 }
 
-fn subslots(offered: &BTreeMap<Digest, Held>) -> BTreeMap<SlotKey<'_>, &str> {
+fn subslots(offered: &BTreeMap<Digest, ChannelArtifact>) -> BTreeMap<SlotKey<'_>, &str> {
     let targets = offered.values().map(|held| &held.artifact.target);
     targets.filter_map(|target| Some((slot_key(target), target.portage()?.subslot.as_str()))).collect()
 }
@@ -176,7 +176,10 @@ impl Retention<'_> {
     }
 
     /// The offer, and the old packages that stay beside it.
-    fn retained_beside(&self, offered: &BTreeMap<Digest, Held>) -> BTreeMap<Digest, Held> {
+    fn retained_beside(
+        &self,
+        offered: &BTreeMap<Digest, ChannelArtifact>,
+    ) -> BTreeMap<Digest, ChannelArtifact> {
         let kept = self.kept();
         let mut open: Vec<Digest> = kept.iter().copied().collect();
         let mut held = offered.clone();
@@ -184,7 +187,7 @@ impl Retention<'_> {
             let Some(stays) = self.old.held.get(&digest).filter(|_| !held.contains_key(&digest)) else {
                 continue;
             };
-            held.insert(digest, Held { current: kept.contains(&digest), ..stays.clone() });
+            held.insert(digest, ChannelArtifact { current: kept.contains(&digest), ..stays.clone() });
             open.extend(&stays.needs);
             if self.is_contested(stays) {
                 open.extend(self.bound_to(digest));
@@ -194,14 +197,14 @@ impl Retention<'_> {
     }
 
     /// Whether the run should have offered a successor but did not.
-    fn is_kept(&self, held: &Held) -> bool {
+    fn is_kept(&self, held: &ChannelArtifact) -> bool {
         let key = slot_key(&held.artifact.target);
         let due = self.planned.contains(&key) || self.refused.covers(key.0);
         due && !self.subslots.contains_key(&key)
     }
 
     /// Whether the run offers another ABI in the same slot.
-    fn is_contested(&self, held: &Held) -> bool {
+    fn is_contested(&self, held: &ChannelArtifact) -> bool {
         let Some(target) = held.artifact.target.portage() else { return false };
         let key = slot_key(&held.artifact.target);
         self.subslots.get(&key).is_some_and(|offered| *offered != target.subslot)

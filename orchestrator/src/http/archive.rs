@@ -3,7 +3,7 @@
 
 use super::{body::Pieces, problem::ApiError};
 use crate::{
-    publish::conditional::{self, Bytes as Wanted},
+    publish::conditional::{self, ByteRange},
     store::{Located, disk::DiskError},
 };
 use axum::{
@@ -93,12 +93,14 @@ pub(super) async fn give<E: Into<ApiError> + Send + 'static>(
     let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let if_range = headers.get(header::IF_RANGE).map(|value| value.to_str().unwrap_or_default());
     let (status, first, length, part) = match conditional::range(asked, if_range, size, None) {
-        Wanted::All => (StatusCode::OK, 0, size, None),
-        Wanted::Part { first, last } => {
+        ByteRange::All => (StatusCode::OK, 0, size, None),
+        ByteRange::Part { first, last } => {
             let part = format!("bytes {first}-{last}/{size}");
             (StatusCode::PARTIAL_CONTENT, first, last - first + 1, Some(part))
         }
-        Wanted::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0, Some(format!("bytes */{size}"))),
+        ByteRange::Unsatisfiable => {
+            (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0, Some(format!("bytes */{size}")))
+        }
     };
     let headers = [(header::CONTENT_TYPE, KIND.to_owned()), (header::CONTENT_LENGTH, length.to_string())];
     let part = part.map(|part| [(header::CONTENT_RANGE, part)]);

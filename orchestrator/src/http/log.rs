@@ -91,13 +91,13 @@ async fn append(
 /// Which log to send, and whether to follow it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct LogQuery {
     attempt: Option<AttemptId>,
     #[serde(default)]
     follow: bool,
 }
 
-impl Wanted {
+impl LogQuery {
     /// The requested attempt, or the latest of `attempts`. For the error, `at` says what the attempts belong
     /// to, and `look` which command shows more.
     fn one_of(&self, attempts: &[AttemptId], at: &str, look: &str) -> Result<AttemptId, ApiError> {
@@ -115,35 +115,35 @@ impl Wanted {
 async fn of_attempt(
     State(app): State<Arc<App>>,
     Path(attempt): Path<AttemptId>,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<LogQuery>,
 ) -> Result<Response, ApiError> {
     if !app.engine.read(|swarm| swarm.attempts.contains_key(&attempt)) {
         return Err(Refusal::UnknownAttempt(attempt).into());
     }
-    send(app, attempt, wanted.follow).await
+    send(app, attempt, query.follow).await
 }
 
 async fn of_package(
     State(app): State<Arc<App>>,
     Path(package): Path<PackageId>,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<LogQuery>,
 ) -> Result<Response, ApiError> {
     let attempts = app.engine.read(|swarm| swarm.packages.get(&package).map(|p| p.attempts.clone()));
     let attempts = attempts.ok_or(Refusal::UnknownPackage(package))?;
-    let attempt = wanted.one_of(&attempts, &package.to_string(), &format!("swarmctl why {package}"))?;
-    send(app, attempt, wanted.follow).await
+    let attempt = query.one_of(&attempts, &package.to_string(), &format!("swarmctl why {package}"))?;
+    send(app, attempt, query.follow).await
 }
 
 async fn of_plan(
     State(app): State<Arc<App>>,
     Path(run): Path<RunId>,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<LogQuery>,
 ) -> Result<Response, ApiError> {
     let attempts = app.engine.read(|swarm| swarm.runs.get(&run).map(|r| r.plan_attempts.clone()));
     let attempts = attempts.ok_or(Refusal::UnknownRun(run))?;
     let attempt =
-        wanted.one_of(&attempts, &format!("the plan of {run}"), &format!("swarmctl run show {run}"))?;
-    send(app, attempt, wanted.follow).await
+        query.one_of(&attempts, &format!("the plan of {run}"), &format!("swarmctl run show {run}"))?;
+    send(app, attempt, query.follow).await
 }
 
 /// Position of one reader of a log.

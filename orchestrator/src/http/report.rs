@@ -14,7 +14,7 @@ use super::{
 use crate::{
     app::App,
     engine::EngineError,
-    intake::{Fit, wanted::Wanted},
+    intake::{Fit, expected_upload::ExpectedUpload},
     nix::available,
 };
 use axum::{
@@ -123,16 +123,17 @@ async fn built(
     usage: Usage,
 ) -> Result<ReportReply, ApiError> {
     let _turn = app.intake.turn(attempt).await;
-    let artifacts = match uploads::wanted(app, drone, attempt)? {
+    let artifacts = match uploads::expected_upload(app, drone, attempt)? {
         None => Vec::new(),
-        Some(Wanted { targets, .. }) if targets.len() != digests.len() => {
+        Some(ExpectedUpload { targets, .. }) if targets.len() != digests.len() => {
             let text = format!("expected {} files, but the report has {}", targets.len(), digests.len());
             return Err(ApiError::Unprocessable(text));
         }
-        Some(wanted) => {
-            let wanted = Wanted { references, ..wanted };
-            let (build_time, builder) = (uploads::build_time(app, &wanted.targets), app.intake.of(&wanted));
-            let taken = builder.clone().artifacts(attempt, drone, digests, wanted, build_time).await;
+        Some(expected) => {
+            let expected = ExpectedUpload { references, ..expected };
+            let (build_time, builder) =
+                (uploads::build_time(app, &expected.targets), app.intake.of(&expected));
+            let taken = builder.clone().artifacts(attempt, drone, digests, expected, build_time).await;
             let artifacts = match taken {
                 Ok(artifacts) => artifacts,
                 Err(error) => return Err(uploads::refuse(app, drone, attempt, error).await?),

@@ -11,9 +11,9 @@ use crate::{
     app::App,
     intake::{
         AcceptError, Examined, ReceiveError,
+        expected_upload::ExpectedUpload,
         streaming::StreamingExamination,
         upload::{Allowance, Appender, UploadError},
-        wanted::Wanted,
     },
 };
 use axum::{
@@ -71,9 +71,13 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// What an attempt may still deliver; `None` if it has reported.
-pub(super) fn wanted(app: &App, drone: DroneId, attempt: AttemptId) -> Result<Option<Wanted>, Refusal> {
+pub(super) fn expected_upload(
+    app: &App,
+    drone: DroneId,
+    attempt: AttemptId,
+) -> Result<Option<ExpectedUpload>, Refusal> {
     app.engine.read(|swarm| match fence(swarm, drone, attempt)? {
-        Fence::Open => Wanted::by(swarm, attempt).map(Some),
+        Fence::Open => ExpectedUpload::by(swarm, attempt).map(Some),
         Fence::Repeat => Ok(None),
     })
 }
@@ -91,18 +95,18 @@ async fn begin(
     body: Body,
 ) -> Result<Json<UploadStatus>, ApiError> {
     let request: UploadRequest = read_drones_json(body, app.config.limits.body_idle()).await?;
-    let Some(wanted) = wanted(&app, drone, attempt)? else {
+    let Some(expected) = expected_upload(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
     };
     let allowed =
-        Allowance { files: TRIES * wanted.targets.len(), bytes: app.config.limits.attempt_size.bytes() };
-    let target = wanted.targets.iter().find(|target| target.id() == request.target).ok_or_else(|| {
+        Allowance { files: TRIES * expected.targets.len(), bytes: app.config.limits.attempt_size.bytes() };
+    let target = expected.targets.iter().find(|target| target.id() == request.target).ok_or_else(|| {
         ApiError::Unprocessable(format!(
             "attempt {attempt} does not build {}",
             request.target.chars().take(300).collect::<String>().escape_debug()
         ))
     })?;
-    if app.intake.of(&wanted).is_accepted(attempt, request.digest) {
+    if app.intake.of(&expected).is_accepted(attempt, request.digest) {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
     }
     let incoming = app.intake.incoming().clone();
@@ -113,7 +117,7 @@ async fn begin(
     }
     // All bytes had arrived, but the result of the check was never sent, because the orchestrator restarted
     // or the connection broke.
-    check(&app, drone, attempt, digest, wanted.only(target.clone()), None).await?;
+    check(&app, drone, attempt, digest, expected.only(target.clone()), None).await?;
     Ok(Json(UploadStatus { offset, verified: true }))
 }
 
@@ -130,17 +134,17 @@ async fn append(
         headers.get(UPLOAD_OFFSET).and_then(|v| v.to_str().ok().filter(digits)?.parse().ok()).ok_or_else(
             || ApiError::BadRequest("Upload-Offset must be the offset of the chunk's first byte".into()),
         )?;
-    let Some(wanted) = wanted(&app, drone, attempt)? else {
+    let Some(expected) = expected_upload(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     };
-    if app.intake.of(&wanted).is_accepted(attempt, digest) {
+    if app.intake.of(&expected).is_accepted(attempt, digest) {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     }
     let incoming = app.intake.incoming().clone();
     let appender = in_background(move || incoming.append(attempt, digest, given)).await??;
     let pieces = Pieces::new(body, app.config.limits.body_idle());
     let look = if given == 0 {
-        app.intake.examine_streaming(&wanted, build_time(&app, &wanted.targets))
+        app.intake.examine_streaming(&expected, build_time(&app, &expected.targets))
     } else {
         None
     };
@@ -151,7 +155,7 @@ async fn append(
             Some(look) => look.finish().await,
             None => None,
         };
-        check(&app, drone, attempt, digest, wanted, examined).await?;
+        check(&app, drone, attempt, digest, expected, examined).await?;
     }
     Ok(Json(UploadStatus { offset, verified: complete }))
 }
@@ -199,12 +203,12 @@ async fn check(
     drone: DroneId,
     attempt: AttemptId,
     digest: Digest,
-    wanted: Wanted,
+    expected: ExpectedUpload,
     examined: Option<Examined>,
 ) -> Result<(), ApiError> {
     let _turn = app.intake.turn(attempt).await;
-    let build_time = build_time(app, &wanted.targets);
-    match app.intake.of(&wanted).accept(attempt, digest, wanted, examined, build_time).await {
+    let build_time = build_time(app, &expected.targets);
+    match app.intake.of(&expected).accept(attempt, digest, expected, examined, build_time).await {
         Ok(()) => Ok(()),
         Err(error) => Err(refuse(app, drone, attempt, error).await?),
     }

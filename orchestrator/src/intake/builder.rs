@@ -1,6 +1,6 @@
 //! The interface for accepting files, implemented for each kind of builder.
 
-use super::{ReceiveError, wanted::Wanted};
+use super::{ReceiveError, expected_upload::ExpectedUpload};
 use crate::{nix::archive::NarFile, rejection::ExamineError};
 use futures_util::future::BoxFuture;
 use std::{collections::BTreeSet, io::Read, sync::Arc};
@@ -33,28 +33,28 @@ pub struct Fit {
 
 /// Accepts the files that one kind of builder makes.
 pub trait Builder: Send + Sync {
-    /// An examination of one of the `wanted` files; `None` if it can only be examined once it is complete.
+    /// An examination of one of the `expected` files; `None` if it can only be examined once it is complete.
     /// `build_time` is as in [`Builder::accept`].
-    fn examination(&self, wanted: &Wanted, build_time: TimeMs) -> Option<Examination>;
+    fn examination(&self, expected: &ExpectedUpload, build_time: TimeMs) -> Option<Examination>;
 
     /// Whether this file of an attempt has been accepted.
     fn is_accepted(&self, attempt: AttemptId, digest: Digest) -> bool;
 
-    /// Accepts a complete upload, which must be one of the `wanted` files. `examined` is the result of
+    /// Accepts a complete upload, which must be one of the `expected` files. `examined` is the result of
     /// examining it while it arrived; without one it is examined now and gets `build_time`.
     ///
     /// # Errors
-    /// The file is incomplete, is not wanted, or the disk fails. A rejected file is removed.
+    /// The file is incomplete, is not expected, or the disk fails. A rejected file is removed.
     fn accept(
         self: Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
-        wanted: Wanted,
+        expected: ExpectedUpload,
         examined: Option<Examined>,
         build_time: TimeMs,
     ) -> BoxFuture<'static, Result<(), ReceiveError>>;
 
-    /// The artifacts for these files of an attempt, in the order of the targets in `wanted`.
+    /// The artifacts for these files of an attempt, in the order of the targets in `expected`.
     ///
     /// # Errors
     /// A file is missing or is not its target, or the disk fails.
@@ -63,7 +63,7 @@ pub trait Builder: Send + Sync {
         attempt: AttemptId,
         drone: DroneId,
         digests: Vec<Digest>,
-        wanted: Wanted,
+        expected: ExpectedUpload,
         build_time: TimeMs,
     ) -> BoxFuture<'static, Result<Vec<Artifact>, ReceiveError>>;
 

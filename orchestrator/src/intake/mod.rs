@@ -6,12 +6,12 @@
 
 mod builder;
 mod error;
+pub mod expected_upload;
 mod nars;
 mod nix;
 mod portage;
 pub mod streaming;
 pub mod upload;
-pub mod wanted;
 mod writeback;
 
 pub use builder::{Builder, Examined, Fit};
@@ -19,7 +19,7 @@ pub use error::{AcceptError, ReceiveError};
 
 use crate::{
     engine::Engine,
-    intake::{streaming::StreamingExamination, upload::Incoming, wanted::Wanted},
+    intake::{expected_upload::ExpectedUpload, streaming::StreamingExamination, upload::Incoming},
     nix::{listings::Listings, upstream::Upstreams},
     sign::OpenPgpKey,
     store::{ArtifactStore, disk::DiskError, entries::IndexEntryCache},
@@ -83,10 +83,10 @@ impl Intake {
         }
     }
 
-    /// The implementation that accepts the wanted files.
+    /// The implementation that accepts the expected files.
     #[must_use]
-    pub fn of(&self, wanted: &Wanted) -> Arc<dyn Builder> {
-        match wanted.kind {
+    pub fn of(&self, expected: &ExpectedUpload) -> Arc<dyn Builder> {
+        match expected.kind {
             BuilderKind::Portage => self.portage.clone(),
             BuilderKind::Nix => self.nix.clone(),
         }
@@ -116,11 +116,11 @@ impl Intake {
     #[must_use]
     pub fn examine_streaming(
         &self,
-        wanted: &Wanted,
+        expected: &ExpectedUpload,
         build_time: TimeMs,
     ) -> Option<StreamingExamination<Examined>> {
         let permit = self.streaming_permits.clone().try_acquire_owned().ok()?;
-        Some(StreamingExamination::start(permit, self.of(wanted).examination(wanted, build_time)?))
+        Some(StreamingExamination::start(permit, self.of(expected).examination(expected, build_time)?))
     }
 
     /// Stored artifacts that were not reported to the engine yet.

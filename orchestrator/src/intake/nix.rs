@@ -4,15 +4,15 @@
 use super::{
     AcceptError, ReceiveError, Storage,
     builder::{Builder, Examination, Examined, Fit},
+    expected_upload::ExpectedUpload,
     nars::Nars,
     upload::{Incoming, Upload, UploadError},
-    wanted::Wanted,
 };
 use crate::{
     nix::{
         archive::{self, NarFile, ScanTargets},
-        known::{self, Known},
         listings::Listings,
+        run_paths::{self, RunPaths},
         stored,
         upstream::Upstreams,
     },
@@ -64,16 +64,16 @@ impl Nix {
         }
     }
 
-    /// What to look for in an archive of an attempt that may refer to `known` paths.
+    /// What to look for in an archive of an attempt that may refer to `run_paths`.
     ///
     /// # Errors
     /// The snapshot cannot be read.
-    fn targets(&self, known: &Known) -> Result<ScanTargets, ReceiveError> {
-        Ok(known.targets(!self.upstreams_of(known)?.is_empty()))
+    fn targets(&self, run_paths: &RunPaths) -> Result<ScanTargets, ReceiveError> {
+        Ok(run_paths.targets(!self.upstreams_of(run_paths)?.is_empty()))
     }
 
-    fn upstreams_of(&self, known: &Known) -> Result<Vec<NixUpstream>, ReceiveError> {
-        let Some(snapshot) = known.snapshot else { return Ok(Vec::new()) };
+    fn upstreams_of(&self, run_paths: &RunPaths) -> Result<Vec<NixUpstream>, ReceiveError> {
+        let Some(snapshot) = run_paths.snapshot else { return Ok(Vec::new()) };
         let source = self.upstreams.source(snapshot).map_err(|error| {
             AcceptError::Failed(format!("cannot read the snapshot {}: {error}", snapshot.short()))
         })?;
@@ -93,13 +93,13 @@ impl Nix {
         self: &Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
-        known: Arc<Known>,
+        run_paths: Arc<RunPaths>,
         examined: Option<Result<NarFile, ExamineError>>,
     ) -> Result<(), ReceiveError> {
         if self.nars().has_verified(attempt, digest) {
             return Ok(());
         }
-        let verified = self.verified(attempt, digest, known, examined).await;
+        let verified = self.verified(attempt, digest, run_paths, examined).await;
         if matches!(verified, Err(ReceiveError::Accept(AcceptError::Rejected(_)))) {
             self.incoming.remove(attempt, digest)?;
         }
@@ -111,11 +111,11 @@ impl Nix {
         self: &Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
-        known: Arc<Known>,
+        run_paths: Arc<RunPaths>,
         examined: Option<Result<NarFile, ExamineError>>,
     ) -> Result<NarFile, ReceiveError> {
         let permit = self.at_once.acquire().await;
-        let (this, shared) = (self.clone(), known.clone());
+        let (this, shared) = (self.clone(), run_paths.clone());
         let examine = move || this.examine(attempt, digest, &shared, examined);
         let (mut file, upstreams) = tokio::task::spawn_blocking(examine).await??;
         drop(permit);
@@ -123,9 +123,9 @@ impl Nix {
             let message = format!("the file's SHA-256 is {}, but {digest} was announced", file.read);
             return Err(AcceptError::from(Rejection { kind: "wrong-digest", message }).into());
         }
-        known.check(&file.references).map_err(AcceptError::from)?;
+        run_paths.check(&file.references).map_err(AcceptError::from)?;
         let mentions = std::mem::take(&mut file.mentions);
-        let others: Vec<String> = mentions.into_iter().filter(|hash| !known.has(hash)).collect();
+        let others: Vec<String> = mentions.into_iter().filter(|hash| !run_paths.has(hash)).collect();
         if !others.is_empty() && !upstreams.is_empty() {
             // A path that no cache has is usually only mentioned. If the drone's Nix registered it as a
             // reference, its report is refused.
@@ -144,7 +144,7 @@ impl Nix {
         self: &Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
-        known: &Arc<Known>,
+        run_paths: &Arc<RunPaths>,
         said: &[String],
     ) -> Result<(), ReceiveError> {
         let seen = self.nars().verified.get(&(attempt, digest)).map(|file| file.references.clone());
@@ -154,13 +154,13 @@ impl Nix {
         if paths.is_empty() {
             return Ok(());
         }
-        let (this, known) = (self.clone(), known.clone());
+        let (this, run_paths) = (self.clone(), run_paths.clone());
         let look = move || {
             let upload = this.complete(attempt, digest)?;
             let targets = ScanTargets { paths, mentions: false };
             let examined = archive::examine_file(&upload.path, &this.nar_limits(), &targets);
             let file = examined.map_err(|error| unsound(error, &upload))?;
-            Ok::<_, ReceiveError>((file.references, this.upstreams_of(&known)?))
+            Ok::<_, ReceiveError>((file.references, this.upstreams_of(&run_paths)?))
         };
         let permit = self.at_once.acquire().await;
         let (contained, upstreams) = tokio::task::spawn_blocking(look).await??;
@@ -187,13 +187,13 @@ impl Nix {
         &self,
         attempt: AttemptId,
         digest: Digest,
-        known: &Known,
+        run_paths: &RunPaths,
         examined: Option<Result<NarFile, ExamineError>>,
     ) -> Result<(NarFile, Vec<NixUpstream>), ReceiveError> {
         let upload = self.complete(attempt, digest)?;
-        let upstreams = self.upstreams_of(known)?;
+        let upstreams = self.upstreams_of(run_paths)?;
         let examined = examined.unwrap_or_else(|| {
-            archive::examine_file(&upload.path, &self.nar_limits(), &known.targets(!upstreams.is_empty()))
+            archive::examine_file(&upload.path, &self.nar_limits(), &run_paths.targets(!upstreams.is_empty()))
         });
         let mut file = examined.map_err(|error| unsound(error, &upload))?;
         if let Some(listing) = file.listing.take() {
@@ -219,16 +219,16 @@ impl Nix {
         attempt: AttemptId,
         drone: DroneId,
         files: Vec<(Digest, Target)>,
-        known: Arc<Known>,
+        run_paths: Arc<RunPaths>,
         references: Vec<Vec<String>>,
         at: TimeMs,
     ) -> Result<Vec<Artifact>, ReceiveError> {
         for (nth, (digest, target)) in files.iter().enumerate() {
             let stored = target.nix().is_some_and(|target| self.stored(attempt, target, *digest).is_some());
             if !stored {
-                self.verify_nar(attempt, *digest, known.clone(), None).await?;
+                self.verify_nar(attempt, *digest, run_paths.clone(), None).await?;
                 let said = references.get(nth).map_or(&[][..], Vec::as_slice);
-                self.confirm(attempt, *digest, &known, said).await?;
+                self.confirm(attempt, *digest, &run_paths, said).await?;
             }
         }
         let this = self.clone();
@@ -259,7 +259,7 @@ impl Nix {
         }
         let verified = self.nars().verified.get(&(attempt, uploaded_digest)).cloned();
         let file = verified.ok_or(ReceiveError::NotUploaded(uploaded_digest))?;
-        let references = known::references_as(target, &file).map_err(AcceptError::from)?;
+        let references = run_paths::references_as(target, &file).map_err(AcceptError::from)?;
         let upload = self.complete(attempt, uploaded_digest)?;
         let tail = stored::tail(&target.path);
         let (digest, size) = (stored::digest_with(file.hash.clone(), &tail), file.size + tail.len() as u64);
@@ -319,9 +319,9 @@ fn unsound(error: ExamineError, upload: &Upload) -> AcceptError {
 }
 
 impl Builder for Nix {
-    fn examination(&self, wanted: &Wanted, _: TimeMs) -> Option<Examination> {
+    fn examination(&self, expected: &ExpectedUpload, _: TimeMs) -> Option<Examination> {
         // If the snapshot cannot be read, the examination of the complete file reports it.
-        let (targets, limits) = (self.targets(&wanted.known).ok()?, self.nar_limits());
+        let (targets, limits) = (self.targets(&expected.run_paths).ok()?, self.nar_limits());
         let examine = move |pieces: &mut dyn Read| archive::examine(pieces, &limits, &targets);
         Some(Box::new(move |pieces: &mut dyn Read| Examined::Nar(Box::new(examine(pieces)))))
     }
@@ -330,12 +330,12 @@ impl Builder for Nix {
         self.nars().has_verified(attempt, digest)
     }
 
-    /// Only verifies the archive, because it does not tell which of the wanted outputs it is.
+    /// Only verifies the archive, because it does not tell which of the expected outputs it is.
     fn accept(
         self: Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
-        wanted: Wanted,
+        expected: ExpectedUpload,
         examined: Option<Examined>,
         _: TimeMs,
     ) -> BoxFuture<'static, Result<(), ReceiveError>> {
@@ -343,7 +343,7 @@ impl Builder for Nix {
             Some(Examined::Nar(examined)) => Some(*examined),
             _ => None,
         };
-        Box::pin(async move { self.verify_nar(attempt, digest, wanted.known, examined).await })
+        Box::pin(async move { self.verify_nar(attempt, digest, expected.run_paths, examined).await })
     }
 
     fn artifacts(
@@ -351,12 +351,12 @@ impl Builder for Nix {
         attempt: AttemptId,
         drone: DroneId,
         digests: Vec<Digest>,
-        wanted: Wanted,
+        expected: ExpectedUpload,
         at: TimeMs,
     ) -> BoxFuture<'static, Result<Vec<Artifact>, ReceiveError>> {
-        let files = digests.into_iter().zip(wanted.targets).collect();
+        let files = digests.into_iter().zip(expected.targets).collect();
         Box::pin(async move {
-            self.nar_artifacts(attempt, drone, files, wanted.known, wanted.references, at).await
+            self.nar_artifacts(attempt, drone, files, expected.run_paths, expected.references, at).await
         })
     }
 

@@ -4,9 +4,9 @@
 
 pub mod archive;
 pub mod available;
-pub mod known;
 pub mod listing;
 pub mod listings;
 pub mod reference_scanner;
+pub mod run_paths;
 pub mod stored;
 pub mod upstream;

@@ -115,7 +115,7 @@ fn parse_date(text: &str) -> Option<u64> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bytes {
+pub enum ByteRange {
     /// 200 with the whole file.
     All,
     Part {
@@ -130,22 +130,22 @@ pub enum Bytes {
 /// ignored, as the standard allows. `If-Range` matches only the file's own date or strong entity tag; without
 /// a known version, it never matches.
 #[must_use]
-pub fn range(range: Option<&str>, if_range: Option<&str>, size: u64, version: Option<&Version>) -> Bytes {
+pub fn range(range: Option<&str>, if_range: Option<&str>, size: u64, version: Option<&Version>) -> ByteRange {
     let is_current = |asked: &str, version: &Version| match asked.contains('"') {
         true => is_same(asked.trim(), &version.tag),
         false => parse_date(asked) == Some(version.modified),
     };
     if if_range.is_some_and(|asked| !version.is_some_and(|version| is_current(asked, version))) {
-        return Bytes::All;
+        return ByteRange::All;
     }
     match range.and_then(|header| parse_range(header, size)) {
         Some(bytes) => bytes,
-        None => Bytes::All,
+        None => ByteRange::All,
     }
 }
 
 /// Parses `bytes=first-last`, `bytes=first-` or `bytes=-count`; `None` for anything else.
-fn parse_range(header: &str, size: u64) -> Option<Bytes> {
+fn parse_range(header: &str, size: u64) -> Option<ByteRange> {
     let (unit, ranges) = header.split_once('=')?;
     let (first, last) = ranges.trim().split_once('-')?;
     // `str::parse` accepts a sign; the standard does not.
@@ -156,9 +156,9 @@ fn parse_range(header: &str, size: u64) -> Option<Bytes> {
     if first.is_empty() {
         let count = number(last).filter(|_| !last.is_empty())?;
         return Some(match count {
-            0 => Bytes::Unsatisfiable,
-            _ if size == 0 => Bytes::Unsatisfiable,
-            _ => Bytes::Part { first: size.saturating_sub(count), last: size - 1 },
+            0 => ByteRange::Unsatisfiable,
+            _ if size == 0 => ByteRange::Unsatisfiable,
+            _ => ByteRange::Part { first: size.saturating_sub(count), last: size - 1 },
         });
     }
     let first = number(first)?;
@@ -167,9 +167,9 @@ fn parse_range(header: &str, size: u64) -> Option<Bytes> {
         return None;
     }
     if first >= size {
-        return Some(Bytes::Unsatisfiable);
+        return Some(ByteRange::Unsatisfiable);
     }
-    Some(Bytes::Part { first, last: last.min(size - 1) })
+    Some(ByteRange::Part { first, last: last.min(size - 1) })
 }
 
 #[cfg(test)]
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn ranges_are_cut_to_the_file() {
-        let part = |first, last| Bytes::Part { first, last };
+        let part = |first, last| ByteRange::Part { first, last };
         for (header, expected) in [
             ("bytes=0-0", part(0, 0)),
             ("bytes=0-", part(0, 99)),
@@ -218,39 +218,39 @@ mod tests {
             ("bytes=-1000", part(0, 99)),
             ("bytes=99-99", part(99, 99)),
             ("Bytes= 5-6", part(5, 6)),
-            ("bytes=100-", Bytes::Unsatisfiable),
-            ("bytes=-0", Bytes::Unsatisfiable),
-            ("bytes=6-5", Bytes::All),
-            ("bytes=0-1,5-6", Bytes::All),
-            ("bytes=+1-2", Bytes::All),
-            ("bytes=a-b", Bytes::All),
-            ("bytes=99999999999999999999-", Bytes::All),
-            ("items=0-1", Bytes::All),
-            ("bytes", Bytes::All),
-            ("bytes=-", Bytes::All),
+            ("bytes=100-", ByteRange::Unsatisfiable),
+            ("bytes=-0", ByteRange::Unsatisfiable),
+            ("bytes=6-5", ByteRange::All),
+            ("bytes=0-1,5-6", ByteRange::All),
+            ("bytes=+1-2", ByteRange::All),
+            ("bytes=a-b", ByteRange::All),
+            ("bytes=99999999999999999999-", ByteRange::All),
+            ("items=0-1", ByteRange::All),
+            ("bytes", ByteRange::All),
+            ("bytes=-", ByteRange::All),
         ] {
             assert_eq!(range(Some(header), None, 100, None), expected, "{header}");
         }
-        assert_eq!(range(None, None, 100, None), Bytes::All);
-        assert_eq!(range(Some("bytes=0-"), None, 0, None), Bytes::Unsatisfiable);
-        assert_eq!(range(Some("bytes=-5"), None, 0, None), Bytes::Unsatisfiable);
+        assert_eq!(range(None, None, 100, None), ByteRange::All);
+        assert_eq!(range(Some("bytes=0-"), None, 0, None), ByteRange::Unsatisfiable);
+        assert_eq!(range(Some("bytes=-5"), None, 0, None), ByteRange::Unsatisfiable);
     }
 
     #[test]
     fn a_range_of_another_version_gets_everything() {
-        let part = Bytes::Part { first: 1, last: 2 };
+        let part = ByteRange::Part { first: 1, last: 2 };
         let strong = Version { tag: "\"a\"".into(), modified: T };
         let weak = Version { tag: "W/\"a\"".into(), modified: T };
         let asks =
             |if_range: &str, version: &Version| range(Some("bytes=1-2"), Some(if_range), 100, Some(version));
         assert_eq!(asks(&http_date(T), &weak), part);
-        assert_eq!(asks(&http_date(T - 1), &weak), Bytes::All);
+        assert_eq!(asks(&http_date(T - 1), &weak), ByteRange::All);
         assert_eq!(asks("\"a\"", &strong), part);
         for (tag, version) in [("\"a\"", &weak), ("W/\"a\"", &weak), ("W/\"a\"", &strong), ("\"b\"", &strong)]
         {
-            assert_eq!(asks(tag, version), Bytes::All, "{tag} {version:?}");
+            assert_eq!(asks(tag, version), ByteRange::All, "{tag} {version:?}");
         }
-        assert_eq!(range(Some("bytes=1-2"), Some("\"a\""), 100, None), Bytes::All);
+        assert_eq!(range(Some("bytes=1-2"), Some("\"a\""), 100, None), ByteRange::All);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 use swarm_common::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use swarm_core::{
     Event, Record, Swarm,
-    state::{ChannelRoot, Held, Profile},
+    state::{ChannelArtifact, ChannelRoot, Profile},
 };
 
 /// What the oracle has recorded.
@@ -219,8 +219,10 @@ impl Oracle {
 fn whole(name: &Name, profile: &Profile) -> Result<(), String> {
     let channel = &profile.channel;
     for ChannelRoot { root, .. } in &channel.roots {
-        let is_it = |held: &&Held| held.artifact.target.nix().is_some_and(|target| target.path == root.path);
-        let mut open: Vec<&Held> = channel.held.values().filter(is_it).collect();
+        let is_it = |held: &&ChannelArtifact| {
+            held.artifact.target.nix().is_some_and(|target| target.path == root.path)
+        };
+        let mut open: Vec<&ChannelArtifact> = channel.held.values().filter(is_it).collect();
         if open.is_empty() {
             return Err(format!("{name} offers {} without its path", root.attribute));
         }
@@ -228,8 +230,9 @@ fn whole(name: &Name, profile: &Profile) -> Result<(), String> {
         while let Some(held) = open.pop() {
             let references = held.artifact.nar.iter().flat_map(|nar| &nar.references);
             for reference in references.filter(|reference| seen.insert((*reference).clone())) {
-                let is_it =
-                    |held: &&Held| held.artifact.target.nix().is_some_and(|t| t.base_name() == reference);
+                let is_it = |held: &&ChannelArtifact| {
+                    held.artifact.target.nix().is_some_and(|t| t.base_name() == reference)
+                };
                 let found = channel.held.values().find(is_it);
                 open.push(
                     found.ok_or_else(|| format!("{name} offers {} without {reference}", root.attribute))?,

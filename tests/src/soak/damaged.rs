@@ -12,7 +12,7 @@ use std::{
 
 /// The files that clients may find damaged because the test changed them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Known(Arc<Mutex<Damaged>>);
+pub(super) struct KnownDamage(Arc<Mutex<Damaged>>);
 
 #[derive(Debug, Default)]
 pub(super) struct Damaged {
@@ -24,7 +24,7 @@ pub(super) struct Damaged {
     pub(super) no_index: bool,
 }
 
-impl Known {
+impl KnownDamage {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Damaged) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

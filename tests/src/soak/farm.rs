@@ -6,7 +6,7 @@
 
 use super::{
     clock::Clock,
-    damaged::{Damage, Known},
+    damaged::{Damage, KnownDamage},
     liar::{self, LOG_BYTES},
     node::{self, BRIDGE, CENTRE, Node, must},
     proxy::Proxy,
@@ -66,7 +66,7 @@ pub struct Farm {
     /// The current damage, if any.
     pub(super) damage: Option<Damage>,
     /// The files that clients may find damaged.
-    pub(super) damaged: Known,
+    pub(super) damaged: KnownDamage,
     pub(super) backup: Option<PathBuf>,
     /// Violations found while faults were injected.
     pub(super) breaches: Vec<String>,
@@ -118,7 +118,7 @@ impl Farm {
             nodes: Vec::new(),
             redis,
             damage: None,
-            damaged: Known::default(),
+            damaged: KnownDamage::default(),
             backup: None,
             breaches: Vec::new(),
             clock,

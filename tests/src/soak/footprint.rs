@@ -21,7 +21,7 @@ const RISE_BYTES: u64 = 10 << 20;
 const RISE_FILES: u64 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Held {
+struct ResourceUsage {
     bytes: u64,
     files: u64,
 }
@@ -30,7 +30,7 @@ struct Held {
 struct Life {
     name: String,
     seen: Instant,
-    held: Vec<Held>,
+    samples: Vec<ResourceUsage>,
     /// The open files at the last sample.
     open: BTreeMap<String, u64>,
 }
@@ -45,12 +45,12 @@ impl Footprint {
     /// Takes a sample of every running process.
     pub fn look(&mut self, farm: &Farm) {
         for (name, id) in farm.processes() {
-            let Some(held) = held(id) else { continue };
-            let fresh = || Life { name, seen: Instant::now(), held: Vec::new(), open: BTreeMap::new() };
+            let Some(usage) = usage(id) else { continue };
+            let fresh = || Life { name, seen: Instant::now(), samples: Vec::new(), open: BTreeMap::new() };
             let life = self.lives.entry(id).or_insert_with(fresh);
             life.open = open(id);
             if life.seen.elapsed() > SETTLED {
-                life.held.push(held);
+                life.samples.push(usage);
             }
         }
     }
@@ -58,7 +58,7 @@ impl Footprint {
     /// Lives that grew too much, and kinds of processes of which none lived long enough to judge.
     #[must_use]
     pub fn breaches(&self) -> Vec<String> {
-        let judged = || self.lives.iter().filter_map(|(id, life)| Some((id, life, rise(&life.held)?)));
+        let judged = || self.lives.iter().filter_map(|(id, life)| Some((id, life, rise(&life.samples)?)));
         let grown = judged().filter(|(.., rise)| rise.bytes > RISE_BYTES || rise.files > RISE_FILES);
         let grown = grown.map(|(id, life, rise)| {
             let minutes = life.seen.elapsed().as_secs_f64() / 60.0;
@@ -79,9 +79,9 @@ impl Footprint {
         let mut most: BTreeMap<&str, [u64; 5]> = BTreeMap::new();
         for life in self.lives.values() {
             let top = most.entry(life.kind()).or_default();
-            let rise = rise(&life.held);
+            let rise = rise(&life.samples);
             top[4] += u64::from(rise.is_some());
-            let (of, rise) = (|by: fn(&Held) -> u64| life.held.iter().map(by).max(), rise);
+            let (of, rise) = (|by: fn(&ResourceUsage) -> u64| life.samples.iter().map(by).max(), rise);
             let seen = [of(|h| h.bytes), of(|h| h.files), rise.map(|r| r.bytes), rise.map(|r| r.files)];
             for (top, seen) in top.iter_mut().zip(seen) {
                 *top = (*top).max(seen.unwrap_or(0));
@@ -105,24 +105,25 @@ impl Life {
 }
 
 /// By how much the minimum rose from the first to the last third; `None` if there are too few samples.
-fn rise(held: &[Held]) -> Option<Held> {
-    if held.len() < LOOKS {
+fn rise(samples: &[ResourceUsage]) -> Option<ResourceUsage> {
+    if samples.len() < LOOKS {
         return None;
     }
-    let third = held.len() / 3;
-    let least = |part: &[Held], of: fn(&Held) -> u64| part.iter().map(of).min().unwrap_or(0);
-    let (first, last) = (&held[..third], &held[held.len() - third..]);
+    let third = samples.len() / 3;
+    let least =
+        |part: &[ResourceUsage], of: fn(&ResourceUsage) -> u64| part.iter().map(of).min().unwrap_or(0);
+    let (first, last) = (&samples[..third], &samples[samples.len() - third..]);
     let by = |of| least(last, of).saturating_sub(least(first, of));
-    Some(Held { bytes: by(|h| h.bytes), files: by(|h| h.files) })
+    Some(ResourceUsage { bytes: by(|h| h.bytes), files: by(|h| h.files) })
 }
 
-fn held(id: u32) -> Option<Held> {
+fn usage(id: u32) -> Option<ResourceUsage> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     // Pages of the program file are loaded on first use and dropped when memory is needed, so they do not
     // count.
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(Held { bytes: kib << 10, files: open(id).values().sum() })
+    Some(ResourceUsage { bytes: kib << 10, files: open(id).values().sum() })
 }
 
 /// The number of open files of a process, by kind or folder. Published files do not count, because they stay
@@ -147,23 +148,30 @@ mod tests {
     use super::*;
 
     /// Three minutes of a process that works in bursts and leaks this much per sample.
-    fn life(leak: Held) -> Footprint {
-        let held = (0..360).map(|n: u64| {
+    fn life(leak: ResourceUsage) -> Footprint {
+        let samples = (0..360).map(|n: u64| {
             let wave = n % 40;
-            Held { bytes: (30 << 20) + (wave << 19) + n * leak.bytes, files: 20 + wave + n * leak.files }
+            ResourceUsage {
+                bytes: (30 << 20) + (wave << 19) + n * leak.bytes,
+                files: 20 + wave + n * leak.files,
+            }
         });
-        let held: Vec<_> = held.collect();
-        let life =
-            |name: &str, held| Life { name: name.into(), seen: Instant::now(), held, open: BTreeMap::new() };
-        let flat = vec![Held { bytes: 1, files: 1 }; LOOKS];
-        Footprint { lives: [(1, life("orchestrator", held)), (2, life("d00", flat))].into() }
+        let samples: Vec<_> = samples.collect();
+        let life = |name: &str, samples| Life {
+            name: name.into(),
+            seen: Instant::now(),
+            samples,
+            open: BTreeMap::new(),
+        };
+        let flat = vec![ResourceUsage { bytes: 1, files: 1 }; LOOKS];
+        Footprint { lives: [(1, life("orchestrator", samples)), (2, life("d00", flat))].into() }
     }
 
     #[test]
     fn a_leak_in_a_life_of_minutes_is_a_breach_and_waves_are_none() {
-        let none = Held { bytes: 0, files: 0 };
+        let none = ResourceUsage { bytes: 0, files: 0 };
         assert_eq!(life(none).breaches(), Vec::<String>::new());
-        for leak in [Held { bytes: 64 << 10, ..none }, Held { files: 1, ..none }] {
+        for leak in [ResourceUsage { bytes: 64 << 10, ..none }, ResourceUsage { files: 1, ..none }] {
             let found = life(leak).breaches();
             assert!(
                 matches!(&found[..], [one] if one.contains("orchestrator (process 1) grew")),
@@ -171,7 +179,7 @@ mod tests {
             );
         }
         let mut brief = life(none);
-        brief.lives.get_mut(&1).unwrap().held.truncate(LOOKS - 1);
+        brief.lives.get_mut(&1).unwrap().samples.truncate(LOOKS - 1);
         assert_eq!(brief.breaches(), ["no orchestrator lived long enough to see whether it grows"]);
     }
 }

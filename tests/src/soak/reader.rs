@@ -1,7 +1,7 @@
 //! A client that repeatedly reads the published index and downloads files that it names. Everything must be
 //! intact whenever it is read.
 
-use super::damaged::Known;
+use super::damaged::KnownDamage;
 use crate::e2e::swarm::PROFILE;
 use md5::{Digest as _, Md5};
 use reqwest::StatusCode;
@@ -35,7 +35,7 @@ pub(super) struct Read {
     named: BTreeMap<String, String>,
 }
 
-pub(super) fn start(address: String, damaged: Known, over: Arc<AtomicBool>) -> JoinHandle<Read> {
+pub(super) fn start(address: String, damaged: KnownDamage, over: Arc<AtomicBool>) -> JoinHandle<Read> {
     thread::spawn(move || {
         let mut read = Read::default();
         // Selects the same cryptography for this process as the swarm's own client.
@@ -63,7 +63,7 @@ pub(super) fn start(address: String, damaged: Known, over: Arc<AtomicBool>) -> J
 }
 
 impl Read {
-    async fn once(&mut self, client: &reqwest::Client, base: &str, damaged: &Known) {
+    async fn once(&mut self, client: &reqwest::Client, base: &str, damaged: &KnownDamage) {
         let before = self.breaches.len();
         self.read(client, base, damaged).await;
         if damaged.has_index() {
@@ -71,7 +71,7 @@ impl Read {
         }
     }
 
-    async fn read(&mut self, client: &reqwest::Client, base: &str, damaged: &Known) {
+    async fn read(&mut self, client: &reqwest::Client, base: &str, damaged: &KnownDamage) {
         // Failed connections are expected during faults; only answers are judged. A new swarm has no index
         // yet.
         let Some((status, bytes)) = get(client, &format!("{base}/Packages")).await else { return };
@@ -101,7 +101,7 @@ impl Read {
         }
     }
 
-    async fn file(&mut self, client: &reqwest::Client, base: &str, entry: &Entry, damaged: &Known) {
+    async fn file(&mut self, client: &reqwest::Client, base: &str, entry: &Entry, damaged: &KnownDamage) {
         let path = entry.path();
         let Some((status, bytes)) = get(client, &format!("{base}/{path}")).await else { return };
         let (size, md5) = (entry.get("SIZE"), hex::encode(Md5::digest(&bytes)));

@@ -62,22 +62,22 @@ impl Evaluation {
 }
 
 impl Root {
-    fn is_of(&self, wanted: &Wanted) -> bool {
-        self.host == wanted.host && self.attribute == wanted.attribute
+    fn is_of(&self, target: &EvaluationTarget) -> bool {
+        self.host == target.host && self.attribute == target.attribute
     }
 }
 
 #[derive(Debug, Clone)]
-struct Wanted {
+struct EvaluationTarget {
     attribute: String,
     host: bool,
     /// Its path in the expression.
     path: String,
 }
 
-fn wanted(source: &NixSource) -> Vec<Wanted> {
-    let plain = |path: &String| Wanted { attribute: path.clone(), host: false, path: path.clone() };
-    let host = |name: &String| Wanted {
+fn targets(source: &NixSource) -> Vec<EvaluationTarget> {
+    let plain = |path: &String| EvaluationTarget { attribute: path.clone(), host: false, path: path.clone() };
+    let host = |name: &String| EvaluationTarget {
         attribute: name.clone(),
         host: true,
         path: format!("nixosConfigurations.{name}.config.system.build.toplevel"),
@@ -189,13 +189,13 @@ async fn evaluate(
     copied.map_err(io::Error::other).flatten().map_err(|error| disk("the copy of the snapshot", &error))?;
     let inputs = source::inputs(&dir).map_err(|error| disk("the inputs", &error))?;
     let options = options(session, source, &dir, &inputs).await?;
-    let all = wanted(source);
-    let is_known = |one: &Wanted| known.iter().any(|root| root.is_of(one));
-    let wanted: Vec<Wanted> = all.iter().filter(|one| !is_known(one)).cloned().collect();
-    session.steps.log.say(&format!("{} attributes are evaluated", wanted.len())).await;
+    let all = targets(source);
+    let is_known = |one: &EvaluationTarget| known.iter().any(|root| root.is_of(one));
+    let pending: Vec<EvaluationTarget> = all.iter().filter(|one| !is_known(one)).cloned().collect();
+    session.steps.log.say(&format!("{} attributes are evaluated", pending.len())).await;
     let mut evaluation =
         Evaluation { version: session.programs.version.clone(), roots: known, problems: Vec::new() };
-    for batch in wanted.chunks(BATCH) {
+    for batch in pending.chunks(BATCH) {
         let answers = match batch.len() {
             1 => vec![None],
             _ => together(session, &sandbox, source, &options, batch).await?,
@@ -234,7 +234,7 @@ async fn together(
     sandbox: &Sandbox,
     source: &NixSource,
     options: &[OsString],
-    batch: &[Wanted],
+    batch: &[EvaluationTarget],
 ) -> Result<Vec<Option<Answer>>, Stop> {
     let ended = run(session, sandbox, source, options, batch).await?;
     if !session.context.config.nix.eval_command.is_empty() {
@@ -253,7 +253,7 @@ async fn alone(
     sandbox: &Sandbox,
     source: &NixSource,
     options: &[OsString],
-    one: &Wanted,
+    one: &EvaluationTarget,
 ) -> Result<Answer, Stop> {
     let ended = run(session, sandbox, source, options, std::slice::from_ref(one)).await?;
     let settings = &session.context.config.nix;
@@ -304,7 +304,7 @@ async fn run(
     sandbox: &Sandbox,
     source: &NixSource,
     options: &[OsString],
-    batch: &[Wanted],
+    batch: &[EvaluationTarget],
 ) -> Result<Ended, Stop> {
     if let [command, given @ ..] = &session.context.config.nix.eval_command[..] {
         let (command, mut args) = (command.clone(), given.iter().map(OsString::from).collect::<Vec<_>>());
@@ -317,11 +317,11 @@ async fn run(
         let mut args = ["build", "--dry-run", "--json", "--no-link", "--no-write-lock-file"]
             .map(OsString::from)
             .to_vec();
-        args.extend(batch.iter().map(|wanted| format!("{flake}#{}", wanted.path).into()));
+        args.extend(batch.iter().map(|target| format!("{flake}#{}", target.path).into()));
         ("nix", args)
     } else {
         let mut args: Vec<OsString> = vec![format!("{SOURCE}/{}", source.file).into()];
-        args.extend(batch.iter().flat_map(|wanted| ["-A".into(), OsString::from(&wanted.path)]));
+        args.extend(batch.iter().flat_map(|target| ["-A".into(), OsString::from(&target.path)]));
         ("nix-instantiate", args)
     };
     args.extend(["--store".into(), sandbox.store().into()]);

@@ -6,7 +6,7 @@ use super::{
     missing::substituters,
     session::{Call, Output, Session, disk, drone},
 };
-use crate::{artifacts::Wanted, builder::Stop};
+use crate::{artifacts::ArtifactRequest, builder::Stop};
 use std::{
     collections::BTreeSet,
     ffi::OsString,
@@ -46,9 +46,9 @@ pub(super) async fn provide(
     fs::write(cache.join("nix-cache-info"), CACHE_INFO).map_err(|error| disk("the inputs", &error))?;
     for input in inputs {
         let caches = &session.context.caches;
-        let (cancel, wanted) = (session.steps.cancel().clone(), Wanted::from(input));
+        let (cancel, request) = (session.steps.cancel().clone(), ArtifactRequest::from(input));
         let file = tokio::select! {
-            file = caches.artifacts.get(caches.client.as_ref(), &wanted) => file?,
+            file = caches.artifacts.get(caches.client.as_ref(), &request) => file?,
             () = cancel.cancelled() => return Err(Stop::Cancelled),
         };
         offer(&cache, input, &file)?;

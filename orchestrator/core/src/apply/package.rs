@@ -5,7 +5,7 @@ use crate::{
     judge,
     package::{Step, next},
     quarantine::{self, broken},
-    state::{Ending, Job, Swarm, Wanted},
+    state::{Ending, Job, RequestedRebuild, Swarm},
 };
 use std::cmp::Reverse;
 use swarm_common::{id::*, state::*, time::TimeMs};
@@ -101,7 +101,7 @@ impl Swarm {
     fn want_rebuilt(&mut self, packages: &[PackageId], reason: &str) {
         let after = PackageId(self.last.package);
         for package in packages.iter().filter_map(|id| self.packages.get(id)) {
-            self.rebuilds.insert(package.build_key, Wanted { after, reason: reason.to_owned() });
+            self.rebuilds.insert(package.build_key, RequestedRebuild { after, reason: reason.to_owned() });
             self.quarantine.lift(&quarantine::key(package));
         }
     }

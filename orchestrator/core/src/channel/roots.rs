@@ -5,7 +5,7 @@
 //! dropped, but not one that failed to evaluate.
 
 use super::lacks;
-use crate::state::{Channel, ChannelRoot, Held, Run, Swarm};
+use crate::state::{Channel, ChannelArtifact, ChannelRoot, Run, Swarm};
 use std::collections::BTreeMap;
 use swarm_common::{
     digest::Digest,
@@ -14,7 +14,7 @@ use swarm_common::{
 };
 
 pub(super) fn follow(swarm: &Swarm, id: RunId, run: &Run, old: &Channel) -> Channel {
-    let mut held: BTreeMap<Digest, Held> = BTreeMap::new();
+    let mut held: BTreeMap<Digest, ChannelArtifact> = BTreeMap::new();
     for package in &run.packages {
         held.extend(received(swarm, id, *package));
     }
@@ -35,14 +35,14 @@ pub(super) fn follow(swarm: &Swarm, id: RunId, run: &Run, old: &Channel) -> Chan
     while let Some(digest) = open.pop() {
         if let Some(stays) = old.held.get(&digest).filter(|_| !held.contains_key(&digest)) {
             open.extend(&stays.needs);
-            held.insert(digest, Held { current: false, ..stays.clone() });
+            held.insert(digest, ChannelArtifact { current: false, ..stays.clone() });
         }
     }
     Channel { run: Some(id), held, roots, ..Channel::default() }
 }
 
 /// The archives of a package of the run, each with the store paths that it refers to.
-fn received(swarm: &Swarm, run: RunId, id: PackageId) -> Vec<(Digest, Held)> {
+fn received(swarm: &Swarm, run: RunId, id: PackageId) -> Vec<(Digest, ChannelArtifact)> {
     let Some(package) = swarm.packages.get(&id) else { return Vec::new() };
     let needed = package.runtime_deps.iter().filter_map(|dep| swarm.packages.get(dep));
     let needed = needed.flat_map(|dep| &dep.artifacts).chain(&package.artifacts);
@@ -55,7 +55,7 @@ fn received(swarm: &Swarm, run: RunId, id: PackageId) -> Vec<(Digest, Held)> {
             other.digest != artifact.digest && name.is_some_and(|name| references(&name))
         });
         let needs = needs.map(|other| other.digest).collect();
-        (artifact.digest, Held { artifact: artifact.clone(), needs, current: true, run })
+        (artifact.digest, ChannelArtifact { artifact: artifact.clone(), needs, current: true, run })
     };
     package.artifacts.iter().map(archives).collect()
 }
@@ -70,6 +70,7 @@ pub(crate) fn missing(swarm: &Swarm, run: &Run, root: &NixRoot) -> Option<Packag
 
 /// The archives of a store path in a channel.
 fn archives(channel: &Channel, path: &str) -> impl Iterator<Item = Digest> {
-    let is = move |held: &&Held| held.artifact.target.nix().is_some_and(|target| target.path == path);
+    let is =
+        move |held: &&ChannelArtifact| held.artifact.target.nix().is_some_and(|target| target.path == path);
     channel.held.values().filter(is).map(|held| held.artifact.digest)
 }

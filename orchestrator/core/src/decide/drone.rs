@@ -75,15 +75,17 @@ pub(super) fn heartbeat(
             }
             continue;
         }
-        match wanted(swarm, now, id, status.attempt) {
-            Ok(Wanted::Live) => renewed.push(status.attempt),
+        match standing(swarm, now, id, status.attempt) {
+            Ok(AttemptStanding::Live) => renewed.push(status.attempt),
             // A drone that may not return yet gets its work back when it does.
-            Ok(Wanted::Revived(package)) if (returns || !is_away(drone)) && revived.insert(package) => {
+            Ok(AttemptStanding::Revived(package))
+                if (returns || !is_away(drone)) && revived.insert(package) =>
+            {
                 events.push(Event::AttemptRevived { attempt: status.attempt });
             }
             // Two slots of one drone may have the same package, if the drone claimed before it reported its
             // remaining work.
-            Ok(Wanted::Revived(_) | Wanted::Racing) => {}
+            Ok(AttemptStanding::Revived(_) | AttemptStanding::Racing) => {}
             Err(reason) => {
                 cancel.push(Cancellation { attempt: status.attempt, reason });
                 continue;
@@ -157,7 +159,8 @@ pub(super) fn note_clone(swarm: &Swarm, drone: DroneId, what: &str) -> Decision 
     Ok((vec![Event::DroneCloned { drone, what: what.to_owned() }], Reply::Done))
 }
 
-enum Wanted {
+/// What an attempt that a drone reports still counts for.
+enum AttemptStanding {
     Live,
     /// The attempt was lost, but no other attempt has its work.
     Revived(PackageId),
@@ -165,25 +168,25 @@ enum Wanted {
     Racing,
 }
 
-fn wanted(swarm: &Swarm, now: TimeMs, drone: DroneId, id: AttemptId) -> Result<Wanted, String> {
+fn standing(swarm: &Swarm, now: TimeMs, drone: DroneId, id: AttemptId) -> Result<AttemptStanding, String> {
     let Some(attempt) = swarm.attempts.get(&id).filter(|a| a.drone == drone) else {
         return Err("this drone has no such attempt".into());
     };
     match (&attempt.ending, attempt.job) {
-        (None, _) => Ok(Wanted::Live),
+        (None, _) => Ok(AttemptStanding::Live),
         (Some(Ending::Lost(_)), Job::Build(package)) => match swarm.packages.get(&package).map(|p| p.state) {
-            Some(PackageState::Needed) if is_overdue(swarm, now, attempt) => Ok(Wanted::Racing),
-            Some(PackageState::Needed) => Ok(Wanted::Revived(package)),
-            Some(PackageState::Delegated) => Ok(Wanted::Racing),
+            Some(PackageState::Needed) if is_overdue(swarm, now, attempt) => Ok(AttemptStanding::Racing),
+            Some(PackageState::Needed) => Ok(AttemptStanding::Revived(package)),
+            Some(PackageState::Delegated) => Ok(AttemptStanding::Racing),
             Some(state) => Err(format!("the package is {state}")),
             None => Err("the package is gone".into()),
         },
         (Some(Ending::Lost(_)), Job::Plan(run)) => match swarm.runs.get(&run).map(|r| r.state) {
-            Some(RunState::Planning) => Ok(Wanted::Racing),
+            Some(RunState::Planning) => Ok(AttemptStanding::Racing),
             _ => Err("the run has its plan".into()),
         },
         (Some(Ending::Lost(_)), Job::Base(run)) => match swarm.following(run) {
-            Some((.., following)) if following.after < id => Ok(Wanted::Racing),
+            Some((.., following)) if following.after < id => Ok(AttemptStanding::Racing),
             _ => Err("the base is no longer needed".into()),
         },
         (Some(ending), _) => Err(ending.describe()),

@@ -19,7 +19,7 @@ pub struct Channel {
     /// Incremented whenever the contents are determined again.
     pub revision: u64,
     /// The contents by digest. They are closed: whatever one artifact needs is among them.
-    pub held: BTreeMap<Digest, Held>,
+    pub held: BTreeMap<Digest, ChannelArtifact>,
     /// Packages left out because they cannot be installed beside something in the channel.
     #[serde(default)]
     pub apart: BTreeMap<Digest, Exclusion>,
@@ -36,7 +36,7 @@ impl Channel {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Held {
+pub struct ChannelArtifact {
     #[serde(with = "crate::record")]
     pub artifact: Artifact,
     /// The artifacts that must be installed for this one to work.

@@ -63,7 +63,7 @@ pub struct Swarm {
     /// Settings of plans, by digest.
     pub settings: BTreeMap<Digest, Fields>,
     /// Build keys whose packages are to be rebuilt; the results in `built` are not reused.
-    pub rebuilds: BTreeMap<Digest, Wanted>,
+    pub rebuilds: BTreeMap<Digest, RequestedRebuild>,
     /// Valid enrolment tokens, by digest.
     pub tokens: BTreeMap<Digest, EnrolToken>,
     pub drones: BTreeMap<DroneId, Drone>,
@@ -133,7 +133,7 @@ pub struct Built {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct RequestedRebuild {
     /// The last package planned before the request. A build of a later one fulfils it.
     pub after: PackageId,
     /// The reason given by the requester; may be empty.

@@ -4,7 +4,7 @@
 use crate::{
     connection_limits::{ConnectionPermit, Holder, Origin},
     publish::{
-        conditional::{self, Bytes as Wanted, ConditionalOutcome, RequestHead, Version},
+        conditional::{self, ByteRange, ConditionalOutcome, RequestHead, Version},
         layout::Servable,
         small::{Found, SmallFiles, Source},
     },
@@ -136,13 +136,13 @@ fn of(Found { source, size, modified }: Found, kind: Servable, head: &RequestHea
     // Ranges apply to GET only.
     let range = head.range.filter(|_| !head.is_head);
     let (first, length) = match conditional::range(range, head.conditions.if_range, size, Some(&version)) {
-        Wanted::All => (0, size),
-        Wanted::Part { first, last } => {
+        ByteRange::All => (0, size),
+        ByteRange::Part { first, last } => {
             answer.status = StatusCode::PARTIAL_CONTENT;
             answer.set(header::CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"));
             (first, last - first + 1)
         }
-        Wanted::Unsatisfiable => {
+        ByteRange::Unsatisfiable => {
             answer.status = StatusCode::RANGE_NOT_SATISFIABLE;
             answer.set(header::CONTENT_RANGE, &format!("bytes */{size}"));
             answer.set(header::CONTENT_LENGTH, "0");

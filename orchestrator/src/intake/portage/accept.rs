@@ -7,7 +7,7 @@
 use super::identity;
 use crate::sign::{OpenPgpKey, SignError, Signed, seal, sign_gpkg};
 use crate::{
-    intake::{AcceptError, wanted::Wanted},
+    intake::{AcceptError, expected_upload::ExpectedUpload},
     rejection::{ExamineError, Rejection},
     store::{
         ArtifactStore, NewArtifact,
@@ -53,7 +53,7 @@ pub struct Acceptance<'a> {
 }
 
 impl Acceptance<'_> {
-    /// Accepts the file at `upload`, which must have the digest `expected` and be one of the `wanted`
+    /// Accepts the file at `upload`, which must have the digest `announced` and be one of the `expected`
     /// targets. Returns that target and a description of the stored file. An accepted file is moved into the
     /// store; a refused one stays where it is. `examined` is the result of the examination. `build_time` is
     /// the BUILD_TIME of a package without one. If any build ID is allowed, the file gets the one of its
@@ -65,8 +65,8 @@ impl Acceptance<'_> {
         &self,
         upload: &Path,
         examined: Result<Gpkg, ExamineError>,
-        wanted: &'t Wanted,
-        expected: Digest,
+        expected: &'t ExpectedUpload,
+        announced: Digest,
         build_time: TimeMs,
     ) -> Result<(&'t PortageTarget, Accepted), AcceptError> {
         let unreadable = |error| AcceptError::from(DiskError::new("read", upload, error));
@@ -80,8 +80,8 @@ impl Acceptance<'_> {
                 });
             }
         };
-        let target = identity::identify(&package, wanted, expected)?;
-        if wanted.any_build_id {
+        let target = identity::identify(&package, expected, announced)?;
+        if expected.any_build_id {
             package.renumber(target.build_id).map_err(|error| AcceptError::Failed(error.to_string()))?;
         }
         let built_at = package.metadata.line("BUILD_TIME").parse().unwrap_or(build_time.as_secs());
@@ -207,13 +207,19 @@ mod tests {
         }
 
         fn accept(&self, key: Option<&OpenPgpKey>, target: PortageTarget) -> Result<Accepted, AcceptError> {
-            self.accept_as(key, &Wanted::packages([target]))
+            self.accept_as(key, &ExpectedUpload::packages([target]))
         }
 
-        fn accept_as(&self, key: Option<&OpenPgpKey>, wanted: &Wanted) -> Result<Accepted, AcceptError> {
+        fn accept_as(
+            &self,
+            key: Option<&OpenPgpKey>,
+            expected: &ExpectedUpload,
+        ) -> Result<Accepted, AcceptError> {
             let acceptance = Acceptance { key, store: &*self.store, entries: &self.entries };
             let examined = identity::examine_file(&self.upload, &self.limits, NOW);
-            acceptance.accept(&self.upload, examined, wanted, self.digest, NOW).map(|(_, accepted)| accepted)
+            acceptance
+                .accept(&self.upload, examined, expected, self.digest, NOW)
+                .map(|(_, accepted)| accepted)
         }
     }
 
@@ -300,11 +306,12 @@ mod tests {
         for (bytes, key) in [(package(), Some(&key)), (package(), None), (foreign, Some(&key))] {
             let place = Place::with(&bytes);
             let target = PortageTarget { build_id: 4711, ..target() };
-            let wanted = Wanted { any_build_id: true, ..Wanted::packages([target.clone()]) };
-            let mut after = stored(&place, place.accept_as(key, &wanted).unwrap());
+            let expected =
+                ExpectedUpload { any_build_id: true, ..ExpectedUpload::packages([target.clone()]) };
+            let mut after = stored(&place, place.accept_as(key, &expected).unwrap());
             assert_eq!((after.signed, after.directory.as_str()), (key.is_some(), "cairn-3-4711"));
-            let wanted = Wanted::packages([target]);
-            assert_eq!(identity::identify(&after, &wanted, after.read).unwrap().build_id, 4711);
+            let expected = ExpectedUpload::packages([target]);
+            assert_eq!(identity::identify(&after, &expected, after.read).unwrap().build_id, 4711);
             for name in ["BUILD_TIME", "BUILD_ID"] {
                 after.metadata.0.insert(name.to_owned(), before.metadata.0[name].clone());
             }
@@ -312,8 +319,8 @@ mod tests {
         }
         let place = Place::with(&package());
         let other = PortageTarget { slot: "1".to_owned(), ..target() };
-        let wanted = Wanted { any_build_id: true, ..Wanted::packages([other]) };
-        let error = place.accept_as(None, &wanted).unwrap_err();
+        let expected = ExpectedUpload { any_build_id: true, ..ExpectedUpload::packages([other]) };
+        let error = place.accept_as(None, &expected).unwrap_err();
         assert!(matches!(error, AcceptError::Rejected(Rejection { kind: "wrong-slot", .. })), "{error}");
     }
 

@@ -5,7 +5,7 @@
 //! checked only here, before signing.
 
 use crate::{
-    intake::wanted::Wanted,
+    intake::expected_upload::ExpectedUpload,
     rejection::{ExamineError, Rejection},
 };
 use std::{
@@ -67,20 +67,20 @@ pub fn explain(path: &Path, rejection: Rejection) -> Result<Rejection, ExamineEr
     Ok(Rejection { kind: "xpak", message: message.to_owned() })
 }
 
-/// Which of the `wanted` targets an examined package is. Its bytes must have the announced digest.
+/// Which of the `expected` targets an examined package is. Its bytes must have the announced digest.
 ///
 /// # Errors
 /// It is none of them. The reason refers to the last target.
 pub fn identify<'t>(
     package: &Gpkg,
-    wanted: &'t Wanted,
-    expected: Digest,
+    expected: &'t ExpectedUpload,
+    announced: Digest,
 ) -> Result<&'t PortageTarget, Rejection> {
     let message = "no file is expected".to_owned();
     let mut refused = Rejection { kind: "not-asked-for", message };
-    let own_id = package.metadata.line("BUILD_ID").parse().ok().filter(|_| wanted.any_build_id);
-    for target in wanted.targets.iter().filter_map(Target::portage) {
-        match check(package, target, own_id.unwrap_or(target.build_id), expected) {
+    let own_id = package.metadata.line("BUILD_ID").parse().ok().filter(|_| expected.any_build_id);
+    for target in expected.targets.iter().filter_map(Target::portage) {
+        match check(package, target, own_id.unwrap_or(target.build_id), announced) {
             Ok(()) => return Ok(target),
             Err(rejection) => refused = rejection,
         }
@@ -89,15 +89,15 @@ pub fn identify<'t>(
 }
 
 /// Checks that an examined package is `target` with this build id.
-fn check(package: &Gpkg, target: &PortageTarget, build_id: u32, expected: Digest) -> Result<(), Rejection> {
+fn check(package: &Gpkg, target: &PortageTarget, build_id: u32, announced: Digest) -> Result<(), Rejection> {
     let differs = |kind, what: &str, is: &str, must: &str| {
         let is: String = is.chars().take(200).collect();
         let message = format!("the package's {what} is `{}`, expected `{must}`", is.escape_debug());
         Rejection { kind, message }
     };
-    if package.read != expected {
+    if package.read != announced {
         let is = package.read.to_string();
-        return Err(differs("wrong-digest", "SHA-256", &is, &expected.to_string()));
+        return Err(differs("wrong-digest", "SHA-256", &is, &announced.to_string()));
     }
     let metadata = &package.metadata;
     let build_id = build_id.to_string();
@@ -191,9 +191,8 @@ mod tests {
     fn check(name: &str, target: &PortageTarget) -> Result<Gpkg, Rejection> {
         let digest = Digest::of(&std::fs::read(fixture(name)).unwrap());
         match examine_file(&fixture(name), &Limits::default(), TimeMs(1_800_000_000_000)) {
-            Ok(package) => {
-                identify(&package, &Wanted::packages([target.clone()]), digest).map(|_| package.clone())
-            }
+            Ok(package) => identify(&package, &ExpectedUpload::packages([target.clone()]), digest)
+                .map(|_| package.clone()),
             Err(ExamineError::Rejected(rejection)) => Err(explain(&fixture(name), rejection).unwrap()),
             Err(other) => panic!("{other}"),
         }
@@ -212,9 +211,9 @@ mod tests {
         let package = check("pebble-1.2-1.gpkg.tar", &target()).unwrap();
         assert!(!package.signed);
         let other = PortageTarget { build_id: 2, ..target() };
-        let wanted = Wanted::packages([other, target()]);
-        assert_eq!(identify(&package, &wanted, package.read).unwrap().build_id, 1);
-        let nothing = Wanted::packages([]);
+        let expected = ExpectedUpload::packages([other, target()]);
+        assert_eq!(identify(&package, &expected, package.read).unwrap().build_id, 1);
+        let nothing = ExpectedUpload::packages([]);
         assert_eq!(identify(&package, &nothing, package.read).unwrap_err().kind, "not-asked-for");
     }
 
@@ -261,8 +260,8 @@ mod tests {
     fn other_bytes_than_announced_are_rejected() {
         let path = fixture("pebble-1.2-1.gpkg.tar");
         let package = examine_file(&path, &Limits::default(), TimeMs(1_800_000_000_000)).unwrap();
-        let wanted = Wanted::packages([target()]);
-        assert_eq!(identify(&package, &wanted, Digest::of(b"")).unwrap_err().kind, "wrong-digest");
+        let expected = ExpectedUpload::packages([target()]);
+        assert_eq!(identify(&package, &expected, Digest::of(b"")).unwrap_err().kind, "wrong-digest");
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::{
     intake::{
         AcceptError, ReceiveError, Storage,
         builder::{Builder, Examination, Examined, Fit},
+        expected_upload::ExpectedUpload,
         upload::{Incoming, UploadError},
-        wanted::Wanted,
     },
     rejection::ExamineError,
     sign::OpenPgpKey,
@@ -112,15 +112,15 @@ impl Portage {
         self: &Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
-        wanted: Wanted,
+        expected: ExpectedUpload,
         examined: Option<Result<Gpkg, ExamineError>>,
         build_time: TimeMs,
     ) -> Result<(), ReceiveError> {
-        if self.find(attempt, digest).is_some_and(|taken| wanted.targets.contains(&taken.target)) {
+        if self.find(attempt, digest).is_some_and(|taken| expected.targets.contains(&taken.target)) {
             return Ok(());
         }
         let _permit = self.at_once.acquire().await;
-        let (this, first) = (self.clone(), wanted.clone());
+        let (this, first) = (self.clone(), expected.clone());
         let modest = self.limits.modest();
         let take = move || this.accept_blocking(attempt, digest, &first, examined, build_time, &modest);
         match tokio::task::spawn_blocking(take).await? {
@@ -129,7 +129,7 @@ impl Portage {
         }
         let _alone = self.large.lock().await;
         let this = self.clone();
-        let take = move || this.accept_blocking(attempt, digest, &wanted, None, build_time, &this.limits);
+        let take = move || this.accept_blocking(attempt, digest, &expected, None, build_time, &this.limits);
         tokio::task::spawn_blocking(take).await?
     }
 
@@ -137,7 +137,7 @@ impl Portage {
         &self,
         attempt: AttemptId,
         digest: Digest,
-        wanted: &Wanted,
+        expected: &ExpectedUpload,
         examined: Option<Result<Gpkg, ExamineError>>,
         build_time: TimeMs,
         limits: &Limits,
@@ -152,7 +152,7 @@ impl Portage {
             return Err(ReceiveError::Large);
         }
         let acceptance = Acceptance { key: self.key.as_ref(), store: &*self.store, entries: &self.entries };
-        match acceptance.accept(&upload.path, examined, wanted, digest, build_time) {
+        match acceptance.accept(&upload.path, examined, expected, digest, build_time) {
             Ok((target, accepted)) => {
                 let taken = AcceptedUpload { target: target.clone().into(), accepted };
                 let note = serde_json::to_string(&taken).map_err(|error| error.to_string());
@@ -187,7 +187,7 @@ impl Portage {
 }
 
 impl Builder for Portage {
-    fn examination(&self, _: &Wanted, build_time: TimeMs) -> Option<Examination> {
+    fn examination(&self, _: &ExpectedUpload, build_time: TimeMs) -> Option<Examination> {
         let limits = self.limits.modest();
         let examine = move |pieces: &mut dyn Read| identity::examine(pieces, &limits, build_time);
         Some(Box::new(move |pieces: &mut dyn Read| Examined::Gpkg(Box::new(examine(pieces)))))
@@ -201,7 +201,7 @@ impl Builder for Portage {
         self: Arc<Self>,
         attempt: AttemptId,
         digest: Digest,
-        wanted: Wanted,
+        expected: ExpectedUpload,
         examined: Option<Examined>,
         build_time: TimeMs,
     ) -> BoxFuture<'static, Result<(), ReceiveError>> {
@@ -209,7 +209,7 @@ impl Builder for Portage {
             Some(Examined::Gpkg(examined)) => Some(*examined),
             _ => None,
         };
-        Box::pin(async move { self.ensure_accepted(attempt, digest, wanted, examined, build_time).await })
+        Box::pin(async move { self.ensure_accepted(attempt, digest, expected, examined, build_time).await })
     }
 
     fn artifacts(
@@ -217,16 +217,17 @@ impl Builder for Portage {
         attempt: AttemptId,
         drone: DroneId,
         digests: Vec<Digest>,
-        wanted: Wanted,
+        expected: ExpectedUpload,
         build_time: TimeMs,
     ) -> BoxFuture<'static, Result<Vec<Artifact>, ReceiveError>> {
         Box::pin(async move {
             let mut artifacts = Vec::with_capacity(digests.len());
-            for (digest, target) in digests.into_iter().zip(wanted.targets.clone()) {
-                self.ensure_accepted(attempt, digest, wanted.only(target.clone()), None, build_time).await?;
+            for (digest, target) in digests.into_iter().zip(expected.targets.clone()) {
+                self.ensure_accepted(attempt, digest, expected.only(target.clone()), None, build_time)
+                    .await?;
                 let taken = self.find(attempt, digest).ok_or(ReceiveError::NotUploaded(digest))?;
                 // If the package got another build ID, the drone's own copy is not the stored package.
-                let uploaded_digest = if wanted.any_build_id { taken.accepted.digest } else { digest };
+                let uploaded_digest = if expected.any_build_id { taken.accepted.digest } else { digest };
                 artifacts.push(AcceptedUpload { target, ..taken }.artifact(attempt, drone, uploaded_digest));
             }
             Ok(artifacts)

@@ -6,7 +6,7 @@ use crate::{
     nix::{listing, listings::Listings, upstream::Upstreams},
     publish::{
         NixCache,
-        cache::{CachedPath, SideFiles, Wanted, nar_path},
+        cache::{CacheContent, CachedPath, SideFiles, nar_path},
     },
     sign::NixKeys,
     store::{ArtifactStore, StoreError, disk::DiskError},
@@ -76,7 +76,7 @@ impl Caches {
         let paths = kept.artifacts.values().filter_map(|artifact| cached(artifact)).collect();
         let ready = hosts.iter().filter_map(|(root, snapshot)| kept.ready(todo, root, *snapshot)).collect();
         let mut cache = NixCache::open(dir, self.keys.clone())?.numbered(todo.number);
-        let published = cache.publish(now, &Wanted { paths, hosts: ready }, store, &kept);
+        let published = cache.publish(now, &CacheContent { paths, hosts: ready }, store, &kept);
         let outcome =
             published.map_err(|source| DiskPassError::Cache { profile: profile.clone(), source })?;
         if outcome.generation > todo.recorded {

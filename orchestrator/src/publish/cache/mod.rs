@@ -70,7 +70,7 @@ pub trait SideFiles {
 
 /// The desired content of a cache.
 #[derive(Debug, Default)]
-pub struct Wanted {
+pub struct CacheContent {
     /// The store paths. Each reference is among them or is available from another cache.
     pub paths: Vec<CachedPath>,
     /// The system of each host. Generation and closure are filled in later.
@@ -146,7 +146,7 @@ impl NixCache {
         self.generation
     }
 
-    /// Makes the cache contain exactly `wanted`. A later sweep removes everything else. `now` is in seconds
+    /// Makes the cache contain exactly `content`. A later sweep removes everything else. `now` is in seconds
     /// since the Unix epoch.
     ///
     /// # Errors
@@ -154,15 +154,15 @@ impl NixCache {
     pub fn publish(
         &mut self,
         now: u64,
-        wanted: &Wanted,
+        content: &CacheContent,
         store: &dyn ArtifactStore,
         side_files: &dyn SideFiles,
     ) -> Result<CacheOutcome, CacheError> {
         self.write_if_new(INFO_NAME, INFO.as_bytes(), now)?;
-        let (published, missing) = self.place_all(now, &wanted.paths, store, side_files)?;
+        let (published, missing) = self.place_all(now, &content.paths, store, side_files)?;
         let mut hosts = BTreeMap::new();
-        for host in &wanted.hosts {
-            if let Some(ready) = self.ready(host, wanted, &published)? {
+        for host in &content.hosts {
+            if let Some(ready) = self.ready(host, content, &published)? {
                 if let Some(lock) = host.lock {
                     let text = || Ok(side_files.lock(host).filter(|text| Digest::of(text) == lock));
                     let written = self.place_small(&lock_path(lock), text, now)?;
@@ -214,7 +214,7 @@ impl NixCache {
     fn ready(
         &self,
         host: &Ready,
-        wanted: &Wanted,
+        content: &CacheContent,
         published: &BTreeMap<String, (NarInfo, Digest)>,
     ) -> Result<Option<Vec<u8>>, CacheError> {
         let old = fs::read(self.dir.join("ready").join(&host.host)).ok();
@@ -223,9 +223,9 @@ impl NixCache {
             return self.signed(Ready { channel: host.channel, ..same });
         }
         let Ok(top) = self.store_dir.parse(&host.path) else { return Ok(old) };
-        // Paths that are not wanted here are in an upstream cache.
-        let is_wanted = wanted.paths.iter().any(|path| path.info.path == top);
-        if is_wanted && !published.contains_key(top.hash_part()) {
+        // Paths that are not part of the content are in an upstream cache.
+        let is_content = content.paths.iter().any(|path| path.info.path == top);
+        if is_content && !published.contains_key(top.hash_part()) {
             return Ok(old);
         }
         let closure = order::closure(top.hash_part(), published);

@@ -44,8 +44,8 @@ impl Place {
         CachedPath { info, digest: digests.sha256 }
     }
 
-    fn publish(&self, now: u64, wanted: &Wanted) -> CacheOutcome {
-        self.open().publish(now, wanted, &self.store, &Always).unwrap()
+    fn publish(&self, now: u64, content: &CacheContent) -> CacheOutcome {
+        self.open().publish(now, content, &self.store, &Always).unwrap()
     }
 
     fn has(&self, file: &str) -> bool {
@@ -117,8 +117,8 @@ fn host(name: &str, path: &str, run: u64) -> Ready {
 fn a_published_path_has_archive_listing_log_and_a_signed_narinfo() {
     let place = Place::new();
     let (lib, prog) = (place.path("a", "lib", &[]), place.path("b", "prog", &["a", "b"]));
-    let wanted = Wanted { paths: vec![prog.clone(), lib], hosts: vec![host("desk", "b", 1)] };
-    let outcome = place.publish(NOW, &wanted);
+    let content = CacheContent { paths: vec![prog.clone(), lib], hosts: vec![host("desk", "b", 1)] };
+    let outcome = place.publish(NOW, &content);
     assert_eq!(outcome, CacheOutcome { generation: 1, paths: 2, missing: Vec::new() });
     let info = place.narinfo("b");
     let key: PublicKey = place.keys.public()[0].parse().unwrap();
@@ -132,14 +132,15 @@ fn a_published_path_has_archive_listing_log_and_a_signed_narinfo() {
     assert_eq!((ready.generation, ready.closure_paths, ready.closure_size), (1, 2, 200));
     let text = format!("swarm-ready-1;home;desk;1;/nix/store/{}", store_path("b"));
     assert!(key.verifies(&text, &ready.signatures[0].parse().unwrap()));
-    assert_eq!(place.publish(NOW + 5, &wanted).generation, 1, "nothing is new");
+    assert_eq!(place.publish(NOW + 5, &content).generation, 1, "nothing is new");
 }
 
 #[test]
 fn a_listing_log_or_lock_that_a_power_loss_left_empty_is_written_again() {
     let place = Place::new();
-    let wanted = Wanted { paths: vec![place.path("a", "lib", &[])], hosts: vec![host("desk", "a", 1)] };
-    place.publish(NOW, &wanted);
+    let content =
+        CacheContent { paths: vec![place.path("a", "lib", &[])], hosts: vec![host("desk", "a", 1)] };
+    place.publish(NOW, &content);
     let info = place.narinfo("a");
     let small = [
         format!("{}.ls", info.path.hash_part()),
@@ -150,22 +151,22 @@ fn a_listing_log_or_lock_that_a_power_loss_left_empty_is_written_again() {
     let before = read();
     assert!(before.iter().all(|bytes| !bytes.is_empty()));
     small.iter().for_each(|name| fs::write(place.dir.path().join("cache").join(name), "").unwrap());
-    place.publish(NOW + 5, &wanted);
+    place.publish(NOW + 5, &content);
     assert_eq!(read(), before);
 }
 
 #[test]
 fn what_was_published_first_stays_and_is_signed_by_a_new_key() {
     let mut place = Place::new();
-    let wanted = |path| Wanted { paths: vec![path], hosts: vec![host("desk", "a", 1)] };
-    place.publish(NOW, &wanted(place.path("a", "one", &[])));
+    let content = |path| CacheContent { paths: vec![path], hosts: vec![host("desk", "a", 1)] };
+    place.publish(NOW, &content(place.path("a", "one", &[])));
     let first = place.narinfo("a");
-    place.publish(NOW + 1, &wanted(place.path("a", "other content", &[])));
+    place.publish(NOW + 1, &content(place.path("a", "other content", &[])));
     assert_eq!(place.narinfo("a"), first);
     NixKeys::load_or_create(&place.dir.path().join("second"), "swarm-t-2").unwrap();
     let files = ["key", "second"].map(|name| place.dir.path().join(name));
     place.keys = Arc::new(NixKeys::load(&files).unwrap());
-    place.publish(NOW + 2, &wanted(place.path("a", "other content", &[])));
+    place.publish(NOW + 2, &content(place.path("a", "other content", &[])));
     let both = place.narinfo("a");
     assert_eq!((both.nar, both.signatures.len()), (first.nar, 2));
     let ready = place.ready("desk");
@@ -176,11 +177,11 @@ fn what_was_published_first_stays_and_is_signed_by_a_new_key() {
 fn a_path_whose_reference_is_lost_is_not_published_and_its_host_keeps_the_old_system() {
     let place = Place::new();
     let (lib, prog) = (place.path("a", "lib", &[]), place.path("b", "prog", &["a"]));
-    let old = Wanted { paths: vec![lib.clone(), prog], hosts: vec![host("desk", "b", 1)] };
+    let old = CacheContent { paths: vec![lib.clone(), prog], hosts: vec![host("desk", "b", 1)] };
     place.publish(NOW, &old);
     let (dep, top) = (place.path("c", "dep", &[]), place.path("d", "top", &["c", "a"]));
     place.store.remove(dep.digest, SystemTime::now()).unwrap();
-    let mut new = Wanted { paths: vec![top, dep.clone(), lib], hosts: vec![host("desk", "d", 2)] };
+    let mut new = CacheContent { paths: vec![top, dep.clone(), lib], hosts: vec![host("desk", "d", 2)] };
     let outcome = place.publish(NOW + 1, &new);
     assert_eq!(outcome.missing.len(), 2);
     assert!(!place.has(&narinfo("c")) && !place.has(&narinfo("d")));
@@ -193,29 +194,29 @@ fn a_path_whose_reference_is_lost_is_not_published_and_its_host_keeps_the_old_sy
 #[test]
 fn ready_moves_back_to_an_earlier_system_in_a_later_generation() {
     let place = Place::new();
-    let wanted = |name: &str, run| Wanted {
+    let content = |name: &str, run| CacheContent {
         paths: vec![place.path(name, name, &[])],
         hosts: vec![host("desk", name, run), host("nas", "z", 1)],
     };
-    let publish = |now, number, wanted: &Wanted| {
+    let publish = |now, number, content: &CacheContent| {
         let mut cache = place.open().numbered(number);
-        assert_eq!(cache.publish(now, wanted, &place.store, &Always).unwrap().generation, number);
+        assert_eq!(cache.publish(now, content, &place.store, &Always).unwrap().generation, number);
         let (desk, nas) = (place.ready("desk"), place.ready("nas"));
         (desk.generation, desk.run.0, nas.generation)
     };
-    assert_eq!(publish(NOW, 1, &wanted("a", 1)), (1, 1, 1));
-    assert_eq!(publish(NOW + 1, 2, &wanted("b", 2)), (2, 2, 1));
-    assert_eq!(publish(NOW + 2, 4, &wanted("a", 1)), (4, 1, 1), "the other host's system is the same");
+    assert_eq!(publish(NOW, 1, &content("a", 1)), (1, 1, 1));
+    assert_eq!(publish(NOW + 1, 2, &content("b", 2)), (2, 2, 1));
+    assert_eq!(publish(NOW + 2, 4, &content("a", 1)), (4, 1, 1), "the other host's system is the same");
     assert!(place.has(&narinfo("a")) && place.has("generations/4/ready-desk"));
-    assert_eq!(publish(NOW + 3, 5, &wanted("a", 1)), (4, 1, 1));
+    assert_eq!(publish(NOW + 3, 5, &content("a", 1)), (4, 1, 1));
 }
 
 #[test]
 fn a_sweep_removes_narinfos_first_and_archives_later() {
     let place = Place::new();
     let (old, new) = (place.path("a", "old", &[]), place.path("b", "new", &[]));
-    place.publish(NOW, &Wanted { paths: vec![old.clone()], hosts: vec![host("desk", "a", 1)] });
-    place.publish(NOW + 10, &Wanted { paths: vec![new.clone()], hosts: Vec::new() });
+    place.publish(NOW, &CacheContent { paths: vec![old.clone()], hosts: vec![host("desk", "a", 1)] });
+    place.publish(NOW + 10, &CacheContent { paths: vec![new.clone()], hosts: Vec::new() });
     assert!(!place.has("ready/desk"), "the host is gone from the profile");
     let nar = nar_path(old.digest);
     let sweep = |now, kept: &[u64]| {
@@ -239,11 +240,11 @@ fn the_lock_of_a_system_is_there_for_as_long_as_a_generation_names_it() {
     let place = Place::new();
     let path = |name| place.path(name, name, &[]);
     let file = |run| lock_path(Digest::of(lock(run).as_bytes()));
-    place.publish(NOW, &Wanted { paths: vec![path("a")], hosts: vec![host("desk", "a", 1)] });
+    place.publish(NOW, &CacheContent { paths: vec![path("a")], hosts: vec![host("desk", "a", 1)] });
     assert_eq!(fs::read_to_string(place.dir.path().join("cache").join(file(1))).unwrap(), lock(1));
     let other = Ready { lock: Some(Digest::of(b"another")), ..host("nas", "b", 2) };
-    let wanted = Wanted { paths: vec![path("b")], hosts: vec![host("desk", "b", 2), other] };
-    place.publish(NOW + DAY, &wanted);
+    let content = CacheContent { paths: vec![path("b")], hosts: vec![host("desk", "b", 2), other] };
+    place.publish(NOW + DAY, &content);
     assert!(place.has(&file(1)) && place.has(&file(2)));
     assert!(!place.has(&lock_path(Digest::of(b"another"))), "the snapshot has another one");
     let mut cache = place.open();
@@ -257,14 +258,14 @@ fn the_lock_of_a_system_is_there_for_as_long_as_a_generation_names_it() {
 fn a_damaged_narinfo_or_archive_is_found_and_written_again() {
     let place = Place::new();
     let path = place.path("a", "content", &[]);
-    let wanted = Wanted { paths: vec![path.clone()], hosts: Vec::new() };
-    place.publish(NOW, &wanted);
+    let content = CacheContent { paths: vec![path.clone()], hosts: Vec::new() };
+    place.publish(NOW, &content);
     let file = place.dir.path().join("cache").join(narinfo("a"));
     let text = fs::read_to_string(&file).unwrap();
     assert_eq!(check(&place.open(), &place.store).unwrap(), (Vec::new(), Vec::new()));
     fs::write(&file, text.replace("NarSize: 100", "NarSize: 101")).unwrap();
     assert_eq!(check(&place.open(), &place.store).unwrap().0.len(), 1);
-    place.publish(NOW + 1, &wanted);
+    place.publish(NOW + 1, &content);
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
     let nar = place.dir.path().join("cache").join(nar_path(path.digest));
     fs::remove_file(&nar).unwrap();

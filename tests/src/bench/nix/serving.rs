@@ -26,7 +26,7 @@ use swarm_formats::nix::{
 use swarm_orchestrator::{
     publish::{
         NixCache,
-        cache::{CachedPath, SideFiles, Wanted},
+        cache::{CacheContent, CachedPath, SideFiles},
     },
     sign::NixKeys,
     store::{self, LocalStore, StoreError, disk::DiskError},
@@ -107,8 +107,8 @@ fn publish(tree: &Path, folder: &Path) -> Result<Published> {
     }
     let nar = paths.first().context("nothing to ask for")?.info.url.to_string();
     let narinfos = paths.iter().map(|path| format!("{}.narinfo", path.info.path.hash_part())).collect();
-    let wanted = Wanted { paths, hosts: Vec::new() };
-    NixCache::open(tree, Some(Arc::new(keys)))?.publish(1_800_000_000, &wanted, &store, &Nothing)?;
+    let content = CacheContent { paths, hosts: Vec::new() };
+    NixCache::open(tree, Some(Arc::new(keys)))?.publish(1_800_000_000, &content, &store, &Nothing)?;
     Ok(Published { narinfos, nar })
 }
 

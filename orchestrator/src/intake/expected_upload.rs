@@ -1,6 +1,6 @@
 //! The files that an attempt may deliver.
 
-use crate::nix::known::Known;
+use crate::nix::run_paths::RunPaths;
 use std::sync::Arc;
 #[cfg(test)]
 use swarm_common::wire::drone::PortageTarget;
@@ -11,11 +11,11 @@ use swarm_common::{
 use swarm_core::{Refusal, Swarm, state::Job};
 
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct ExpectedUpload {
     pub targets: Vec<Target>,
     pub kind: BuilderKind,
     /// For Nix: the store paths that the files may refer to.
-    pub known: Arc<Known>,
+    pub run_paths: Arc<RunPaths>,
     /// For Nix: the references that the drone's Nix registered for each file, as base names, in the order of
     /// the targets. Empty if the drone is older.
     pub references: Vec<Vec<String>>,
@@ -25,7 +25,7 @@ pub struct Wanted {
     pub any_build_id: bool,
 }
 
-impl Wanted {
+impl ExpectedUpload {
     /// What this attempt must deliver.
     ///
     /// # Errors
@@ -33,20 +33,20 @@ impl Wanted {
     pub fn by(swarm: &Swarm, attempt: AttemptId) -> Result<Self, Refusal> {
         let targets = targets(swarm, attempt)?;
         let kind = targets.first().map_or(BuilderKind::Portage, Target::builder);
-        let known = match kind {
+        let run_paths = match kind {
             BuilderKind::Portage => None,
-            BuilderKind::Nix => Known::of(swarm, attempt).map(Arc::new),
+            BuilderKind::Nix => RunPaths::of(swarm, attempt).map(Arc::new),
         };
         let any_build_id = swarm.attempts.get(&attempt).is_some_and(|record| record.is_renumbered());
-        let (known, references) = (known.unwrap_or_default(), Vec::new());
-        Ok(Self { targets, kind, known, references, any_build_id })
+        let (run_paths, references) = (run_paths.unwrap_or_default(), Vec::new());
+        Ok(Self { targets, kind, run_paths, references, any_build_id })
     }
 
     #[cfg(test)]
     pub(crate) fn packages<const N: usize>(targets: [PortageTarget; N]) -> Self {
-        let (kind, known) = (BuilderKind::Portage, Arc::default());
+        let (kind, run_paths) = (BuilderKind::Portage, Arc::default());
         let (targets, references) = (targets.map(Into::into).into(), Vec::new());
-        Self { targets, kind, known, references, any_build_id: false }
+        Self { targets, kind, run_paths, references, any_build_id: false }
     }
 
     /// The same, restricted to one target.

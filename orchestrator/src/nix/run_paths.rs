@@ -17,7 +17,7 @@ use swarm_formats::nix::store_path::{StoreDir, StorePath, StorePathError};
 
 /// The store paths of a run at the time when one of its packages is uploaded.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct RunPaths {
     /// All paths. The value is whether a path may be referred to: it has been received, or the same attempt
     /// must deliver it.
     paths: BTreeMap<StorePath, bool>,
@@ -25,7 +25,7 @@ pub struct Known {
     pub snapshot: Option<Digest>,
 }
 
-impl Known {
+impl RunPaths {
     /// The paths that the package built by this attempt may refer to.
     #[must_use]
     pub fn of(swarm: &Swarm, attempt: AttemptId) -> Option<Self> {
@@ -139,11 +139,11 @@ mod tests {
 
     #[test]
     fn a_reference_that_was_not_received_is_named() {
-        let known = Known { paths: [(path('a'), true), (path('b'), false)].into(), snapshot: None };
-        assert!(known.has(path('a').hash_part()) && known.has(path('b').hash_part()));
-        assert!(!known.has(path('c').hash_part()) && !known.has("not a hash"));
-        known.check(&[path('a')].into()).unwrap();
-        let refused = known.check(&[path('a'), path('b')].into()).unwrap_err();
+        let run_paths = RunPaths { paths: [(path('a'), true), (path('b'), false)].into(), snapshot: None };
+        assert!(run_paths.has(path('a').hash_part()) && run_paths.has(path('b').hash_part()));
+        assert!(!run_paths.has(path('c').hash_part()) && !run_paths.has("not a hash"));
+        run_paths.check(&[path('a')].into()).unwrap();
+        let refused = run_paths.check(&[path('a'), path('b')].into()).unwrap_err();
         assert!(refused.kind == "missing-reference" && refused.message.contains(path('b').as_str()));
     }
 
