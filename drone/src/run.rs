@@ -150,7 +150,7 @@ pub async fn run(config: Config, mut requests: mpsc::Receiver<ControlRequest>) -
         state: None,
         last_tasks: config.builder.grace() + LAST_TASKS,
         supervisor,
-        told: "",
+        last_status: "",
         profiles: config.profiles,
         name: config.name.or_else(machine::host_name),
         probe,
@@ -205,7 +205,7 @@ struct Loop {
     last_tasks: Duration,
     supervisor: Supervisor,
     /// The status last sent to the service manager.
-    told: &'static str,
+    last_status: &'static str,
     profiles: Vec<Name>,
     /// The name that the drone enrolled with; until the first heartbeat, the configured one.
     name: Option<Name>,
@@ -307,8 +307,8 @@ impl Loop {
             self.supervisor.extend(STOP_EXTENSION);
         }
         let words = self.agent.status_text();
-        if self.told != words {
-            self.told = words;
+        if self.last_status != words {
+            self.last_status = words;
             self.supervisor.status(words);
         }
     }

@@ -301,7 +301,7 @@ async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Resu
         }
         std::future::pending::<()>().await;
     };
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let watched = Arc::clone(&app);
     // The receiver may already be gone.
     let _watchdog = watchdog::watch(
@@ -309,11 +309,11 @@ async fn run(config: Config, path: &Path, telemetry: &Telemetry) -> anyhow::Resu
         Arc::clone(&supervisor),
         watchdog::LONGEST_SILENCE,
         move || watchdog::status(&watched),
-        |stuck| drop(tell.send(stuck)),
+        |stuck| drop(sender.send(stuck)),
     )
     .context("cannot watch the engine")?;
     let stuck = async {
-        match told.await {
+        match receiver.await {
             Ok(stuck) => stuck,
             Err(_) => std::future::pending().await,
         }

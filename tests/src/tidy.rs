@@ -212,7 +212,7 @@ mod tests {
         let table = std::fs::read_to_string(top().join("docs/faults.md")).unwrap();
         let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
         assert!(rows.len() >= 59, "a row is gone");
-        let mut told = Tried::new();
+        let mut documented = Tried::new();
         for row in rows {
             let number = row[2..].split(' ').next().unwrap().parse().unwrap();
             let tried = row.rsplit(" | ").next().unwrap();
@@ -220,14 +220,14 @@ mod tests {
                 tried.split('`').skip(1).step_by(2).filter(|name| name.contains('_')).collect();
             assert!(!names.is_empty() || ["not ", "soak"].iter().any(|why| tried.starts_with(why)), "{row}");
             if !tried.starts_with("not ") {
-                told.extend(names.into_iter().map(|name| (number, name.to_owned())));
+                documented.extend(names.into_iter().map(|name| (number, name.to_owned())));
             }
         }
         let declared = declared();
-        let missing: Vec<_> = told.difference(&declared).collect();
+        let missing: Vec<_> = documented.difference(&declared).collect();
         assert!(missing.is_empty(), "no such test declares the fault: {missing:?}");
-        let untold: Vec<_> = declared.difference(&told).collect();
-        assert!(untold.is_empty(), "not in docs/faults.md: {untold:?}");
+        let undocumented: Vec<_> = declared.difference(&documented).collect();
+        assert!(undocumented.is_empty(), "not in docs/faults.md: {undocumented:?}");
     }
 
     #[test]

@@ -205,7 +205,7 @@ mod tests {
         files.write_all(b"1\n").unwrap();
         fs::rename(dir.path().join("d.log"), &moved).unwrap();
         files.write_all(b"2\n").unwrap();
-        assert_eq!(names(dir.path()), ["moved"], "until it is told");
+        assert_eq!(names(dir.path()), ["moved"], "until it is asked to reopen it");
         files.reopener().store(true, Ordering::Relaxed);
         files.write_all(b"3\n").unwrap();
         assert_eq!(fs::read_to_string(moved).unwrap(), "1\n2\n");

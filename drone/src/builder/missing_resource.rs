@@ -144,9 +144,9 @@ mod tests {
 
     #[test]
     fn a_full_disk_has_the_same_words_whoever_notices_it() {
-        let told = MissingResource::in_line("cp: error writing 'x': No space left on device");
-        assert_eq!(Some(MissingResource::of_disk(Excess::Left(9 << 20))), told);
-        assert_ne!(Some(MissingResource::of_disk(Excess::Taken(9 << 20))), told);
+        let in_log = MissingResource::in_line("cp: error writing 'x': No space left on device");
+        assert_eq!(Some(MissingResource::of_disk(Excess::Left(9 << 20))), in_log);
+        assert_ne!(Some(MissingResource::of_disk(Excess::Taken(9 << 20))), in_log);
     }
 
     #[test]

@@ -54,8 +54,8 @@ impl Group {
         let cgroups = Cgroups::new(&name);
         if !cgroups.limit_processes(job.processes_max) {
             // Every job has this limit, and many machines support no limits, so log it only once.
-            static TOLD: Once = Once::new();
-            TOLD.call_once(|| {
+            static WARNED: Once = Once::new();
+            WARNED.call_once(|| {
                 tracing::warn!(
                     "no control group to limit processes; builds run without a limit of their number"
                 );

@@ -26,10 +26,10 @@ async fn two_drones_build_a_world_from_each_others_outputs_and_compile_nothing_t
         assert_eq!(log.matches("building '").count(), usize::from(package.drv.is_some()), "{log}");
         assert_eq!(phases.last(), Some(&Phase::Packaging));
         let name = |path: &String| path[33..].to_owned();
-        let told: Vec<Vec<String>> = references.iter().map(|of| of.iter().map(name).collect()).collect();
-        assert_eq!(told.len(), package.outputs.len());
+        let names: Vec<Vec<String>> = references.iter().map(|of| of.iter().map(name).collect()).collect();
+        assert_eq!(names.len(), package.outputs.len());
         if package.name == "prog-2.0" {
-            assert!(told[0].contains(&"lib-1.0".to_owned()) && told[0].len() == 2, "{told:?}");
+            assert!(names[0].contains(&"lib-1.0".to_owned()) && names[0].len() == 2, "{names:?}");
         }
         assert!(usage.wall_ms > 0 && usage.cpu_ms > 0, "{usage:?}");
         let attempt = files[0].parent().unwrap().parent().unwrap();

@@ -121,7 +121,7 @@ async fn a_locked_input_of_each_kind_keeps_its_commit_and_its_date() {
 async fn a_flake_knows_its_commit_and_date_unless_the_lock_is_newer() {
     let rev = "0123456789012345678901234567890123456789";
     let dated = format!(r#"{{"modified": 1700000000, "commit": "{rev}", "#);
-    for (more, told) in [
+    for (more, expected) in [
         (dated.clone(), format!("of {rev} at 20231114221320")),
         (dated + r#""relocked": true, "#, "of none at 20231114221320".to_owned()),
         (r#"{"modified": 1700000000, "#.to_owned(), "of none at 20231114221320".to_owned()),
@@ -133,7 +133,7 @@ async fn a_flake_knows_its_commit_and_date_unless_the_lock_is_newer() {
         let names = r#""type": "github", "owner": "nobody", "repo": "names""#;
         lock(&lab, names, &format!(r#"{names}, "rev": "{}", "lastModified": 7"#, "a".repeat(40)));
         let text = derivation(&lab).await;
-        assert!(text.contains(&told), "{told}: {text}");
+        assert!(text.contains(&expected), "{expected}: {text}");
     }
 }
 

@@ -62,11 +62,11 @@ async fn a_plan_has_the_derivations_sources_and_edges_and_says_what_does_not_eva
 #[tokio::test]
 async fn a_drone_tells_the_systems_and_features_that_its_nix_builds_with() {
     let lab = Lab::new(&["foreign", "feature"]);
-    let told = |builder: &BuilderConfig| {
+    let machine = |builder: &BuilderConfig| {
         let programs = find(&builder.nix).unwrap().expect("needs nix-bin");
         programs.machine(&builder.nix).unwrap()
     };
-    let own = told(&lab.config);
+    let own = machine(&lab.config);
     assert_eq!(own.systems[0], "x86_64-linux", "{own:?}");
     assert!(own.systems.iter().any(|system| system == "i686-linux"), "{own:?}");
     assert!(own.features.iter().any(|feature| feature == "big-parallel"), "{own:?}");
@@ -76,7 +76,7 @@ async fn a_drone_tells_the_systems_and_features_that_its_nix_builds_with() {
     let mut config = lab.config.clone();
     config.nix.extra_platforms = vec!["riscv64-linux".into()];
     config.nix.system_features = vec!["imaginary".into()];
-    let more = told(&config);
+    let more = machine(&config);
     assert!(more.systems.len() == own.systems.len() + 1 && more.features.len() == own.features.len() + 1);
     // The systems and features that it reports are those for which Nix builds.
     for name in ["foreign-1.0", "feature-1.0"] {

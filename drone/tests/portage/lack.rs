@@ -59,9 +59,9 @@ async fn a_build_that_gets_no_more_memory_says_so() {
     let work = order(vec![target("app-misc/eater-1", "0", 1)], vec![]);
     let (failure, usage, log) = failed(lab.context(work)).await;
     assert_eq!(failure.cause, Some(FailureCause::OutOfMemory), "{failure:?}\n{log}");
-    let told =
+    let is_named =
         failure.signature.starts_with("out of memory: a process of the build could not allocate memory");
-    assert!(told, "{failure:?} {usage:?}");
+    assert!(is_named, "{failure:?} {usage:?}");
 }
 
 #[tokio::test]
@@ -119,8 +119,8 @@ async fn a_full_disk_while_a_layer_is_made_says_so_and_nothing_of_the_layer_is_u
             for _ in 0..2 {
                 let (failure, _, log) = failed(lab.context(uses())).await;
                 assert_eq!(failure.cause, Some(FailureCause::DiskFull), "{acts}: {failure:?}\n{log}");
-                let told = "cannot create the layer of app-misc/big-1";
-                assert!(failure.message.contains(told), "{failure:?}");
+                let message = "cannot create the layer of app-misc/big-1";
+                assert!(failure.message.contains(message), "{failure:?}");
                 let left = std::fs::read_dir(cache.join("layers")).unwrap().count();
                 assert_eq!(left, 0, "half a layer still takes the room");
             }

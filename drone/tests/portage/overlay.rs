@@ -81,15 +81,15 @@ async fn the_users_of_two_dependencies_are_both_in_the_root_beside_its_own() {
         let (end, log, _) = play(lab.context(work)).await;
         let BuildEnd::Built { files, .. } = end else { panic!("{end:?}\n{log}") };
         for (name, id) in [("ann", "64911"), ("bea", "64912")] {
-            let told = format!("USER uid={id}({name}) gid={id}({name}) groups={id}({name}) {name}:!");
-            assert!(log.contains(&told), "build {time}: no {told} in {log}");
+            let line = format!("USER uid={id}({name}) gid={id}({name}) groups={id}({name}) {name}:!");
+            assert!(log.contains(&line), "build {time}: no {line} in {log}");
         }
         assert!(!log.contains("TWICE") && !log.contains("WRONG"), "{log}");
         for (file, before) in ["passwd", "group", "shadow"].iter().zip(before) {
             let stat = std::fs::metadata(format!("/etc/{file}")).unwrap();
             let (mode, uid, gid) = (stat.mode() & 0o7777, stat.uid(), stat.gid());
-            let told = format!("LINES {file} {} {mode:o}:{uid}:{gid}", before + 2);
-            assert!(log.contains(&told), "build {time}: no {told} in {log}");
+            let line = format!("LINES {file} {} {mode:o}:{uid}:{gid}", before + 2);
+            assert!(log.contains(&line), "build {time}: no {line} in {log}");
         }
         assert_eq!(owner(&files[0], "usr/share/owned"), Some(("ann".to_owned(), "bea".to_owned())));
     }

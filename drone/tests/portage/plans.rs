@@ -128,7 +128,7 @@ fn has(plan: &PlanReport, cpv: &str) -> bool {
 fn of<'a>(plan: &'a PlanReport, atom: &str) -> &'a PlanProblem {
     let mut found = plan.problems.iter().filter(|p| p.atoms.iter().any(|a| a == atom));
     let problem = found.next().unwrap_or_else(|| panic!("{atom} is not in {:?}", plan.problems));
-    assert_eq!(found.next(), None, "{atom} is told twice");
+    assert_eq!(found.next(), None, "{atom} is reported twice");
     problem
 }
 

@@ -79,12 +79,12 @@ async fn a_base_whose_libc_is_newer_than_the_planned_one_is_a_problem_of_the_pla
             lab.file(&format!("sys-libs/glibc/glibc-{planned}.ebuild"), text).world("sys-libs/glibc\n");
             let (end, log, _) = play(over(&place.join("base"), lab.context(Work::Plan))).await;
             let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
-            let told = plan.problems.iter().find(|problem| problem.atoms == ["sys-libs/glibc"]);
+            let problem = plan.problems.iter().find(|problem| problem.atoms == ["sys-libs/glibc"]);
             let said = format!(
                 "the base has sys-libs/glibc-2.42-r1, newer than the planned sys-libs/glibc-{planned}"
             );
-            let is_told = told.is_some_and(|problem| problem.message.starts_with(&said));
-            assert_eq!((told.is_some(), is_told), (newer, newer), "{planned}: {:?}", plan.problems);
+            let is_explained = problem.is_some_and(|problem| problem.message.starts_with(&said));
+            assert_eq!((problem.is_some(), is_explained), (newer, newer), "{planned}: {:?}", plan.problems);
         }
     })
     .await;
@@ -101,9 +101,9 @@ async fn a_base_without_a_compiler_is_the_drones_lack_and_named() {
         for (work, tool) in [(order(vec![libbuf], vec![]), "cc"), (Work::Plan, "compiler")] {
             let (end, log, _) = play(over(&place.join("base"), lab.context(work))).await;
             let BuildEnd::Failed { failure, .. } = end else { panic!("{end:?}\n{log}") };
-            let told = (failure.class, failure.cause);
+            let kind = (failure.class, failure.cause);
             assert_eq!(
-                told,
+                kind,
                 (FailureClass::Drone, Some(FailureCause::MissingToolchain)),
                 "{failure:?}\n{log}"
             );

@@ -104,8 +104,8 @@ impl<R: Read> TarReader<R> {
     /// # Errors
     /// An attribute is malformed.
     pub fn attributes(&mut self) -> Result<TarAttributes, TarError> {
-        let id = |told: Option<u64>, field: &[u8]| {
-            let id = told.map_or_else(|| number(field), Ok)?;
+        let id = |from_pax: Option<u64>, field: &[u8]| {
+            let id = from_pax.map_or_else(|| number(field), Ok)?;
             u32::try_from(id).map_err(|_| TarError::Malformed("an owner that no system has"))
         };
         let mtime = match self.pax.mtime {

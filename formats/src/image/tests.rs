@@ -69,7 +69,7 @@ fn an_unpacked_image_gives_the_same_image_again() {
 #[test]
 fn what_could_not_be_worked_in_is_no_root_and_the_reason_says_why() {
     let dir = tempfile::tempdir().unwrap();
-    let told = |change: &dyn Fn(&Path), want: &str| {
+    let rejects = |change: &dyn Fn(&Path), want: &str| {
         let at = tempfile::tempdir_in(&dir).unwrap();
         root(at.path());
         change(at.path());
@@ -79,14 +79,14 @@ fn what_could_not_be_worked_in_is_no_root_and_the_reason_says_why() {
         let said = verify(&bytes[..], digest).unwrap_err().to_string();
         assert!(said.contains(want), "{said}");
     };
-    told(&|at| fs::remove_dir(at.join("etc")).unwrap(), "no directory /etc");
-    told(&|at| fs::remove_file(at.join("usr/bin/bash")).unwrap(), "no shell /bin/sh");
-    told(&|at| fs::write(at.join("usr/bin/bash"), "#!/bin/false\n").unwrap(), "no program");
+    rejects(&|at| fs::remove_dir(at.join("etc")).unwrap(), "no directory /etc");
+    rejects(&|at| fs::remove_file(at.join("usr/bin/bash")).unwrap(), "no shell /bin/sh");
+    rejects(&|at| fs::write(at.join("usr/bin/bash"), "#!/bin/false\n").unwrap(), "no program");
     let loops = |at: &Path| {
         fs::remove_file(at.join("usr/bin/sh")).unwrap();
         symlink("sh", at.join("usr/bin/sh")).unwrap();
     };
-    told(&loops, "no shell /bin/sh");
+    rejects(&loops, "no shell /bin/sh");
 }
 
 #[test]

@@ -74,8 +74,8 @@ fn a_tree_is_packed_byte_for_byte_as_nix_packs_it() {
         let (ours, sum) = dump(&root, Vec::new()).unwrap();
         assert!(ours == theirs, "{} is packed in another way", root.display());
         assert_eq!(sum, NarSum { hash: Digest::of(&theirs), size: theirs.len() as u64 });
-        let told = lab.run("nix-hash", ["--type", "sha256", "--base32", root.to_str().unwrap()]);
-        assert_eq!(hash::to_text(&sum.hash), format!("sha256:{}", String::from_utf8(told).unwrap().trim()));
+        let output = lab.run("nix-hash", ["--type", "sha256", "--base32", root.to_str().unwrap()]);
+        assert_eq!(hash::to_text(&sum.hash), format!("sha256:{}", String::from_utf8(output).unwrap().trim()));
     }
 }
 

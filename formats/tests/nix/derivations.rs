@@ -153,20 +153,20 @@ fn a_derivation_with_a_path_that_does_not_follow_from_it_is_not_believed() {
     let inputs = |input: &StorePath| digests.get(input).copied();
     let other = files.keys().next().unwrap();
     // The path is computed from the changed text, so that only the change itself is wrong.
-    let told = |lie: &dyn Fn(&mut Derivation)| {
+    let error_after = |lie: &dyn Fn(&mut Derivation)| {
         let mut derivation = good.clone();
         lie(&mut derivation);
         let path = derivation.path("multi-1.0", &dir).unwrap();
         derivation.verify(&path, &dir, inputs).unwrap_err()
     };
-    let error = told(&|drv| drv.outputs.get_mut("dev").unwrap().path = other.clone());
+    let error = error_after(&|drv| drv.outputs.get_mut("dev").unwrap().path = other.clone());
     assert!(matches!(error, VerifyError::Output { output, .. } if output == "dev"));
-    let error = told(&|drv| drv.args.push(b"evil".to_vec()));
+    let error = error_after(&|drv| drv.args.push(b"evil".to_vec()));
     assert!(matches!(error, VerifyError::Output { .. }));
-    let error = told(&|drv| drv.env.insert("dev".to_owned(), b"/etc".to_vec()).map_or((), drop));
+    let error = error_after(&|drv| drv.env.insert("dev".to_owned(), b"/etc".to_vec()).map_or((), drop));
     assert_eq!(error, VerifyError::Environment("dev".to_owned()));
     let out = BTreeSet::from(["out".to_owned()]);
-    let error = told(&|drv| drv.input_derivations.insert(path.clone(), out.clone()).map_or((), drop));
+    let error = error_after(&|drv| drv.input_derivations.insert(path.clone(), out.clone()).map_or((), drop));
     assert!(matches!(error, VerifyError::Output { .. }));
     let error = good.verify(other, &dir, inputs).unwrap_err();
     assert!(matches!(error, VerifyError::Path { .. }));

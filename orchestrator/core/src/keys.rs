@@ -59,8 +59,8 @@ pub fn keys(report: &PlanReport, nodes: &[Node]) -> Vec<Keys> {
         let reuse = reuse(report, &nodes[n], &bound);
         let strict = strict(report, &nodes[n], reuse, deps);
         // Older drones send no fields, so only the strict key can decide.
-        let told = !report.settings.is_empty();
-        keys[n] = Keys { reuse: if told { reuse } else { strict }, strict };
+        let has_settings = !report.settings.is_empty();
+        keys[n] = Keys { reuse: if has_settings { reuse } else { strict }, strict };
     }
     keys
 }

@@ -242,11 +242,11 @@ async fn while_the_engine_spins_readers_see_the_state_before_and_the_watchdog_ac
     began.await.unwrap();
     // Works on the only runtime thread.
     assert!(engine.read(|swarm| swarm.drones.contains_key(&drone)));
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let (patience, supervisor) = (Duration::from_millis(100), Arc::new(Supervisor::from_environment()));
-    let stuck = |stuck| drop(tell.send(stuck));
+    let stuck = |stuck| drop(sender.send(stuck));
     let watchdog = watchdog::watch(engine.clone(), supervisor, patience, String::new, stuck).unwrap();
-    let stuck = tokio::time::timeout(LIMIT, told).await.unwrap().unwrap();
+    let stuck = tokio::time::timeout(LIMIT, receiver).await.unwrap().unwrap();
     assert!(stuck.to_string().contains("unresponsive"), "{stuck}");
     drop(watchdog);
     spins.store(false, Ordering::Relaxed);

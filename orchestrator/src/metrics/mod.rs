@@ -82,8 +82,8 @@ fn profiles(swarm: &Swarm, out: &mut Text) {
     };
     let succeeded = swarm.profiles.keys().filter_map(|name| {
         // The schedule keeps the time after the run is forgotten.
-        let told = swarm.schedules.get(name).and_then(|s| s.succeeded_at);
-        let at = last(name, |state| state == RunState::Succeeded).max(told)?;
+        let recorded = swarm.schedules.get(name).and_then(|s| s.succeeded_at);
+        let at = last(name, |state| state == RunState::Succeeded).max(recorded)?;
         Some((label(name), seconds(at)))
     });
     let help = "When a run last succeeded, by profile; absent before the first.";

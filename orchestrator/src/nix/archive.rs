@@ -148,9 +148,9 @@ impl<R: Read> Read for Input<R> {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
             Err(error) => {
-                let told = io::Error::from(error.kind());
+                let same_kind = io::Error::from(error.kind());
                 self.broken = Some(error);
-                Err(told)
+                Err(same_kind)
             }
         }
     }

@@ -170,14 +170,14 @@ impl Passes {
         rows
     }
 
-    /// The failing passes, one concern each. Passes in `told` report their failures elsewhere, so they are
-    /// included only if they have panicked.
+    /// The failing passes, one concern each. Those of `reported_elsewhere` are included only if they
+    /// have panicked.
     #[must_use]
-    pub fn troubles(&self, told: &[&str]) -> Vec<ConcernKind> {
+    pub fn troubles(&self, reported_elsewhere: &[&str]) -> Vec<ConcernKind> {
         let (rows, ended) = (self.rows(), self.ended.lock().unwrap_or_else(PoisonError::into_inner));
         let failing = rows.values().filter(|row| {
             let name = row.name.as_str();
-            !told.contains(&name) || ended.contains(name)
+            !reported_elsewhere.contains(&name) || ended.contains(name)
         });
         let line = |row: &PassView| {
             let ended = ended.contains(row.name.as_str());

@@ -123,8 +123,8 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     };
     let index_bytes = config.limits.index_size.bytes();
     let intake = Intake::new(engine.clone(), storage, key, limits, index_bytes, upstreams.clone());
-    let told = OwnRecord::notifications(&config.state_dir);
-    let notifier = Notifier::open(engine.clone(), &config.notify, told).map_err(StartError::Notify)?;
+    let record = OwnRecord::notifications(&config.state_dir);
+    let notifier = Notifier::open(engine.clone(), &config.notify, record).map_err(StartError::Notify)?;
     let published: Arc<Progress> = Arc::default();
     let auditor = Auditor {
         engine: engine.clone(),
@@ -231,17 +231,17 @@ impl Server {
         let connections =
             connection::serve(listeners, router, lane, limits, limiter, trusted, stopping.clone());
         let stopper = async {
-            let told = tokio::select! {
+            let result = tokio::select! {
                 () = stop => Ok(()),
                 () = app.engine.broken() => Err(ServeError::EngineBroke),
             };
             tracing::info!("stopping: no new requests are accepted");
             stopping.cancel();
-            told
+            result
         };
         let served = async { tokio::join!(connections, stopper).1 };
-        let told = tokio::select! {
-            told = served => told,
+        let result = tokio::select! {
+            result = served => result,
             // Stop at once: responses to open requests would no longer be valid.
             by = app.engine.deposed() => {
                 stopping.cancel();
@@ -255,6 +255,6 @@ impl Server {
         }
         drop(app);
         engine_task.stop().await;
-        told
+        result
     }
 }

@@ -135,13 +135,13 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
 
 /// The newest attempt. With `follow`, waits until there is one.
 async fn newest(session: &Session, client: &Client, of: Of, follow: bool) -> Result<AttemptId, Failure> {
-    let mut told = false;
+    let mut announced = false;
     let mut patience = Patience::default();
     let say = |text: &str| session.output.say(text);
     loop {
         let Attempts { title, newest, open, state, look, .. } = match Attempts::at(client, of).await {
             Ok(attempts) => attempts,
-            Err(error) if told => {
+            Err(error) if announced => {
                 patience.wait(error, say).await?;
                 continue;
             }
@@ -156,7 +156,7 @@ async fn newest(session: &Session, client: &Client, of: Of, follow: bool) -> Res
                 "{title} has no log: it has not been attempted; see `{look}`"
             )));
         }
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut announced, true) {
             say(&format!("{title} is {state}"));
         }
         tokio::time::sleep(PAUSE).await;

@@ -80,7 +80,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             }
             session.output.show(&changed, |_| match changed.is_empty() {
                 true => "No quarantined packages.\n".to_owned(),
-                false => told(&changed),
+                false => describe(&changed),
             })
         }
     }
@@ -108,7 +108,7 @@ async fn everything(client: &Client) -> Result<Vec<PackageRow>, Failure> {
 }
 
 /// The states of packages after a change, one line each.
-pub(super) fn told(packages: &[PackageView]) -> String {
+pub(super) fn describe(packages: &[PackageView]) -> String {
     packages
         .iter()
         .map(|package| {

@@ -42,10 +42,10 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
             }
         }
     }
-    session.output.show(&all, |_| told(&all))
+    session.output.show(&all, |_| describe(&all))
 }
 
-fn told(all: &RebuildReply) -> String {
+fn describe(all: &RebuildReply) -> String {
     let mut text = match all.packages.len() {
         1 => "The next run rebuilds this package:\n".to_owned(),
         n => format!("The next run rebuilds these {n} packages:\n"),

@@ -23,5 +23,5 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
         session.change(async |key| client.retry(package, key).await).await?;
         changed.push(client.package(package).await?);
     }
-    session.output.show(&changed, |_| super::quarantine::told(&changed))
+    session.output.show(&changed, |_| super::quarantine::describe(&changed))
 }

@@ -70,7 +70,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             };
             let request = ScheduleRequest { cron: when, zone, enabled: !off };
             let made = session.change(async |key| client.put_schedule(&profile, &request, key).await).await?;
-            session.output.show(&made, |_| told(&made))
+            session.output.show(&made, |_| describe(&made))
         }
         Verb::List => {
             let schedules = client.schedules().await?;
@@ -103,7 +103,7 @@ fn local_zone() -> Result<String, Failure> {
     })
 }
 
-fn told(schedule: &ScheduleView) -> String {
+fn describe(schedule: &ScheduleView) -> String {
     match schedule.upcoming.first() {
         Some(&next) => {
             format!("Schedule of {} set; next run at {}\n", schedule.profile, moment_in(next, &schedule.zone))

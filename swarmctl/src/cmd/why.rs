@@ -108,9 +108,9 @@ fn built(build: &BuildView) -> String {
 
 /// The lines that do not repeat the heading. Older orchestrators do not mark such lines.
 fn below_heading(why: &WhyView) -> impl Iterator<Item = &str> {
-    let told = why.story.iter().filter(|line| line.about != WhyTopic::State);
+    let story = why.story.iter().filter(|line| line.about != WhyTopic::State);
     let old = why.lines.iter().filter(|_| why.story.is_empty());
-    told.map(|line| line.text.as_str()).chain(old.map(String::as_str))
+    story.map(|line| line.text.as_str()).chain(old.map(String::as_str))
 }
 
 fn attempts(attempts: &[AttemptView], paint: Paint) -> String {

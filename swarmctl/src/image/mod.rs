@@ -33,14 +33,14 @@ pub struct Made {
 /// # Errors
 /// The source cannot be read, or is not a root file system.
 pub fn make(from: &Path, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
-    let told =
+    let image_failure =
         |error: ImageError| Failure::Failed(format!("cannot create a base from {}: {error}", from.display()));
     let mut contents = ImageContents::default();
     let mut notes = match from.is_dir() {
-        true => contents.add_root(from).map_err(told)?,
+        true => contents.add_root(from).map_err(image_failure)?,
         false => archive::add(&mut contents, from)?,
     };
-    contents.check().map_err(told)?;
+    contents.check().map_err(image_failure)?;
     if contents.dropped_xattrs() > 0 {
         notes.push(format!(
             "skipping {} extended attributes: an image keeps only capabilities and user attributes",
@@ -59,11 +59,11 @@ pub fn make(from: &Path, progress: impl Fn(u64, u64)) -> Result<Made, Failure> {
             done += 1;
             progress(total, done);
         })
-        .map_err(told)?;
+        .map_err(image_failure)?;
     out.flush().map_err(writing)?;
     drop(out);
     let reopened = File::open(archive.path()).map_err(writing)?;
-    let summary = image::verify(BufReader::new(reopened), digest).map_err(told)?;
+    let summary = image::verify(BufReader::new(reopened), digest).map_err(image_failure)?;
     if !summary.has_portage {
         return Err(Failure::Failed(format!(
             "cannot create a base from {}: it has no /usr/bin/emerge, and a base needs its own Portage; \

@@ -98,10 +98,10 @@ pub fn make(sources: &Sources, progress: impl Fn(u64, u64)) -> Result<Made, Fail
             .collect(),
         nix: None,
     };
-    let mut contents = SnapshotContents::new(manifest).map_err(told)?;
-    bundle.add_to(&mut contents, &profile).map_err(told)?;
+    let mut contents = SnapshotContents::new(manifest).map_err(snapshot_failure)?;
+    bundle.add_to(&mut contents, &profile).map_err(snapshot_failure)?;
     for repository in &repositories {
-        repository.add_to(&mut contents).map_err(told)?;
+        repository.add_to(&mut contents).map_err(snapshot_failure)?;
     }
 
     let described: Vec<String> = repositories.iter().map(Repository::describe).collect();
@@ -128,14 +128,14 @@ fn pack(
             done += 1;
             progress(total, done);
         })
-        .map_err(told)?;
+        .map_err(snapshot_failure)?;
     out.flush().map_err(|e| Failure::Failed(format!("cannot write the snapshot: {e}")))?;
     drop(out);
     let source = source.chars().take(LONGEST_SOURCE).collect();
     Ok(Made { digest, archive, entries: contents.len(), source, notes, cpu: CpuNeeds::default() })
 }
 
-fn told(error: SnapshotError) -> Failure {
+fn snapshot_failure(error: SnapshotError) -> Failure {
     Failure::Failed(format!("cannot create the snapshot: {error}"))
 }
 

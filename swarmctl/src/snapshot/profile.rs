@@ -228,7 +228,7 @@ impl<'a> Repositories<'a> {
     /// inherits from.
     fn own(&self, dir: &Path) -> Result<(Parents, Vec<Found<'a>>), Failure> {
         let (mut texts, mut all) = (Vec::new(), Vec::new());
-        let files = super::tree::walk(dir, &[]).map_err(super::told)?;
+        let files = super::tree::walk(dir, &[]).map_err(super::snapshot_failure)?;
         for file in files.iter().filter(|file| *file == "parent" || file.ends_with("/parent")) {
             let mut text = String::new();
             for (at, parent) in parents(&dir.join(file))? {

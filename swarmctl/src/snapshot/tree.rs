@@ -54,7 +54,7 @@ impl Tree {
 
     /// Lists everything below `root`, except for `left_out` at the top level.
     pub(super) fn plain(root: &Path, left_out: &[&str]) -> Result<Self, Failure> {
-        let files = walk(root, left_out).map_err(super::told)?;
+        let files = walk(root, left_out).map_err(super::snapshot_failure)?;
         Ok(Self { root: root.to_owned(), commit: None, dirty: None, modified: None, files })
     }
 
@@ -91,7 +91,7 @@ impl Tree {
         let listed = checkout.git(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
         let mut files: Vec<String> = listed.split_terminator('\0').map(str::to_owned).collect();
         if let Some(derived) = extent.derived.filter(|derived| root.join(derived).is_dir()) {
-            let entries = walk(&root.join(derived), &[]).map_err(super::told)?;
+            let entries = walk(&root.join(derived), &[]).map_err(super::snapshot_failure)?;
             files.extend(entries.into_iter().map(|entry| format!("{derived}/{entry}")));
         }
         files.sort();

@@ -82,7 +82,7 @@ impl Whole {
 
 async fn carry(near: TcpStream, to: SocketAddr, whole: Arc<Whole>) -> std::io::Result<()> {
     let (mut asks, mut hears) = near.into_split();
-    let (mut answers, mut told) = TcpStream::connect(to).await?.into_split();
+    let (mut answers, mut to_server) = TcpStream::connect(to).await?.into_split();
     let there = async {
         let mut piece = vec![0; 64 << 10];
         while let read @ 1.. = answers.read(&mut piece).await? {
@@ -97,6 +97,6 @@ async fn carry(near: TcpStream, to: SocketAddr, whole: Arc<Whole>) -> std::io::R
     };
     tokio::select! {
         done = there => done,
-        done = copy(&mut asks, &mut told) => done.map(drop),
+        done = copy(&mut asks, &mut to_server) => done.map(drop),
     }
 }

@@ -58,12 +58,12 @@ impl Crowd {
     pub async fn gather(address: SocketAddr, count: usize) -> Result<Self> {
         let mut crowd = Self { tasks: JoinSet::new(), opened: Arc::default() };
         let abreast = Arc::new(Semaphore::new(ABREAST));
-        let (tell, mut told) = tokio::sync::mpsc::channel::<()>(1);
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<()>(1);
         for (shape, n) in SHAPES.into_iter().cycle().zip(0..count) {
             let [least, most] = PAUSES;
             let pause = Duration::from_millis(least + (most - least) * n as u64 / count as u64);
             let opened = crowd.opened.clone();
-            let (abreast, mut first) = (abreast.clone(), Some(tell.clone()));
+            let (abreast, mut first) = (abreast.clone(), Some(sender.clone()));
             crowd.tasks.spawn(async move {
                 loop {
                     let connected = {
@@ -80,9 +80,9 @@ impl Crowd {
                 }
             });
         }
-        drop(tell);
+        drop(sender);
         // The channel closes when the last client has dropped its sender.
-        let all = timeout(Duration::from_secs(60), told.recv()).await;
+        let all = timeout(Duration::from_secs(60), receiver.recv()).await;
         all.context("a crowd could not gather in a minute")?;
         Ok(crowd)
     }

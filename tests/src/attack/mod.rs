@@ -174,14 +174,17 @@ mod tests {
 
     #[test]
     fn a_plan_of_full_size_that_is_answered_late_is_a_breach() {
-        let told = |ms: u64, scale| {
+        let breaches_of = |ms: u64, scale| {
             let mut tally = Tally::new("reports");
             tally.took_for_plan("a ladder", Duration::from_millis(ms));
             tally.took_for_plan("a plan of two", Duration::from_millis(2));
             let (length, p99) = (Duration::ZERO, Duration::MAX);
             breaches(&[tally], &Options { length, seed: 1, only: Vec::new(), crowd: 0, scale, p99 })
         };
-        assert_eq!(told(1001, 1), ["reports: the plan `a ladder` is answered after 1001 ms; 1s is allowed"]);
-        assert_eq!([told(999, 1), told(1001, 40)], [const { Vec::<String>::new() }; 2]);
+        assert_eq!(
+            breaches_of(1001, 1),
+            ["reports: the plan `a ladder` is answered after 1001 ms; 1s is allowed"]
+        );
+        assert_eq!([breaches_of(999, 1), breaches_of(1001, 40)], [const { Vec::<String>::new() }; 2]);
     }
 }

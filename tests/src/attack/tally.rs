@@ -4,7 +4,7 @@ use serde::Serialize;
 use std::{fmt::Display, time::Duration};
 
 /// Maximum number of wrong verdicts to list.
-const TOLD: usize = 20;
+const MAX_EXAMPLES: usize = 20;
 
 /// The expected result of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Tally {
 
     pub fn wrong(&mut self, what: String) {
         self.wrong += 1;
-        if self.examples.len() < TOLD {
+        if self.examples.len() < MAX_EXAMPLES {
             self.examples.push(what.chars().take(500).collect());
         }
     }

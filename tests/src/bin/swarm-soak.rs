@@ -47,7 +47,7 @@ fn main() -> ExitCode {
             for (fault, times) in &report.faults {
                 println!("{times:4} x {fault}");
             }
-            report.told.iter().for_each(|line| println!("{line}"));
+            report.status_lines.iter().for_each(|line| println!("{line}"));
             report.figures.iter().for_each(|line| println!("{line}"));
             report.breaches.iter().for_each(|line| println!("WRONG: {line}"));
             let verdict = if report.breaches.is_empty() { "clean" } else { "not clean" };

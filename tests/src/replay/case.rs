@@ -35,7 +35,7 @@ pub struct Case {
 #[derive(Debug, Clone)]
 pub struct Night {
     pub machines: Vec<Machine>,
-    /// The processor count that the core is told for each drone. Four stand for speed 1.
+    /// The processor count of each drone as reported to the core. Four stand for speed 1.
     pub cores: Vec<u32>,
     /// For each package, the previous build time at speed 1 in milliseconds; `None` if nothing is known.
     pub history_ms: Option<Vec<f64>>,

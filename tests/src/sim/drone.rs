@@ -65,7 +65,7 @@ pub struct Doings {
     pub messages: Vec<Message>,
     /// Builds that were started, and when they end by themselves.
     pub build_ends_at: Vec<(AttemptId, TimeMs)>,
-    /// Builds that were killed. The agent must be told.
+    /// Builds that were killed, of which the agent must be notified.
     pub killed: Vec<AttemptId>,
     /// Whether the program has ended.
     pub exited: bool,

@@ -55,7 +55,7 @@ pub struct Orchestrator {
     pub stalled_until: TimeMs,
     /// Its machine's clock, and the engine's time.
     pub clock: Clock,
-    /// Results whose acceptance a drone was told.
+    /// Results whose acceptance was confirmed to a drone.
     pub acknowledged: BTreeMap<PackageId, AttemptId>,
     /// How sentences about events are worded.
     pub telling: Telling,

@@ -52,10 +52,10 @@ impl Telling {
             Ok(done) => done,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let records = records.iter().enumerate().map(|(n, record)| retold(record, words, n));
+        let records = records.iter().enumerate().map(|(n, record)| reworded(record, words, n));
         let records = records.collect::<Result<Vec<Record>, String>>()?;
         records.iter().for_each(|record| swarm.apply(record));
-        Ok(Ok((records, retold(&reply, words, 0)?)))
+        Ok(Ok((records, reworded(&reply, words, 0)?)))
     }
 
     pub(super) fn note_records(&mut self, records: &[Record]) -> Result<(), String> {
@@ -66,9 +66,9 @@ impl Telling {
         self.note(|| view::concerns(swarm, now, now, &[]))
     }
 
-    fn note<T: Serialize>(&mut self, told: impl FnOnce() -> T) -> Result<(), String> {
+    fn note<T: Serialize>(&mut self, make_view: impl FnOnce() -> T) -> Result<(), String> {
         let Some((_, facts)) = &mut self.0 else { return Ok(()) };
-        let mut value = serde_json::to_value(told()).map_err(|e| e.to_string())?;
+        let mut value = serde_json::to_value(make_view()).map_err(|e| e.to_string())?;
         // Whether there is a sentence is a fact.
         each_sentence(&mut value, &mut |text| *text = if text.is_empty() { "" } else { "said" }.to_owned());
         *facts = Digest::of(format!("{facts}{value}").as_bytes());
@@ -78,8 +78,8 @@ impl Telling {
 
 /// Rewords all sentences. `n` makes the sentences of different objects differ, and within one object no two
 /// are equal, so that nothing may depend on whether sentences are equal.
-fn retold<T: Serialize + DeserializeOwned>(told: &T, words: Words, n: usize) -> Result<T, String> {
-    let mut value = serde_json::to_value(told).map_err(|e| e.to_string())?;
+fn reworded<T: Serialize + DeserializeOwned>(original: &T, words: Words, n: usize) -> Result<T, String> {
+    let mut value = serde_json::to_value(original).map_err(|e| e.to_string())?;
     match words {
         Words::Own => {}
         Words::Other => {
@@ -141,7 +141,7 @@ mod tests {
             at: TimeMs(5),
             event: Event::offline(DroneId(1), Offline::SignedOff(why.into())),
         };
-        let other = retold(&record("the night"), Words::Other, 0).unwrap();
+        let other = reworded(&record("the night"), Words::Other, 0).unwrap();
         let Event::DroneWentOffline { reason, why, .. } = &other.event else { panic!("{other:?}") };
         assert_eq!(
             (reason.as_str(), why),

@@ -64,7 +64,7 @@ pub(super) fn end(damage: &Damage, farm: &Farm) -> Result<Option<String>> {
         wait::until("an audit", PATIENCE, || Ok(farm.ground().ask(&["audit", "verify"]).ok()))?;
     let name = damage.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let digest = Digest::of(&damage.whole).to_string();
-    let told =
+    let reported =
         audit.faults.iter().chain(&audit.mended).any(|line| line.contains(&name) || line.contains(&digest));
     let stands = damage.stands();
     farm.damaged.with(|damaged| {
@@ -73,7 +73,7 @@ pub(super) fn end(damage: &Damage, farm: &Farm) -> Result<Option<String>> {
     if stands {
         damage.mend()?;
     }
-    let missed = stands && !told && is_needed(damage, farm)?;
+    let missed = stands && !reported && is_needed(damage, farm)?;
     let (path, at) = (damage.path.display(), damage.at);
     Ok(missed.then(|| {
         format!("byte {at} of {path} was changed, and neither mended nor named: {:?}", audit.faults)

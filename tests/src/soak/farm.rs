@@ -186,7 +186,11 @@ impl Farm {
     }
 
     /// Enrols the lying drone, whose machine has the same facts as the first drone's.
-    pub(super) fn start_liar(&self, seed: u64, over: Arc<AtomicBool>) -> Result<JoinHandle<liar::Told>> {
+    pub(super) fn start_liar(
+        &self,
+        seed: u64,
+        over: Arc<AtomicBool>,
+    ) -> Result<JoinHandle<liar::LieResults>> {
         let facts = self.status()?.drones.into_iter().next().context("no drone")?.facts;
         let token = self.ground.ctl(&["drone", "token", "--approved"])?;
         liar::start(&self.address(), token.trim(), facts, seed, over)

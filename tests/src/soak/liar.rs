@@ -32,7 +32,7 @@ pub(super) const LOG_BYTES: u64 = 1 << 20;
 
 /// The results of its lies.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct LieResults {
     /// Number of lies that were refused.
     pub refused: u64,
     /// Lies that were accepted, and impossible answers.
@@ -46,7 +46,7 @@ pub(super) fn start(
     facts: DroneFacts,
     seed: u64,
     over: Arc<AtomicBool>,
-) -> Result<JoinHandle<Told>> {
+) -> Result<JoinHandle<LieResults>> {
     let url = parse_address(address).map_err(anyhow::Error::msg)?;
     let nobody = Client::new(&[url], None)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -57,18 +57,24 @@ pub(super) fn start(
     let credential = credential.context("no credential came")?;
     let client = nobody.with_credential(Secret::new(&credential));
     let drone = FakeDrone { client, id, credential };
-    let mut liar =
-        Liar { drone, facts, rng: Rng::new(!seed), claims: 0, own: BTreeSet::new(), told: Told::default() };
+    let mut liar = Liar {
+        drone,
+        facts,
+        rng: Rng::new(!seed),
+        claims: 0,
+        own: BTreeSet::new(),
+        results: LieResults::default(),
+    };
     Ok(thread::spawn(move || {
         runtime.block_on(async {
             while !over.load(Ordering::Relaxed) {
                 if let Err(error) = liar.turn().await {
-                    liar.told.breaches.push(format!("{error:#}"));
+                    liar.results.breaches.push(format!("{error:#}"));
                 }
                 tokio::time::sleep(REST).await;
             }
         });
-        liar.told
+        liar.results
     }))
 }
 
@@ -78,7 +84,7 @@ struct Liar {
     rng: Rng,
     claims: u64,
     own: BTreeSet<AttemptId>,
-    told: Told,
+    results: LieResults,
 }
 
 /// The answer to a lie: whether it was accepted.
@@ -183,11 +189,13 @@ impl Liar {
 
     fn note(&mut self, what: &str, answer: Answer) {
         match answer {
-            Ok(false) => self.told.refused += 1,
-            Ok(true) => self.told.breaches.push(format!("{what} was believed")),
-            Err(error) if error.status().is_some_and(|status| status < 500) => self.told.refused += 1,
+            Ok(false) => self.results.refused += 1,
+            Ok(true) => self.results.breaches.push(format!("{what} was believed")),
+            Err(error) if error.status().is_some_and(|status| status < 500) => self.results.refused += 1,
             Err(error) if error.status() == Some(500) => {
-                self.told.breaches.push(format!("{what} ended in an error of the orchestrator's: {error}"));
+                self.results
+                    .breaches
+                    .push(format!("{what} ended in an error of the orchestrator's: {error}"));
             }
             // There was no answer, or the orchestrator is temporarily unable to answer.
             Err(_) => {}

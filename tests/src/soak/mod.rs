@@ -17,7 +17,7 @@ mod liar;
 mod node;
 mod proxy;
 mod reader;
-mod told;
+mod status_reports;
 mod worker;
 
 pub use farm::{Farm, JournalKind};
@@ -26,6 +26,7 @@ use crate::sim::rng::Rng;
 use anyhow::{Context, Result};
 use fault::Fault;
 use footprint::Footprint;
+use status_reports::StatusReports;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -35,7 +36,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use told::Told;
 
 /// Interval between two checks of everything.
 const TICK: Duration = Duration::from_millis(500);
@@ -63,7 +63,7 @@ pub struct Report {
     /// Violations; empty if there were none.
     pub breaches: Vec<String>,
     /// What `swarmctl status` reported during each kind of fault.
-    pub told: Vec<String>,
+    pub status_lines: Vec<String>,
     pub figures: Vec<String>,
 }
 
@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let mut footprint = Footprint::default();
     let mut rng = Rng::new(options.seed);
     let mut faults: BTreeMap<String, u64> = BTreeMap::new();
-    let mut told = Told::default();
+    let mut status_reports = StatusReports::default();
     // End, whether it lasts long enough to be reported in the status, and the fault.
     let mut open: Vec<(Instant, bool, Fault)> = Vec::new();
     let (began, length) = (Instant::now(), Duration::from_secs(options.minutes * 60));
@@ -98,7 +98,7 @@ pub fn run(options: &Options) -> Result<Report> {
                 && fault != Fault::PauseOrchestrator
                 && !open.iter().any(|o| o.2 == Fault::PauseOrchestrator)
             {
-                told.look(&farm, fault);
+                status_reports.look(&farm, fault);
             }
             fault.end(&mut farm).with_context(|| format!("the end of: {fault}"))?;
         }
@@ -145,5 +145,5 @@ pub fn run(options: &Options) -> Result<Report> {
     ];
     figures.extend(audit::figures(&farm, &runs)?);
     figures.extend(footprint.figures());
-    Ok(Report { faults, breaches, told: told.lines().collect(), figures })
+    Ok(Report { faults, breaches, status_lines: status_reports.lines().collect(), figures })
 }

@@ -126,10 +126,10 @@ async fn packages_of_an_earlier_run_that_are_lost_are_told_when_their_channel_is
             })
             .await
             .unwrap();
-        let told = until("it is told", async || swarm.app.published.trouble()).await;
+        let trouble = until("the trouble is reported", async || swarm.app.published.trouble()).await;
         let says =
             format!("1 packages of desk are missing or damaged in the store, the first is {}", kept.digest);
-        assert!(told.starts_with(&says), "{told}");
+        assert!(trouble.starts_with(&says), "{trouble}");
         let concerns = swarm.admin.status().await.unwrap().concerns;
         assert!(concerns.iter().any(|concern| concern.what.contains(&says)), "{concerns:?}");
         assert_eq!(index_if_any(&swarm, "desk").await, Some(Vec::new()));

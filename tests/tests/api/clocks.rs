@@ -93,14 +93,14 @@ async fn heals(ahead_ms: i64) {
         text.contains("CPV: ").then_some(text)
     })
     .await;
-    let told = |swarm: &Orchestrator| {
+    let concerns = |swarm: &Orchestrator| {
         let admin = swarm.admin.clone();
         async move {
             let concerns = admin.status().await.unwrap().concerns;
             concerns.into_iter().map(|concern| concern.what).collect::<Vec<String>>()
         }
     };
-    assert_eq!(told(&swarm).await, Vec::<String>::new(), "{ahead_ms}");
+    assert_eq!(concerns(&swarm).await, Vec::<String>::new(), "{ahead_ms}");
     for key in ["TIMESTAMP: ", "BUILD_TIME: "] {
         let line = index.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         let at: u64 = line.parse().unwrap();

@@ -98,26 +98,30 @@ async fn two_packages_with_one_path_are_told_of_when_the_run_ends_and_one_is_pub
 
     let run = night(&swarm, &drone, &[MAILONE, MAILTWO, LONE]).await;
     assert_eq!(published(&swarm).await, ["app-misc/lone-1.0", "app-misc/mailone-1.0"]);
-    let told = "app-misc/mailtwo-1.0 is not published: it and app-misc/mailone-1.0 both install \
+    let sentence = "app-misc/mailtwo-1.0 is not published: it and app-misc/mailone-1.0 both install \
                 /usr/bin/maildirmake";
     let view = swarm.admin.run(run).await.unwrap();
     assert_eq!(view.state, RunState::Partial);
     assert_eq!(view.reason.unwrap(), "1 not published (file collisions)");
     let status = swarm.admin.status().await.unwrap();
-    let concern = status.concerns.iter().find(|c| c.what == told);
+    let concern = status.concerns.iter().find(|c| c.what == sentence);
     let why = swarm.admin.why("mailtwo", None).await.unwrap();
     assert_eq!(concern.unwrap().next, format!("`swarmctl why {}`", why.package.id));
-    assert!(why.lines.iter().any(|line| line.contains(told) && line.contains("block")), "{:?}", why.lines);
+    assert!(
+        why.lines.iter().any(|line| line.contains(sentence) && line.contains("block")),
+        "{:?}",
+        why.lines
+    );
     let why = swarm.admin.why("mailone", None).await.unwrap();
     assert!(why.lines.join("\n").contains("stored and published"), "{:?}", why.lines);
     let post = receiver.wait(1).await.unwrap()[0].body.to_string();
-    assert!(post.contains(told), "{post}");
+    assert!(post.contains(sentence), "{post}");
 
     // This stays the same although no more packages arrive.
     let again = night(&swarm, &drone, &[MAILONE, MAILTWO, LONE]).await;
     assert_eq!(swarm.admin.run(again).await.unwrap().reused, 3);
     assert_eq!(published(&swarm).await, ["app-misc/lone-1.0", "app-misc/mailone-1.0"]);
-    assert!(swarm.admin.status().await.unwrap().concerns.iter().any(|c| c.what == told));
+    assert!(swarm.admin.status().await.unwrap().concerns.iter().any(|c| c.what == sentence));
 }
 
 #[tokio::test]
@@ -163,9 +167,14 @@ async fn two_paths_of_one_file_collide_where_usr_is_merged_and_nowhere_else() {
             night(&swarm, &drone, &world).await;
             let expected = if apart { 1 } else { 2 };
             assert_eq!(published(&swarm).await.len(), expected, "{usr:?} {first:?}");
-            let told = "both install /usr/bin/tool";
+            let sentence = "both install /usr/bin/tool";
             let status = swarm.admin.status().await.unwrap();
-            assert_eq!(status.concerns.iter().any(|c| c.what.contains(told)), apart, "{:?}", status.concerns);
+            assert_eq!(
+                status.concerns.iter().any(|c| c.what.contains(sentence)),
+                apart,
+                "{:?}",
+                status.concerns
+            );
         }
     }
 }
@@ -198,11 +207,11 @@ async fn lists_of_files_that_were_lost_are_made_anew_and_files_of_slots_do_colli
     let two = ("dev-libs/lib-2.0", "2", one.2, NONE);
     night(&swarm, &drone, &[one, two]).await;
     assert_eq!(published(&swarm).await, ["dev-libs/lib-1.0"]);
-    let told = "dev-libs/lib-2.0 is not published: it and dev-libs/lib-1.0 both install \
+    let sentence = "dev-libs/lib-2.0 is not published: it and dev-libs/lib-1.0 both install \
                 /usr/include/lib.h, /usr/include/liblib.h";
     until("the status", async || {
         let status = swarm.admin.status().await.unwrap();
-        status.concerns.iter().any(|c| c.what == told).then_some(())
+        status.concerns.iter().any(|c| c.what == sentence).then_some(())
     })
     .await;
 }
@@ -230,12 +239,12 @@ async fn a_program_is_rebuilt_for_a_library_that_lost_its_soname_and_until_then_
     assert_eq!((view.reused, view.state), (1, RunState::Partial));
     assert_eq!(view.reason.unwrap(), "1 not published (libraries of packages to rebuild)");
     assert_eq!(published(&swarm).await, ["app-misc/app-1.0", "dev-libs/lib-1.0"]);
-    let told =
+    let sentence =
         "dev-libs/lib-2.0 is not published: app-misc/app-1.0 needs liblib.so.1, which it no longer has";
     let status = swarm.admin.status().await.unwrap();
-    assert!(status.concerns.iter().any(|c| c.what == told), "{:?}", status.concerns);
+    assert!(status.concerns.iter().any(|c| c.what == sentence), "{:?}", status.concerns);
     let why = swarm.admin.why("lib", None).await.unwrap().lines.join("\n");
-    assert!(why.contains(told) && why.contains("The next run rebuilds"), "{why}");
+    assert!(why.contains(sentence) && why.contains("The next run rebuilds"), "{why}");
 
     let run = night(&swarm, &drone, &[LIB_2, new]).await;
     let view = swarm.admin.run(run).await.unwrap();
@@ -243,8 +252,9 @@ async fn a_program_is_rebuilt_for_a_library_that_lost_its_soname_and_until_then_
     assert_eq!(published(&swarm).await, ["app-misc/app-1.0", "dev-libs/lib-2.0"]);
     assert!(swarm.admin.status().await.unwrap().healthy);
     let why = swarm.admin.why("app", None).await.unwrap().lines.join("\n");
-    let told = "An earlier build is not reused: it needs liblib.so.1, which dev-libs/lib-2.0 no longer has.";
-    assert!(why.contains(told), "{why}");
+    let sentence =
+        "An earlier build is not reused: it needs liblib.so.1, which dev-libs/lib-2.0 no longer has.";
+    assert!(why.contains(sentence), "{why}");
     let run = night(&swarm, &drone, &[LIB_2, new]).await;
     assert_eq!(swarm.admin.run(run).await.unwrap().reused, 2);
 }
@@ -257,10 +267,10 @@ async fn a_program_linked_with_a_soname_that_its_library_has_lost_is_not_publish
     let app = app("x86_64: liblib.so.1");
     night(&swarm, &drone, &[LIB_2, ("app-misc/app-1.0", "0", &["usr/bin/app"], &app)]).await;
     assert_eq!(published(&swarm).await, ["dev-libs/lib-2.0"]);
-    let told =
+    let sentence =
         "app-misc/app-1.0 is not published: it needs liblib.so.1, which dev-libs/lib-2.0 does not have";
     let status = swarm.admin.status().await.unwrap();
-    assert!(status.concerns.iter().any(|c| c.what == told), "{:?}", status.concerns);
+    assert!(status.concerns.iter().any(|c| c.what == sentence), "{:?}", status.concerns);
 }
 
 #[tokio::test]

@@ -91,20 +91,20 @@ async fn known_until_it_ends((kind, said, severity): (&str, &str, &str)) {
     // The message at the end of a run reports some of them.
     let ends_a_run = found.fact.is_covered_by_run_end(&name(PROFILE));
     let words = if ends_a_run { PROFILE } else { said };
-    until(&format!("{kind} is told"), async || {
-        lab.told.taken().iter().any(|post| post.text("text").contains(words)).then_some(())
+    until(&format!("a notification of {kind}"), async || {
+        lab.inbox.taken().iter().any(|post| post.text("text").contains(words)).then_some(())
     })
     .await;
 
-    let before = lab.told.taken().len();
+    let before = lab.inbox.taken().len();
     lab.mend(kind).await;
     until(&format!("{kind} ends"), async || lab.concerns(kind).await.is_empty().then_some(())).await;
     assert!(!metrics::text(&lab.swarm.app).contains(&format!("swarm_concern{{kind=\"{kind}\"}}")));
     if ends_a_run {
         return;
     }
-    until(&format!("the end of {kind} is told"), async || {
-        lab.told.taken()[before..].iter().any(|p| p.text("text").contains("resolved")).then_some(())
+    until(&format!("a notification that {kind} is resolved"), async || {
+        lab.inbox.taken()[before..].iter().any(|p| p.text("text").contains("resolved")).then_some(())
     })
     .await;
 }

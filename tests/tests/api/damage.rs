@@ -368,18 +368,18 @@ async fn what_is_damaged_while_it_runs_is_mended_by_an_audit_and_named_by_the_mo
         })
         .await
         .unwrap();
-    let told = until("the scrub tells of it", async || {
+    let reported = until("the scrub reports it", async || {
         let concerns = swarm.admin.status().await.ok()?.concerns;
         concerns.into_iter().find(|concern| concern.what.contains("is damaged"))
     });
-    let concern = told.await;
+    let concern = reported.await;
     assert!(concern.what.contains(&digest.to_string()), "{concern:?}");
     let passes = swarm.admin.status().await.unwrap().passes;
     let scrub = passes.iter().find(|pass| pass.name == "scrub").unwrap();
     assert!(scrub.did.contains("packages checked: 1, damaged: 1"), "{scrub:?}");
     // The result is stored, so not every start scrubs again.
     let swarm = swarm.restart().await.unwrap();
-    until("it is told after a restart", async || {
+    until("it is reported after a restart", async || {
         let concerns = swarm.admin.status().await.ok()?.concerns;
         concerns.into_iter().find(|concern| concern.what.contains("is damaged"))
     })

@@ -12,8 +12,8 @@ async fn a_drained_drone_gets_no_work_until_it_is_resumed() {
     swarm.profile().await.unwrap();
     swarm.run().await.unwrap();
     swarm.admin.drain_drone(drone.id, &key()).await.unwrap();
-    let told = drone.ask("k1", 0).await.unwrap();
-    assert!(told.assignment.is_none() && told.reason.unwrap().contains("draining"));
+    let reply = drone.ask("k1", 0).await.unwrap();
+    assert!(reply.assignment.is_none() && reply.reason.unwrap().contains("draining"));
     swarm.admin.resume_drone(drone.id, &key()).await.unwrap();
     drone.work().await.unwrap();
 }
@@ -104,7 +104,7 @@ async fn an_unknown_drone_is_not_found() {
 async fn a_cloned_machine_is_refused_by_name_and_status_says_so() {
     let swarm = Swarm::start().await.unwrap();
     let drone = swarm.drone("oak").await.unwrap();
-    let told = |machine_id: &str| HeartbeatRequest {
+    let heartbeat = |machine_id: &str| HeartbeatRequest {
         vitals: nothing_free(),
         attempts: Vec::new(),
         draining: false,
@@ -112,14 +112,14 @@ async fn a_cloned_machine_is_refused_by_name_and_status_says_so() {
         facts: Some(DroneFacts { machine_id: machine_id.to_owned(), ..facts() }),
         highest_attempt: None,
     };
-    let reply = drone.client.heartbeat(&told("m")).await.unwrap();
+    let reply = drone.client.heartbeat(&heartbeat("m")).await.unwrap();
     assert_eq!(reply.name.unwrap().as_str(), "oak");
-    let Err(ClientError::Problem(problem)) = drone.client.heartbeat(&told("clone")).await else {
+    let Err(ClientError::Problem(problem)) = drone.client.heartbeat(&heartbeat("clone")).await else {
         panic!("taken")
     };
     assert_eq!((problem.status, problem.kind.as_str()), (401, "/problems/other-machine"));
     assert!(problem.detail.contains("drone `oak`") && problem.detail.contains("clone"), "{}", problem.detail);
     let concerns = swarm.admin.status().await.unwrap().concerns;
     assert!(concerns.iter().any(|c| c.what.contains("uses the credential of drone oak")), "{concerns:?}");
-    drone.client.heartbeat(&told("m")).await.unwrap();
+    drone.client.heartbeat(&heartbeat("m")).await.unwrap();
 }

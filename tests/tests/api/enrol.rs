@@ -29,8 +29,8 @@ async fn a_machine_enrols_waits_for_approval_and_then_gets_work() {
     let drone = swarm.enrol("slow", false).await.unwrap();
     swarm.profile().await.unwrap();
     swarm.run().await.unwrap();
-    let told = drone.ask("k1", 0).await.unwrap();
-    assert!(told.assignment.is_none() && told.reason.unwrap().contains("approve"));
+    let reply = drone.ask("k1", 0).await.unwrap();
+    assert!(reply.assignment.is_none() && reply.reason.unwrap().contains("approve"));
     assert_eq!(swarm.admin.drones().await.unwrap()[0].state, DroneState::Pending);
 
     swarm.admin.approve_drone(drone.id, &key()).await.unwrap();
@@ -56,9 +56,9 @@ async fn an_enrolment_whose_answer_was_lost_is_repeated_with_its_credential_and_
     let secret = "drone-made-by-itself";
     let credential_hash = Some(Digest::of(secret.as_bytes()));
     let first = EnrolRequest { credential_hash, ..request(&token(&swarm.admin).await, "one") };
-    let told = nobody.enrol(&first).await.unwrap();
-    assert_eq!(told.credential, None, "the machine has it");
-    assert_eq!(nobody.enrol(&first).await.unwrap().drone, told.drone);
+    let reply = nobody.enrol(&first).await.unwrap();
+    assert_eq!(reply.credential, None, "the machine has it");
+    assert_eq!(nobody.enrol(&first).await.unwrap().drone, reply.drone);
     // With another name or another credential, it counts as another machine with a used token.
     let renamed = EnrolRequest { name: name("two"), ..first.clone() };
     let another = EnrolRequest { credential_hash: Some(Digest::of(b"another")), ..first.clone() };

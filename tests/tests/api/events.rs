@@ -104,8 +104,8 @@ async fn streams_waiting_claims_and_followed_logs_end_when_the_orchestrator_stop
     stops_at_once(swarm).await;
     while let Some(_event) = events.next().await.unwrap() {}
     assert_eq!(log.next().await.unwrap(), None);
-    let told = claim.await.unwrap();
-    assert!(told.is_err() || told.unwrap().assignment.is_none());
+    let reply = claim.await.unwrap();
+    assert!(reply.is_err() || reply.unwrap().assignment.is_none());
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ async fn the_alerts_hold_their_tests_and_they_and_the_dashboard_ask_for_nothing_
     drone.build().await.unwrap();
     let answer = scrape(&swarm, Some(&metrics_token(&swarm))).await;
     let text = String::from_utf8(answer.body).unwrap();
-    let told: BTreeSet<&str> =
+    let exported: BTreeSet<&str> =
         text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let alerts = std::fs::read_to_string(top().join("examples/prometheus/alerts.yml")).unwrap();
     let panels = queries(&dashboard()).join("\n");
@@ -129,7 +129,7 @@ async fn the_alerts_hold_their_tests_and_they_and_the_dashboard_ask_for_nothing_
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         let asked: BTreeSet<&str> = words.filter(|word| word.starts_with("swarm_")).collect();
         assert!(asked.len() >= least, "{asked:?}");
-        assert!(asked.is_subset(&told), "not told: {:?}", asked.difference(&told));
+        assert!(asked.is_subset(&exported), "not exported: {:?}", asked.difference(&exported));
     }
 }
 

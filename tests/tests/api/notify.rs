@@ -70,18 +70,18 @@ async fn the_end_of_a_run_is_told_once_to_every_sink_and_not_again_after_a_resta
     let run = swarm.planned(&drone).await.unwrap();
     drone.build().await.unwrap();
 
-    let told = ntfy.wait(1).await.unwrap();
-    assert_eq!((told[0].line.as_str(), told[0].authorization.as_str()), ("POST /", "Bearer tk_hidden"));
-    assert_eq!(told[0].text("topic"), "farm");
-    let title = told[0].text("title").to_owned();
+    let posts = ntfy.wait(1).await.unwrap();
+    assert_eq!((posts[0].line.as_str(), posts[0].authorization.as_str()), ("POST /", "Bearer tk_hidden"));
+    assert_eq!(posts[0].text("topic"), "farm");
+    let title = posts[0].text("title").to_owned();
     assert!(title.starts_with(&format!("desk: run {run} succeeded after ")), "{title}");
-    assert_eq!(told[0].text("message"), "1 received.\nNo action needed.");
-    assert_eq!(told[0].body["priority"], 3);
+    assert_eq!(posts[0].text("message"), "1 received.\nNo action needed.");
+    assert_eq!(posts[0].body["priority"], 3);
 
-    let told = hook.wait(1).await.unwrap();
-    assert_eq!(told[0].line, "POST /hook/hidden-path");
-    assert_eq!((told[0].text("kind"), told[0].text("severity")), ("run", "info"));
-    assert_eq!(told[0].text("text"), format!("{title}\n1 received.\nNo action needed."));
+    let posts = hook.wait(1).await.unwrap();
+    assert_eq!(posts[0].line, "POST /hook/hidden-path");
+    assert_eq!((posts[0].text("kind"), posts[0].text("severity")), ("run", "info"));
+    assert_eq!(posts[0].text("text"), format!("{title}\n1 received.\nNo action needed."));
 
     let mail = mailbox.wait(1).await.unwrap().remove(0);
     let to = ["MAIL FROM:<swarm@b.example>", "RCPT TO:<me+farm@b.example>", "RCPT TO:<you@b.example>"];
@@ -126,10 +126,10 @@ async fn a_partial_run_says_what_is_quarantined_and_refused_and_what_to_do_and_o
     fail(&drone).await;
     fail(&drone).await;
 
-    let told = receiver.wait(1).await.unwrap();
-    assert_eq!(told[0].text("severity"), "warning");
+    let posts = receiver.wait(1).await.unwrap();
+    assert_eq!(posts[0].text("severity"), "warning");
     let package = swarm.admin.packages(&Default::default()).await.unwrap()[0].id;
-    let text = told[0].text("text");
+    let text = posts[0].text("text");
     assert!(text.starts_with(&format!("desk: run {run} partial after ")), "{text}");
     let rest: Vec<&str> = text.lines().skip(1).collect();
     let want = [
@@ -167,11 +167,11 @@ async fn concerns_are_gathered_for_the_window_and_their_end_is_told_too() {
     assert!(receiver.taken().is_empty());
     swarm.admin.approve_drone(three.id, &key()).await.unwrap();
     clock.forward(5 * MINUTE);
-    let told = receiver.wait(1).await.unwrap();
-    assert_eq!((told[0].text("kind"), told[0].text("title")), ("concerns", "2 new concerns"));
+    let posts = receiver.wait(1).await.unwrap();
+    assert_eq!((posts[0].text("kind"), posts[0].text("title")), ("concerns", "2 new concerns"));
     for drone in ["slow", "late"] {
         let line = format!("! drone {drone} waits for approval\n  `swarmctl drone approve {drone}`");
-        assert!(told[0].text("text").contains(&line), "{told:?}");
+        assert!(posts[0].text("text").contains(&line), "{posts:?}");
     }
 
     let swarm = swarm.restart().await.unwrap();
@@ -186,10 +186,10 @@ async fn concerns_are_gathered_for_the_window_and_their_end_is_told_too() {
     }
     looked(&swarm).await;
     clock.forward(10 * MINUTE);
-    let told = receiver.wait(2).await.unwrap();
-    assert_eq!(told[1].text("title"), "2 concerns resolved", "{told:?}");
+    let posts = receiver.wait(2).await.unwrap();
+    assert_eq!(posts[1].text("title"), "2 concerns resolved", "{posts:?}");
     looked(&swarm).await;
-    assert_eq!(receiver.taken().len(), 2, "what came and went within the window is not told");
+    assert_eq!(receiver.taken().len(), 2, "what came and went within the window is not announced");
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn a_sink_that_is_down_is_tried_again_and_holds_up_nothing() {
     assert!(!status.concerns.iter().any(|c| c.what.contains("notifications")), "once is nobody's concern");
     looked(&swarm).await;
     clock.forward(6_000);
-    until("the trouble is told", || !swarm.app.notifier.troubles().is_empty()).await;
+    until("the trouble is reported", || !swarm.app.notifier.troubles().is_empty()).await;
     let status = swarm.admin.status().await.unwrap();
     let want =
         format!("cannot deliver notifications to http://{}: HTTP 503 Service Unavailable: why", down.address);
@@ -227,16 +227,16 @@ async fn a_sink_that_is_down_is_tried_again_and_holds_up_nothing() {
     let ready = swarm.raw().await.unwrap().ask("GET /readyz", &[], b"").await.unwrap();
     assert_eq!(ready.status, 200, "a sink does not keep it from its work");
 
-    // Reachable sinks are told that another one is unreachable; that one itself is not.
+    // Reachable sinks are notified that another one is unreachable; that one itself is not.
     looked(&swarm).await;
     clock.forward(2 * MINUTE);
-    let told = up.wait(2).await.unwrap();
-    assert!(told[1].text("title").starts_with("cannot deliver notifications to "), "{told:?}");
+    let posts = up.wait(2).await.unwrap();
+    assert!(posts[1].text("title").starts_with("cannot deliver notifications to "), "{posts:?}");
 
     // Waiting messages survive a restart and are sent once.
     let swarm = swarm.restart_after(|_| down.answer_with(200)).await.unwrap();
-    let told = down.wait(1).await.unwrap();
-    assert!(told[0].text("title").contains("run r1 succeeded"), "{told:?}");
+    let posts = down.wait(1).await.unwrap();
+    assert!(posts[0].text("title").contains("run r1 succeeded"), "{posts:?}");
     until("nothing waits", || swarm.app.notifier.list()[0].waiting == 0).await;
     looked(&swarm).await;
     assert_eq!(down.taken().len(), 1);

@@ -165,7 +165,7 @@ async fn a_package_that_would_break_the_index_of_its_profile_is_refused_by_name(
     let view = swarm.admin.why("pebble", None).await.unwrap().package;
     assert_eq!(view.state, PackageState::Quarantined);
     let status = swarm.admin.status().await.unwrap();
-    let told = format!("{:?}", status.concerns);
-    assert!(told.contains("dev-libs/pebble-1.2") && told.contains("`index_size`"), "{told}");
+    let concerns = format!("{:?}", status.concerns);
+    assert!(concerns.contains("dev-libs/pebble-1.2") && concerns.contains("`index_size`"), "{concerns}");
     assert!(swarm.admin.artifacts(None).await.unwrap().is_empty());
 }

@@ -166,7 +166,7 @@ async fn a_rollback_that_only_drones_can_know_is_told_and_gives_no_id_out_twice(
     let mut seen = None;
     for life in 0..3 {
         let drone = again(&swarm, &oak).unwrap();
-        let told = HeartbeatRequest {
+        let request = HeartbeatRequest {
             vitals: nothing_free(),
             attempts: Vec::new(),
             draining: false,
@@ -174,7 +174,7 @@ async fn a_rollback_that_only_drones_can_know_is_told_and_gives_no_id_out_twice(
             facts: None,
             highest_attempt: seen,
         };
-        drone.client.heartbeat(&told).await.unwrap();
+        drone.client.heartbeat(&request).await.unwrap();
         let concerns = swarm.admin.status().await.unwrap().concerns;
         let rolled_back = concerns.iter().any(|c| matches!(c.fact, ConcernKind::JournalRolledBack { .. }));
         assert_eq!(rolled_back, life > 0, "{concerns:?}");

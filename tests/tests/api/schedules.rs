@@ -129,10 +129,10 @@ async fn a_pause_holds_up_the_run_that_is_due_in_it_and_ends_by_itself() {
     hands.move_to(GAP);
     let status = until(&swarm, "started", |s| !s.runs.is_empty()).await;
     assert_eq!(status.pause, Some(pause));
-    let told = "the swarm is paused for another 1 h: the fuse";
-    assert!(status.concerns.iter().any(|c| c.what == told), "{:?}", status.concerns);
-    assert_eq!(status.runs[0].reason.clone().unwrap(), format!("waiting for its plan: {told}"));
-    assert_eq!(drone.ask("k1", 0).await.unwrap().reason.as_deref(), Some(told));
+    let reason = "the swarm is paused for another 1 h: the fuse";
+    assert!(status.concerns.iter().any(|c| c.what == reason), "{:?}", status.concerns);
+    assert_eq!(status.runs[0].reason.clone().unwrap(), format!("waiting for its plan: {reason}"));
+    assert_eq!(drone.ask("k1", 0).await.unwrap().reason.as_deref(), Some(reason));
     // A waiting claim is woken when the pause is over.
     let waiting = async { drone.ask("k2", 20_000).await.unwrap() };
     let (reply, ()) = tokio::join!(waiting, async { hands.move_to(GAP + HOUR) });

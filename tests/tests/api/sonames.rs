@@ -82,9 +82,9 @@ async fn a_library_of_the_base_or_of_what_is_needed_at_run_time_is_there() {
 
 #[tokio::test]
 async fn one_of_the_build_alone_is_refused_with_its_package() {
-    let told = built(("x86_64: libbar.so.2 libc.so.6", "dev-libs/foo", ""), "libc.so.6").await.unwrap();
+    let reason = built(("x86_64: libbar.so.2 libc.so.6", "dev-libs/foo", ""), "libc.so.6").await.unwrap();
     assert_eq!(
-        told,
+        reason,
         "app-misc/tool-1.0 is linked with libbar.so.2 of dev-libs/bar-2.0, which neither the base nor its \
          run-time dependencies (RDEPEND) provide"
     );
@@ -95,8 +95,8 @@ async fn one_of_the_build_alone_is_refused_with_its_package() {
 #[tokio::test]
 async fn one_of_nobody_is_refused_but_for_prebuilt_programs_and_unknown_bases() {
     let stray = "x86_64: libstray.so.9 x86_32: libc.so.6";
-    let told = built((stray, "dev-libs/foo", ""), "libc.so.6").await.unwrap();
-    assert!(told.contains("libc.so.6, libstray.so.9, which neither"), "{told}");
+    let reason = built((stray, "dev-libs/foo", ""), "libc.so.6").await.unwrap();
+    assert!(reason.contains("libc.so.6, libstray.so.9, which neither"), "{reason}");
     assert_eq!(built((stray, "dev-libs/foo", "opt/tool/*"), "libc.so.6").await, None);
     for unknown in ["", "libmade-by-the-farm.so.1"] {
         assert_eq!(built((stray, "dev-libs/foo", ""), unknown).await, None);

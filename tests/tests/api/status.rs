@@ -83,18 +83,18 @@ async fn a_pass_that_a_defect_ended_is_a_concern_with_what_to_do() {
     let pass = swarm.app.passes.spawn("clumsy", async { panic!("the defect that a test asked for") });
     pass.await.unwrap();
     let status = swarm.admin.status().await.unwrap();
-    let told = status.concerns.iter().find(|c| c.what == "the clumsy fails: it panicked");
-    assert_eq!(told.unwrap().next, "restart `swarm-orchestrator`; see its log for details");
+    let concern = status.concerns.iter().find(|c| c.what == "the clumsy fails: it panicked");
+    assert_eq!(concern.unwrap().next, "restart `swarm-orchestrator`; see its log for details");
 }
 
 /// A pass that runs on request and returns a given report.
-struct Told {
+struct ScriptedPass {
     next: Option<Report>,
     reports: mpsc::Receiver<Report>,
     ended: Arc<AtomicBool>,
 }
 
-impl Pass for Told {
+impl Pass for ScriptedPass {
     const NAME: &'static str = "doorman";
 
     async fn wake(&mut self) {
@@ -117,7 +117,7 @@ async fn a_pass_that_failed_runs_again_and_is_ended_with_the_orchestrator() {
     let (tell, reports) = mpsc::channel(1);
     let ended = Arc::<AtomicBool>::default();
     let stopping = swarm.app.stopping.child_token();
-    let pass = Told { next: None, reports, ended: ended.clone() };
+    let pass = ScriptedPass { next: None, reports, ended: ended.clone() };
     let (_, task) = swarm.app.passes.start(pass, &stopping);
     let row = async |trouble: Option<&str>, did: &str| {
         until("the report", async || {

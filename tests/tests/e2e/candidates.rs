@@ -173,8 +173,8 @@ fn the_whole_way() -> Result<()> {
     followed.offer(&[])?;
     let run = followed.run()?;
     ensure!(run.state == RunState::Partial, "{run:?}");
-    let told = followed.refused()?.context("nothing is said of it")?;
-    ensure!(told.contains(&bad) && told.contains(&second) && told.contains("undefined"), "{told}");
+    let reason = followed.refused()?.context("nothing is said of it")?;
+    ensure!(reason.contains(&bad) && reason.contains(&second) && reason.contains("undefined"), "{reason}");
     followed.serves(&second, "good morning world")?;
     ensure!(followed.swarm.ctl(&["profile", "show", PROFILE])?.contains(&second));
 
@@ -186,8 +186,11 @@ fn the_whole_way() -> Result<()> {
     let (good, said) = followed.profile("update", &["--candidate", "--every", "1d"])?;
     ensure!(!good && said.contains("words"), "{said}");
     ensure!(followed.timer()?.is_some_and(|failing| failing.ran_at > idle.ran_at));
-    let told = followed.refused()?.context("nothing is said of it")?;
-    ensure!(told.contains("there is no candidate from git+file://") && told.contains("words"), "{told}");
+    let reason = followed.refused()?.context("nothing is said of it")?;
+    ensure!(
+        reason.contains("there is no candidate from git+file://") && reason.contains("words"),
+        "{reason}"
+    );
 
     // The next good one resolves the concern, with the newest content of the input.
     followed.offer(&["--update-input", "words", "--every", "never"])?;

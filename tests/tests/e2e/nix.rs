@@ -1,6 +1,6 @@
 //! Nix with real processes and the real Nix: a host's system is planned, built on two drones, checked, signed
 //! and served, and the host installs it without building anything. Only what depends on an updated package is
-//! built again, and a host is not told of a system before all of it is available.
+//! built again, and a host is not offered a system before all of it is available.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
@@ -113,8 +113,10 @@ impl Farm {
     /// Waits until the pointer of the host names a system.
     fn ready(&self, path: &str) -> Result<Ready> {
         let is = |ready: &Ready| ready.path == path;
-        wait::until("the host is told of the system", SOON, || Ok(self.swarm.ready(ATLAS, ATLAS)?.filter(is)))
-            .with_context(|| format!("{path}: {:?}", self.swarm.ready(ATLAS, ATLAS)))
+        wait::until("the pointer of the host names the system", SOON, || {
+            Ok(self.swarm.ready(ATLAS, ATLAS)?.filter(is))
+        })
+        .with_context(|| format!("{path}: {:?}", self.swarm.ready(ATLAS, ATLAS)))
     }
 
     /// A host configured by `swarmctl client setup`.
@@ -144,8 +146,8 @@ fn the_whole_way() -> Result<()> {
     }
     let first = first_run(&farm)?;
     let system = farm.path(HOST)?;
-    let told = farm.ready(&system)?;
-    ensure!(told.missing.is_empty() && told.boot.contains_key("kernel"), "{told:?}");
+    let pointer = farm.ready(&system)?;
+    ensure!(pointer.missing.is_empty() && pointer.boot.contains_key("kernel"), "{pointer:?}");
     let host = farm.host()?;
     installs(&farm, &host, &system)?;
     refuses_strangers(&farm, &system)?;
@@ -154,7 +156,7 @@ fn the_whole_way() -> Result<()> {
     let again = farm.run()?;
     ensure!(farm.built(again.id)?.is_empty(), "{:?}", farm.built(again.id)?);
     ensure!(again.reused == first, "{} reused of {first}", again.reused);
-    ensure!(farm.ready(&system)? == told);
+    ensure!(farm.ready(&system)? == pointer);
 
     // A library is updated: only what is built with it is built again.
     bump(&farm.swarm.path("world"), "libtally", "1.0", "2.0")?;
@@ -164,7 +166,7 @@ fn the_whole_way() -> Result<()> {
     ensure!(farm.built(bumped.id)? == names(&expected), "{:?}", farm.built(bumped.id)?);
     let next = farm.path(HOST)?;
     let moved = farm.ready(&next)?;
-    ensure!(moved.generation > told.generation && next != system, "{moved:?} after {told:?}");
+    ensure!(moved.generation > pointer.generation && next != system, "{moved:?} after {pointer:?}");
     let (good, said) = host.realise(&next)?;
     ensure!(good && !said.contains("building '"), "{said}");
     says(&host, &next, &["wordtally", "--version"], "wordtally 1.3 with libtally 2.0")?;
@@ -247,7 +249,7 @@ fn refuses_strangers(farm: &Farm, system: &str) -> Result<()> {
 
 /// A program of the next system cannot be built: the rest is served, and the host keeps its system until that
 /// is fixed.
-fn waits_for_all_of_it(farm: &Farm, told: &Ready) -> Result<()> {
+fn waits_for_all_of_it(farm: &Farm, pointer: &Ready) -> Result<()> {
     let source = farm.swarm.path("world");
     bump(&source, "libnumber", "1.0", "1.1")?;
     let script = source.join("programs/factors.sh");
@@ -261,13 +263,13 @@ fn waits_for_all_of_it(farm: &Farm, told: &Ready) -> Result<()> {
     let host = farm.host()?;
     wait::until("the rest is served", SOON, || Ok(host.realise(&reckon)?.0.then_some(())))?;
     let still = farm.swarm.ready(ATLAS, ATLAS)?;
-    ensure!(still.as_ref() == Some(told), "{still:?}");
-    ensure!(host.realise(&told.path)?.0, "the system that the host is told of is no longer whole");
+    ensure!(still.as_ref() == Some(pointer), "{still:?}");
+    ensure!(host.realise(&pointer.path)?.0, "the system that the host's pointer names is no longer whole");
 
     fs::write(&script, sound)?;
     farm.update()?;
     let moved = farm.ready(&farm.path(HOST)?)?;
-    ensure!(moved.generation > told.generation, "{moved:?}");
+    ensure!(moved.generation > pointer.generation, "{moved:?}");
     ensure!(host.realise(&moved.path)?.0, "the new system is not whole");
     Ok(())
 }

@@ -106,11 +106,11 @@ fn its_installation_leads_from_three_bare_machines_to_an_installed_package() {
     let drone = Section::of(&page, "### 3. Drone");
     let token = drone.inline("swarmctl drone token > token");
     let said = follow(&nas, &format!("cd /root\n{{ {token}; }} 2>&1"), &[]);
-    let told = |name: &str| {
+    let setting = |name: &str| {
         let line = said.lines().map(str::trim).find(|line| line.starts_with(name));
         line.unwrap_or_else(|| panic!("no {name} in {said}")).to_owned()
     };
-    let (orchestrators, fingerprint) = (told("orchestrators = "), told("fingerprint = "));
+    let (orchestrators, fingerprint) = (setting("orchestrators = "), setting("fingerprint = "));
     // It builds in its own `/`, which is a Debian, and so needs Portage: see the handbook's table.
     let prefix = format!("portage_prefix = \"{}\"", portage().unwrap().display());
     oak.write("/root/token", &nas.read("/root/token")).unwrap();

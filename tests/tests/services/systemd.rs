@@ -42,9 +42,9 @@ fn edit(services: &Services, unit: &str, settings: &str) {
 fn a_good_reload_is_taken_over_a_bad_one_is_refused_and_a_stop_is_clean() {
     let services = start();
     assert_eq!(property(&services, ORCHESTRATOR, "ActiveState"), "active");
-    let told =
+    let is_reported =
         || Ok(property(&services, ORCHESTRATOR, "StatusText").contains("0 drones online").then_some(()));
-    wait::until("the status line says what it does", SOON, told).unwrap();
+    wait::until("the status line says what it does", SOON, is_reported).unwrap();
     let pid = services.process(ORCHESTRATOR).unwrap();
 
     services.reload_well_and_badly().unwrap();
@@ -136,8 +136,8 @@ fn an_address_that_the_machine_gets_late_is_waited_for_without_a_restart() {
     services.machine.write(ORCHESTRATOR_CONFIG, &late).unwrap();
     services.machine.must(&["systemctl", "restart", "--no-block", ORCHESTRATOR]).unwrap();
     let waits = || {
-        let told = property(&services, ORCHESTRATOR, "StatusText");
-        Ok(told.starts_with("cannot listen on 10.99.0.5:8100: ").then_some(()))
+        let status = property(&services, ORCHESTRATOR, "StatusText");
+        Ok(status.starts_with("cannot listen on 10.99.0.5:8100: ").then_some(()))
     };
     wait::until("the status line says what it waits for", SOON, waits).unwrap();
     assert_eq!(property(&services, ORCHESTRATOR, "ActiveState"), "activating");

@@ -180,9 +180,9 @@ fn a_result_that_the_orchestrator_may_want_later_is_kept_and_sent_when_it_does()
             outputs.iter().all(|output| matches!(output, Output::Heartbeat { .. } | Output::Claim(_))),
             "{outputs:?}"
         );
-        let told =
+        let reported =
             outputs.iter().any(|o| matches!(o, Output::Heartbeat { attempts, .. } if attempts.len() == 1));
-        assert!(told, "{n}: {outputs:?}");
+        assert!(reported, "{n}: {outputs:?}");
         // A lost answer changes nothing.
         agent.step(now, if n % 3 == 0 { Input::HeartbeatAnswered(None) } else { keep(&[attempt]) });
         agent.step(now, Input::ClaimAnswered(None));

@@ -29,7 +29,7 @@ use swarm_formats::{
 /// This priority makes Nix prefer the cache to all others.
 const CACHE_INFO: &str = "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 1\n";
 /// Maximum number of paths in a message.
-const TOLD: usize = 8;
+const MAX_LISTED: usize = 8;
 
 /// Copies the `needed` paths, which the store lacks, into it. `inputs` are the paths that the swarm built,
 /// with their references. Builds nothing.
@@ -61,7 +61,7 @@ pub(super) async fn provide(
     let ended = session.run(call).await?;
     if ended.code() != Some(0) {
         let lacking = session.lacking(&store, needed).await?;
-        let names: Vec<&str> = lacking.iter().take(TOLD).map(String::as_str).collect();
+        let names: Vec<&str> = lacking.iter().take(MAX_LISTED).map(String::as_str).collect();
         let message = match names.is_empty() {
             true => format!("the inputs cannot be had: {}", ended.error()),
             false => format!(

@@ -34,7 +34,7 @@ use swarm_common::{
 const FORMAT: &str = "base-2";
 
 /// Maximum number of sonames in an error message.
-const TOLD: usize = 5;
+const MAX_LISTED: usize = 5;
 
 /// Shell script that selects the newest compiler and binutils for the machine triple `$1`, if the root has
 /// Gentoo's programs for that. A new slot is installed beside the old one and is not selected automatically.
@@ -219,8 +219,8 @@ fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Resul
     if lacking.is_empty() {
         return Ok(());
     }
-    let more = lacking.len().saturating_sub(TOLD);
+    let more = lacking.len().saturating_sub(MAX_LISTED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let told = lacking[..lacking.len().min(TOLD)].join(", ");
-    Err(broken(format!("packages of the new base need {told}{more}, which none of them provides")))
+    let names = lacking[..lacking.len().min(MAX_LISTED)].join(", ");
+    Err(broken(format!("packages of the new base need {names}{more}, which none of them provides")))
 }

@@ -132,15 +132,15 @@ impl Fetch {
 
     /// The list of tried URLs, for a message.
     fn places(&self) -> String {
-        let told = self.places.iter().map(|(place, said)| match said {
+        let tried = self.places.iter().map(|(place, said)| match said {
             Some(said) => format!("{place} ({said})"),
             None => place.clone(),
         });
-        let told: Vec<String> = told.collect();
-        match (told.is_empty(), self.more) {
+        let tried: Vec<String> = tried.collect();
+        match (tried.is_empty(), self.more) {
             (true, _) => "; no mirror was tried".to_owned(),
-            (false, 0) => format!("; tried {}", told.join(", ")),
-            (false, more) => format!("; tried {} and {more} more", told.join(", ")),
+            (false, 0) => format!("; tried {}", tried.join(", ")),
+            (false, more) => format!("; tried {} and {more} more", tried.join(", ")),
         }
     }
 }

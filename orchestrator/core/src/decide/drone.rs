@@ -134,9 +134,11 @@ fn other_machine(
     request: &HeartbeatRequest,
 ) -> Option<Refusal> {
     let name = drone.name.clone();
-    let (own, told) = (&drone.facts.machine_id, request.facts.as_ref().map(|facts| &facts.machine_id));
-    if let Some(told) = told.filter(|told| !told.is_empty() && !own.is_empty() && *told != own) {
-        let what = format!("the machine ID of {name} is {own}, that of this one is {told}");
+    let (own, reported) = (&drone.facts.machine_id, request.facts.as_ref().map(|facts| &facts.machine_id));
+    if let Some(reported) =
+        reported.filter(|reported| !reported.is_empty() && !own.is_empty() && *reported != own)
+    {
+        let what = format!("the machine ID of {name} is {own}, that of this one is {reported}");
         return Some(Refusal::OtherMachine { name, what });
     }
     let patience = 2 * swarm.policy.offline_after_ms;

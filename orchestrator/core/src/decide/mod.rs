@@ -110,8 +110,8 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         }
 
         Command::Claim { drone, request } => assign::claim(swarm, now, *drone, request),
-        Command::Heartbeat { drone, request: told } => {
-            drone::heartbeat(swarm, now, request.entropy, *drone, told)
+        Command::Heartbeat { drone, request: heartbeat } => {
+            drone::heartbeat(swarm, now, request.entropy, *drone, heartbeat)
         }
         Command::SignOff { drone, reason } => drone::sign_off(swarm, now, *drone, reason),
 

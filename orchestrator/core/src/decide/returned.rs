@@ -48,10 +48,10 @@ impl<'s> Unknown<'s> {
         swarm: &'s Swarm,
         now: TimeMs,
         (id, drone): (DroneId, &'s Drone),
-        told: &[AttemptStatus],
+        reported: &[AttemptStatus],
         just_found: bool,
     ) -> Self {
-        let unknown = told.iter().filter(|status| !swarm.attempts.contains_key(&status.attempt));
+        let unknown = reported.iter().filter(|status| !swarm.attempts.contains_key(&status.attempt));
         let made = unknown.filter_map(|status| status.made_from).filter(|_| was_restored(swarm, now));
         let mut alike: BTreeMap<Digest, Vec<PackageId>> = made.map(|made| (made.key, Vec::new())).collect();
         if !alike.is_empty() {

@@ -42,7 +42,7 @@ fn view(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> RunView {
 }
 
 fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
-    let told = (!run.reason.is_empty()).then(|| run.reason.clone());
+    let recorded = (!run.reason.is_empty()).then(|| run.reason.clone());
     if run.state == RunState::Building {
         let still = run.stood_still_at == Some(run.count(PackageState::Received))
             && standstill::is_still(swarm, now, run);
@@ -51,10 +51,10 @@ fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
             false => "stalled for now; received packages are published".to_owned(),
         };
         let unknown = || "no estimate until a package was built".to_owned();
-        return (still.then(published)).or(told).or((swarm.history.guess.count == 0).then(unknown));
+        return (still.then(published)).or(recorded).or((swarm.history.guess.count == 0).then(unknown));
     }
     if run.state != RunState::Planning {
-        return told;
+        return recorded;
     }
     match swarm.attempts_at(Job::Plan(id)).next() {
         Some((attempt, a)) => Some(format!("{attempt} on {} is making the plan", a.drone_name)),
@@ -63,7 +63,7 @@ fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
                 Some(paused) => format!("waiting for its plan: {paused}"),
                 None => "waiting for a drone to make the plan".to_owned(),
             };
-            Some(told.map_or_else(|| waits.clone(), |why| format!("{waits}; {why}")))
+            Some(recorded.map_or_else(|| waits.clone(), |why| format!("{waits}; {why}")))
         }
     }
 }

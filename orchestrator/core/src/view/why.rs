@@ -68,7 +68,7 @@ pub fn find(swarm: &Swarm, query: &str, profile: Option<&Name>) -> Result<Packag
     }
     if found.is_empty() {
         return Err(match refused::of_query(swarm, query) {
-            Some(told) => FindError::Refused(told),
+            Some(refusal) => FindError::Refused(refusal),
             None => FindError::Unknown(shown),
         });
     }

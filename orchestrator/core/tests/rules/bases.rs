@@ -100,8 +100,8 @@ fn a_drone_that_cannot_use_the_image_gets_neither_its_plan_nor_its_packages_and_
         start(&mut kit);
         assert_eq!(kit.claim(drone), None);
         let status = view::status(&kit.swarm, kit.now, kit.now, "1", &[]);
-        let told = status.concerns.iter().find(|concern| concern.what.contains("waits for its plan"));
-        assert!(told.unwrap().next.contains("a drone for x86_64"), "{:?}", status.concerns);
+        let concern = status.concerns.iter().find(|concern| concern.what.contains("waits for its plan"));
+        assert!(concern.unwrap().next.contains("a drone for x86_64"), "{:?}", status.concerns);
         kit.must(pin(None));
     }
 }

@@ -102,9 +102,12 @@ fn a_run_that_is_still_going_is_not_doubled_and_that_is_told() {
     assert_eq!(reason, "run r1, started 1 h earlier, is still running");
     assert_eq!(kit.swarm.runs.len(), 1);
     kit.now = first + 10 * MINUTE;
-    let told = alarm(&kit, AlarmKind::Skipped).unwrap();
-    assert_eq!(told.what, format!("the run of desk scheduled 10 min ago was skipped: {reason}"));
-    assert_eq!(told.next, "the next run is due in 23 h 50 min; `swarmctl run cancel` ends the one under way");
+    let concern = alarm(&kit, AlarmKind::Skipped).unwrap();
+    assert_eq!(concern.what, format!("the run of desk scheduled 10 min ago was skipped: {reason}"));
+    assert_eq!(
+        concern.next,
+        "the next run is due in 23 h 50 min; `swarmctl run cancel` ends the one under way"
+    );
 }
 
 #[test]
@@ -141,9 +144,9 @@ fn a_pause_hands_out_nothing_says_why_and_ends_by_itself() {
     kit.run(&["x-1", "y-1"], &[]);
     let at_work = kit.claim(DroneId(1)).unwrap();
     kit.must(Command::Pause { for_ms: 2 * HOUR, reason: "the power is off".into() });
-    let told = kit.claim_reply(DroneId(2), "k");
-    assert_eq!(told.reason.as_deref(), Some("the swarm is paused for another 2 h: the power is off"));
-    assert!(told.assignment.is_none());
+    let reply = kit.claim_reply(DroneId(2), "k");
+    assert_eq!(reply.reason.as_deref(), Some("the swarm is paused for another 2 h: the power is off"));
+    assert!(reply.assignment.is_none());
     assert!(kit.deliver(DroneId(1), &at_work).unwrap().accepted, "running builds continue");
     let concern = alarm(&kit, AlarmKind::Paused).unwrap();
     assert!(concern.what.contains("2 h") && concern.next.contains("swarmctl unpause"), "{concern:?}");
@@ -190,8 +193,8 @@ fn a_due_run_that_nobody_starts_is_an_alarm() {
     kit.now = first + 4 * MINUTE;
     assert!(alarm(&kit, AlarmKind::Overdue).is_none());
     kit.now = first + 12 * MINUTE;
-    let told = alarm(&kit, AlarmKind::Overdue).unwrap();
-    assert_eq!(told.what, "a run of desk was due 12 min ago and has not started");
+    let concern = alarm(&kit, AlarmKind::Overdue).unwrap();
+    assert_eq!(concern.what, "a run of desk was due 12 min ago and has not started");
     due(&mut kit, first);
     assert!(alarm(&kit, AlarmKind::Overdue).is_none());
     // After a start there is time for the first check.
@@ -211,11 +214,11 @@ fn two_periods_without_a_success_are_an_alarm_that_names_the_last_run() {
     assert!(kit.heartbeat(DroneId(1), &[plan.attempt]).cancel.len() == 1);
     kit.now = first + 2 * DAY;
     due(&mut kit, first + DAY);
-    let told = alarm(&kit, AlarmKind::Stale).unwrap();
+    let concern = alarm(&kit, AlarmKind::Stale).unwrap();
     let what =
         "no run of desk has succeeded for 2 d 1 h, though one is due every 1 d; the last, r2, is planning";
-    assert_eq!(told.what, what);
-    assert_eq!(told.action, Some(Action::ShowRun { run: RunId(2) }));
+    assert_eq!(concern.what, what);
+    assert_eq!(concern.action, Some(Action::ShowRun { run: RunId(2) }));
     kit.must(Command::CancelRun(RunId(2)));
     kit.run(&["x-1"], &[]);
     let got = kit.claim(DroneId(1)).unwrap();
@@ -231,11 +234,11 @@ fn needed_work_beside_a_drone_that_has_stopped_asking_is_an_alarm() {
     kit.pass(9 * MINUTE, &[DroneId(1), DroneId(2)]);
     assert!(alarm(&kit, AlarmKind::Idle).is_none());
     kit.pass(3 * MINUTE, &[DroneId(1), DroneId(2)]);
-    let told = alarm(&kit, AlarmKind::Idle).unwrap();
+    let concern = alarm(&kit, AlarmKind::Idle).unwrap();
     let what = "run r1 of desk has had 2 packages to assign for 12 min, while a is idle: it does not ask for \
          work";
-    assert!(matches!(told.fact, ConcernKind::DroneIdle { run: RunId(1), packages: 2, .. }), "{told:?}");
-    assert_eq!(told.what, what);
+    assert!(matches!(concern.fact, ConcernKind::DroneIdle { run: RunId(1), packages: 2, .. }), "{concern:?}");
+    assert_eq!(concern.what, what);
     // One drone works and the other is silent, which counts as idle.
     let got = kit.claim(DroneId(1)).unwrap();
     assert!(alarm(&kit, AlarmKind::Idle).is_none());
@@ -279,12 +282,12 @@ fn a_timer_that_stays_away_for_twice_its_interval_is_missed_until_it_runs_or_is_
     kit.now = kit.now + 2 * DAY;
     assert_eq!(alarm(&kit, AlarmKind::Silent), None);
     kit.now = kit.now + HOUR;
-    let told = alarm(&kit, AlarmKind::Silent).unwrap();
+    let concern = alarm(&kit, AlarmKind::Silent).unwrap();
     assert_eq!(
-        told.what,
+        concern.what,
         "the timer on nas that updates desk has not run for 2 d 1 h, though it runs every 1 d"
     );
-    assert!(told.next.contains("on nas that runs `swarmctl profile update desk`"), "{}", told.next);
+    assert!(concern.next.contains("on nas that runs `swarmctl profile update desk`"), "{}", concern.next);
     // Manual actions of an admin do not prove that the timer runs.
     let request = kit.swarm.profiles[&name("desk")].request.clone();
     kit.must(Command::PutProfile {

@@ -121,10 +121,10 @@ fn one_that_does_not_evaluate_is_refused_and_named_until_another_is_taken() {
         Some((path('f', "tool-2"), first)),
         "none of it, as it was not tried together"
     );
-    let told = refused(&kit).unwrap();
+    let concern = refused(&kit).unwrap();
     let why = "hosts stays at a test: r2 could not serve all of bad: server cannot be evaluated: error: attribute \
                'hostName' missing";
-    assert_eq!((told.what.as_str(), &told.action), (why, &Some(Action::ShowRun { run })));
+    assert_eq!((concern.what.as_str(), &concern.action), (why, &Some(Action::ShowRun { run })));
     let why = view::why(&kit.swarm, kit.now, PackageId(5)).unwrap().lines.join("\n");
     assert!(why.contains("not published, as hosts did not switch to the content of r2"), "{why}");
 
@@ -147,8 +147,8 @@ fn one_that_cannot_be_built_is_refused_with_the_package_and_taken_when_a_retry_m
     offer(&mut kit, "bad");
     let run = kit.plan_for("hosts", world('b'));
     fail(&mut kit, run);
-    let told = refused(&kit).unwrap().what;
-    assert!(told.contains("cannot be built: tool-2: ") && told.contains("error: no"), "{told}");
+    let text = refused(&kit).unwrap().what;
+    assert!(text.contains("cannot be built: tool-2: ") && text.contains("error: no"), "{text}");
     assert_eq!(source(&kit), "a test");
     let package = *kit.swarm.runs[&run].packages.get(1).unwrap();
     kit.must(Command::RetryPackage(package));
@@ -191,8 +191,8 @@ fn one_without_a_plan_is_refused_and_a_cancelled_run_leaves_it_to_the_next() {
         }
         kit.pass(600_000, &[ONE]);
     }
-    let told = refused(&kit).unwrap().what;
-    assert!(told.contains("the plan failed") && told.contains("error: syntax"), "{told}");
+    let text = refused(&kit).unwrap().what;
+    assert!(text.contains("the plan failed") && text.contains("error: syntax"), "{text}");
 }
 
 #[test]
@@ -221,11 +221,11 @@ fn a_source_that_none_can_be_made_of_is_named_until_one_is_taken() {
     let seq = kit.swarm.seq;
     kit.must(failed);
     assert_eq!(kit.swarm.seq, seq, "nothing is journaled twice");
-    let told = refused(&kit).unwrap();
+    let concern = refused(&kit).unwrap();
     let what = "hosts stays at a test: there is no candidate from git+https://host/config: git: fatal: repository not \
                 found";
-    assert_eq!((told.what.as_str(), &told.action), (what, &None));
-    assert!(told.next.contains("`swarmctl profile update`"), "{}", told.next);
+    assert_eq!((concern.what.as_str(), &concern.action), (what, &None));
+    assert!(concern.next.contains("`swarmctl profile update`"), "{}", concern.next);
     kit.plan_for("hosts", world('a'));
     assert!(refused(&kit).is_some(), "an ordinary run does not show that it can be fetched");
     // It can be fetched again and equals the pinned content.

@@ -80,10 +80,10 @@ fn a_due_time_is_overdue_by_the_machines_clock_alone() {
     kit.now = kit.now + 10 * 60_000;
     let ahead = due + HOUR;
     assert_eq!(view::alarms(&kit.swarm, ahead, kit.now), [], "the engine's times are ahead");
-    let told = view::alarms(&kit.swarm, kit.now, ahead);
+    let alarms = view::alarms(&kit.swarm, kit.now, ahead);
     assert!(
-        told.iter().any(|fact| matches!(fact, ConcernKind::RunOverdue { late_ms, .. } if *late_ms == HOUR)),
-        "{told:?}"
+        alarms.iter().any(|fact| matches!(fact, ConcernKind::RunOverdue { late_ms, .. } if *late_ms == HOUR)),
+        "{alarms:?}"
     );
 }
 

@@ -137,8 +137,11 @@ fn a_refused_machine_is_a_concern_as_long_as_it_asks_and_fills_no_journal() {
         kit.now = kit.now + 15_000;
     }
     assert_eq!(kit.swarm.seq, seq);
-    let told = concerns(&kit);
-    assert!(matches!(&told[..], [one] if one.contains("oak is oak, that of this one is elm")), "{told:?}");
+    let reported = concerns(&kit);
+    assert!(
+        matches!(&reported[..], [one] if one.contains("oak is oak, that of this one is elm")),
+        "{reported:?}"
+    );
     kit.now = kit.now + 10 * 60 * 1000;
     assert_eq!(concerns(&kit), Vec::<String>::new());
 }

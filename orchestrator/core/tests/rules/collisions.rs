@@ -81,8 +81,8 @@ fn what_needs_a_package_that_is_not_offered_stays_as_it_was() {
         let id = view::find(&kit.swarm, title, None).unwrap();
         (id, view::why(&kit.swarm, kit.now, id).unwrap().lines.join("\n"))
     };
-    let (other, told) = why("other");
-    assert!(told.contains("app/other-1 is not published: it and app/tool-1 both install /usr/bin/tool"));
+    let (other, text) = why("other");
+    assert!(text.contains("app/other-1 is not published: it and app/tool-1 both install /usr/bin/tool"));
     let needs = format!("at run time it needs app/other-1 ({other}), which is not published");
     assert!(why("viewer").1.contains(&needs), "{}", why("viewer").1);
     assert!(why("lone").1.contains("stored and published"));

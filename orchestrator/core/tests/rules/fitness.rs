@@ -8,7 +8,7 @@ use swarm_common::{
 };
 use swarm_core::{Command, Reply, view};
 
-fn told(kit: &Kit) -> Vec<String> {
+fn concerns(kit: &Kit) -> Vec<String> {
     view::concerns(&kit.swarm, kit.now, kit.now, &[]).into_iter().map(|concern| concern.what).collect()
 }
 
@@ -84,7 +84,7 @@ fn a_drone_that_lacks_programs_or_a_disk_gets_no_work_and_is_named_until_it_has_
         kit.run(&["a-1"], &[]);
         beat(&mut kit, change, Vec::new());
         assert_eq!(kit.claim(drone), None);
-        let lines = told(&kit);
+        let lines = concerns(&kit);
         assert!(lines.iter().any(|line| line == named), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("is stalled")), "{lines:?}");
         kit.now = kit.now + 10_000;
@@ -96,7 +96,7 @@ fn a_drone_that_lacks_programs_or_a_disk_gets_no_work_and_is_named_until_it_has_
             },
             Vec::new(),
         );
-        assert_eq!(told(&kit), [""; 0]);
+        assert_eq!(concerns(&kit), [""; 0]);
         assert!(kit.claim(drone).is_some());
     }
 }
@@ -109,12 +109,16 @@ fn a_drone_with_nix_needs_no_portage_where_all_profiles_are_of_nix() {
         facts.nix = Some("2.8.0".into());
     };
     beat(&mut kit, lacks, Vec::new());
-    assert!(told(&kit).iter().any(|line| line.contains("its own system: Portage")), "{:?}", told(&kit));
+    assert!(
+        concerns(&kit).iter().any(|line| line.contains("its own system: Portage")),
+        "{:?}",
+        concerns(&kit)
+    );
     let mut request = kit.swarm.profiles[&name("desk")].request.clone();
     request.builder = BuilderKind::Nix;
     kit.must(Command::PutProfile { name: name("hosts"), request });
     kit.must(Command::RemoveProfile(name("desk")));
-    assert_eq!(told(&kit), [""; 0]);
+    assert_eq!(concerns(&kit), [""; 0]);
 }
 
 #[test]
@@ -130,10 +134,10 @@ fn a_delivery_that_does_not_get_through_is_told_after_two_minutes_with_what_was_
         made_from: None,
     };
     beat(&mut kit, |_| {}, vec![status(119_000)]);
-    assert_eq!(told(&kit), [""; 0]);
+    assert_eq!(concerns(&kit), [""; 0]);
     beat(&mut kit, |_| {}, vec![status(120_000)]);
-    let lines = told(&kit);
+    let lines = concerns(&kit);
     assert!(lines[0].contains("drone oak cannot deliver") && lines[0].ends_with("HTTP 41331m"), "{lines:?}");
     beat(&mut kit, |_| {}, vec![AttemptStatus { stuck: None, ..status(0) }]);
-    assert_eq!(told(&kit), [""; 0]);
+    assert_eq!(concerns(&kit), [""; 0]);
 }

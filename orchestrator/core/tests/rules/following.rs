@@ -103,8 +103,8 @@ fn current(kit: &Kit) -> BaseGeneration {
 
 fn concern(kit: &Kit) -> Option<(String, String)> {
     let concerns = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
-    let mut told = concerns.into_iter().filter(|concern| concern.what.contains("base gentoo"));
-    told.next().map(|concern| (concern.what, concern.next))
+    let mut base_concerns = concerns.into_iter().filter(|concern| concern.what.contains("base gentoo"));
+    base_concerns.next().map(|concern| (concern.what, concern.next))
 }
 
 #[test]
@@ -114,8 +114,8 @@ fn what_a_run_built_of_its_base_is_installed_there_once_with_what_it_needs() {
     let (attempt, installed) = job(&mut kit, ADA);
     assert_eq!(installed, ["dep-1", "lib-2"], "what it needs comes first, and app is none of the base's");
     assert_eq!(kit.claim(BOB), None, "one drone makes it");
-    let told = view::status(&kit.swarm, kit.now, kit.now, "1", &[]).bases[0].following.clone().unwrap();
-    assert_eq!((told.run, told.packages, told.drone), (first, 2, Some(name("ada"))));
+    let following = view::status(&kit.swarm, kit.now, kit.now, "1", &[]).bases[0].following.clone().unwrap();
+    assert_eq!((following.run, following.packages, following.drone), (first, 2, Some(name("ada"))));
     made(&mut kit, ADA, attempt).unwrap();
     made(&mut kit, ADA, attempt).unwrap();
     let generation = current(&kit);

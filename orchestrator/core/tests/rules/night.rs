@@ -222,11 +222,11 @@ fn a_run_that_waits_for_a_drone_drained_on_its_machine_says_how_to_resume_it_the
     let mut kit = Kit::new(&["a"]);
     kit.run(&["x-1"], &[]);
     kit.beat(A, &[], true);
-    let told = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
-    assert!(told[0].what.contains("is stalled"), "{told:?}");
+    let concerns = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
+    assert!(concerns[0].what.contains("is stalled"), "{concerns:?}");
     assert!(
-        told[0].next.contains("a was drained on its own machine") && told[0].next.contains("USR2"),
-        "{told:?}"
+        concerns[0].next.contains("a was drained on its own machine") && concerns[0].next.contains("USR2"),
+        "{concerns:?}"
     );
     kit.beat(A, &[], false);
     assert_eq!(view::concerns(&kit.swarm, kit.now, kit.now, &[]), []);
@@ -245,8 +245,8 @@ fn why_knows_what_the_resolver_refused_and_what_no_client_can_install() {
     }];
     kit.plan(plan);
     for query in ["typeset", "app/typeset", "app/typeset-2"] {
-        let told = view::find(&kit.swarm, query, None).unwrap_err().to_string();
-        assert!(told.contains("r1 of desk: the resolver refuses it") && told.contains("~amd64"), "{told}");
+        let error = view::find(&kit.swarm, query, None).unwrap_err().to_string();
+        assert!(error.contains("r1 of desk: the resolver refuses it") && error.contains("~amd64"), "{error}");
     }
     while let Some(got) = kit.claim(A) {
         if package_of(&got) == PackageId(1) {

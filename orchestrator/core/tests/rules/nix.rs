@@ -195,18 +195,21 @@ fn what_no_drone_can_build_waits_with_the_reason_and_ends_with_the_run() {
     assert_eq!(reason(&kit, 4), "waits for a drone: no drone of hosts builds for aarch64-linux");
     let why = view::why(&kit.swarm, kit.now, PackageId(4)).unwrap().lines.join("\n");
     assert!(why.contains("the run ends without it"), "{why}");
-    let told = concerns(&kit);
-    assert_eq!(told[0].0, "no drone of hosts builds for aarch64-linux: far-1 (p4) of r1 needs it");
-    assert!(told[0].1.contains("add aarch64-linux to extra_platforms"), "{told:?}");
-    assert!(told[1].0.ends_with("has the system feature kvm: tool-2 (p2) of r1 needs it"), "{told:?}");
-    assert!(told[1].1.contains("add kvm to system_features") && told.len() == 2, "{told:?}");
+    let reported = concerns(&kit);
+    assert_eq!(reported[0].0, "no drone of hosts builds for aarch64-linux: far-1 (p4) of r1 needs it");
+    assert!(reported[0].1.contains("add aarch64-linux to extra_platforms"), "{reported:?}");
+    assert!(
+        reported[1].0.ends_with("has the system feature kvm: tool-2 (p2) of r1 needs it"),
+        "{reported:?}"
+    );
+    assert!(reported[1].1.contains("add kvm to system_features") && reported.len() == 2, "{reported:?}");
 
     // The rest is built first, and then the run ends.
     assert_eq!(build(&mut kit, &[]).targets[0].title(), "lib-1");
     assert_eq!(kit.swarm.runs[&run].state, RunState::Partial);
     assert_eq!(kit.swarm.runs[&run].reason, "2 quarantined, 1 blocked");
     assert_eq!(reason(&kit, 4), "no drone of hosts builds for aarch64-linux");
-    assert_eq!(concerns(&kit), told, "it is still so");
+    assert_eq!(concerns(&kit), reported, "it is still so");
 
     // The next run tries again, and by then there is such a drone.
     let two = kit.enrol("two");

@@ -52,8 +52,8 @@ fn three_of_five_machines_vanish_and_return_and_nobody_lifts_a_hand() {
 
     // The power is back: the machines start and rejoin the swarm.
     for (&drone, old) in dark.iter().zip(&lost) {
-        let told = kit.heartbeat(drone, &[old.attempt]);
-        assert_eq!(told.cancel.len(), 1, "what it had is done by others");
+        let reply = kit.heartbeat(drone, &[old.attempt]);
+        assert_eq!(reply.cancel.len(), 1, "what it had is done by others");
         assert_eq!(kit.drone_state(drone), DroneState::Online);
         assert_eq!(kit.strikes(drone), 0, "a power cut is nobody's fault");
     }

@@ -34,8 +34,8 @@ fn needs(kit: &mut Kit, level: Option<u8>) {
 }
 
 fn concerns(kit: &Kit) -> Vec<String> {
-    let told = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
-    told.into_iter().map(|concern| concern.what).collect()
+    let concerns = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
+    concerns.into_iter().map(|concern| concern.what).collect()
 }
 
 #[test]

@@ -84,8 +84,8 @@ fn why_names_what_has_changed_since_the_last_run() {
     plan.packages[2].portage_mut().unwrap().use_flags = vec!["zstd".into()];
     plan.packages[2].portage_mut().unwrap().iuse = vec!["zstd".into()];
     kit.plan(plan);
-    let told = why(&kit, 7);
-    assert!(told.contains("Changed since r1: CFLAGS is `-O3` (was `-O2`); USE +zstd."), "{told}");
+    let text = why(&kit, 7);
+    assert!(text.contains("Changed since r1: CFLAGS is `-O3` (was `-O2`); USE +zstd."), "{text}");
 }
 
 #[test]

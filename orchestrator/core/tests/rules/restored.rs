@@ -164,7 +164,11 @@ fn offer_with(
     let reply = kit.must(Command::Heartbeat { drone, request });
     let Reply::Heartbeat(reply) = reply else { panic!("{reply:?}") };
     let is_known = kit.swarm.attempts.contains_key(&attempt);
-    assert_eq!(reply.kept.contains(&attempt), !is_known && reply.cancel.is_empty(), "it is told what to do");
+    assert_eq!(
+        reply.kept.contains(&attempt),
+        !is_known && reply.cancel.is_empty(),
+        "an unknown attempt is kept or cancelled"
+    );
     reply.cancel.into_iter().next().map(|cancelled| cancelled.reason)
 }
 
@@ -229,44 +233,44 @@ fn nothing_is_taken_back_that_no_run_needs_or_that_the_drone_may_not_build() {
     let (kit, lost) = lost_life();
     let (attempt, made) = (lost[0].attempt, lost[0].made_from().unwrap());
     let (whole, mut kit) = (kit.swarm.clone(), kit);
-    let mut told = |prepare: &dyn Fn(&mut Kit), attempt, made| {
+    let mut outcome = |prepare: &dyn Fn(&mut Kit), attempt, made| {
         kit.swarm = whole.clone();
         prepare(&mut kit);
         let before = kit.swarm.attempts.len();
-        let told = offer(&mut kit, OAK, attempt, made).is_some();
-        (told, kit.swarm.attempts.len() - before)
+        let discarded = offer(&mut kit, OAK, attempt, made).is_some();
+        (discarded, kit.swarm.attempts.len() - before)
     };
     const DISCARDED: (bool, usize) = (true, 0);
     const KEPT: (bool, usize) = (false, 0);
     let other = Digest::of(b"another");
     let as_it_is = |_: &mut Kit| ();
-    assert_eq!(told(&as_it_is, attempt, Some(made)), (false, 1));
-    assert_eq!(told(&as_it_is, attempt, None), DISCARDED);
+    assert_eq!(outcome(&as_it_is, attempt, Some(made)), (false, 1));
+    assert_eq!(outcome(&as_it_is, attempt, None), DISCARDED);
     // A run after the backup may have needed it, and so may the next run.
-    assert_eq!(told(&as_it_is, attempt, Some(MadeFrom { key: other, ..made })), KEPT);
-    assert_eq!(told(&as_it_is, attempt, Some(MadeFrom { base: other, ..made })), KEPT);
+    assert_eq!(outcome(&as_it_is, attempt, Some(MadeFrom { key: other, ..made })), KEPT);
+    assert_eq!(outcome(&as_it_is, attempt, Some(MadeFrom { base: other, ..made })), KEPT);
     // An ID that was not assigned yet belongs to no attempt.
-    assert_eq!(told(&as_it_is, AttemptId(u64::MAX), Some(made)), KEPT);
+    assert_eq!(outcome(&as_it_is, AttemptId(u64::MAX), Some(made)), KEPT);
 
     let cancel = |kit: &mut Kit| {
         let run = *kit.swarm.runs.keys().next().unwrap();
         kit.must(Command::CancelRun(run));
     };
-    assert_eq!(told(&cancel, attempt, Some(made)), DISCARDED);
+    assert_eq!(outcome(&cancel, attempt, Some(made)), DISCARDED);
     let plan = |kit: &mut Kit| {
         cancel(kit);
         kit.must(Command::StartRun { profile: name("desk"), class: RunClass::Nightly });
     };
-    assert_eq!(told(&plan, attempt, Some(made)), KEPT, "its plan may need it");
+    assert_eq!(outcome(&plan, attempt, Some(made)), KEPT, "its plan may need it");
     let pending = |kit: &mut Kit| kit.swarm.drones.get_mut(&OAK).unwrap().approved = false;
-    assert_eq!(told(&pending, attempt, Some(made)), KEPT, "until an admin has approved the drone");
+    assert_eq!(outcome(&pending, attempt, Some(made)), KEPT, "until an admin has approved the drone");
     let grounded = |kit: &mut Kit| {
         let grounding = Grounding { until: kit.now + 1000, reason: "no compiler".into() };
         kit.swarm.drones.get_mut(&OAK).unwrap().grounded = Some(grounding);
     };
-    assert_eq!(told(&grounded, attempt, Some(made)), KEPT);
+    assert_eq!(outcome(&grounded, attempt, Some(made)), KEPT);
     let long_ago = |kit: &mut Kit| kit.swarm.restored_at = None;
-    assert_eq!(told(&long_ago, attempt, Some(made)), DISCARDED);
+    assert_eq!(outcome(&long_ago, attempt, Some(made)), DISCARDED);
 }
 
 #[test]
@@ -283,13 +287,13 @@ fn a_result_that_no_run_needs_is_kept_until_each_profile_has_had_a_plan_since_th
     kit.swarm = backup;
     kit.swarm = restore(&kit, 7);
     let (whole, restored) = (kit.swarm.clone(), kit.now);
-    let told = |kit: &mut Kit| offer(kit, OAK, lost.attempt, lost.made_from()).is_some();
-    assert!(!told(&mut kit), "there is no run");
+    let is_discarded = |kit: &mut Kit| offer(kit, OAK, lost.attempt, lost.made_from()).is_some();
+    assert!(!is_discarded(&mut kit), "there is no run");
     kit.now = kit.now + 1000;
     assert!(offer(&mut kit, OAK, lost.attempt, first.made_from()).is_some(), "it is received");
 
     kit.run(&["b-1"], &[]);
-    assert!(!told(&mut kit) && kit.swarm.attempts[&lost.attempt].returned, "the next run needs it");
+    assert!(!is_discarded(&mut kit) && kit.swarm.attempts[&lost.attempt].returned, "the next run needs it");
     assert!(kit.deliver(OAK, &lost).unwrap().accepted);
 
     kit.swarm = whole.clone();
@@ -297,17 +301,17 @@ fn a_result_that_no_run_needs_is_kept_until_each_profile_has_had_a_plan_since_th
     kit.run(&["c-1"], &[]);
     let other = kit.claim(ELM).unwrap();
     kit.deliver(ELM, &other).unwrap();
-    assert!(!told(&mut kit), "the plan of `server` may need it");
+    assert!(!is_discarded(&mut kit), "the plan of `server` may need it");
     let server = kit.swarm.clone();
     kit.swarm.drones.get_mut(&OAK).unwrap().facts.profiles = vec![name("desk")];
-    assert!(told(&mut kit), "it does not build for `server`");
+    assert!(is_discarded(&mut kit), "it does not build for `server`");
     kit.swarm = server;
     kit.plan_for("server", report(&["d-1"], &[]));
-    assert!(told(&mut kit), "no run needs it, and none will");
+    assert!(is_discarded(&mut kit), "no run needs it, and none will");
 
     kit.swarm = whole;
     kit.now = restored + 7 * 24 * 3600 * 1000;
-    assert!(told(&mut kit), "no run came for a week");
+    assert!(is_discarded(&mut kit), "no run came for a week");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which drone gets which package, and what a drone without work is told.
+//! Which drone gets which package, and the reason that a drone without work gets.
 
 #![allow(clippy::unwrap_used)] // Tests may use this.
 
@@ -172,8 +172,8 @@ fn a_straggler_is_given_to_a_second_drone_and_only_the_first_result_counts() {
     kit.now = kit.now + 600_000;
     assert!(kit.deliver(b, &second).unwrap().accepted);
     assert!(kit.deliver(a, &first).is_err());
-    let told = kit.heartbeat(a, &[first.attempt]);
-    assert_eq!(told.cancel[0].reason, "another attempt delivered first");
+    let reply = kit.heartbeat(a, &[first.attempt]);
+    assert_eq!(reply.cancel[0].reason, "another attempt delivered first");
     // The drone is blamed for taking so long while another one did the same work.
     assert!(kit.swarm.drones[&a].speed_permille < 700);
 }

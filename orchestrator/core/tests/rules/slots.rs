@@ -43,8 +43,8 @@ fn a_drone_gets_a_build_for_each_slot_and_the_next_when_one_is_free() {
     let (mut kit, a) = kit(2, &["x-1", "y-1", "z-1"], 0);
     let first = kit.claim(a).unwrap();
     let second = kit.claim(a).unwrap();
-    let told = kit.claim_reply(a, "third").reason.unwrap();
-    assert_eq!(told, format!("it has {}, {} already", first.attempt, second.attempt));
+    let reason = kit.claim_reply(a, "third").reason.unwrap();
+    assert_eq!(reason, format!("it has {}, {} already", first.attempt, second.attempt));
     // Its package still has to be uploaded, but its slot is free.
     say_uploading(&mut kit, a, first.attempt);
     assert!(kit.claim(a).is_some());
@@ -125,8 +125,8 @@ fn what_is_needed_at_once_goes_to_an_idle_drone_before_a_second_slot() {
     let b = drone(&mut kit, "b", 1);
     kit.claim(a).unwrap();
     kit.swarm.live.waiting.insert(b, kit.now + 60_000);
-    let told = kit.claim_reply(a, "second").reason.unwrap();
-    assert_eq!(told, "held back: app/y-1 will be finished sooner by b");
+    let reason = kit.claim_reply(a, "second").reason.unwrap();
+    assert_eq!(reason, "held back: app/y-1 will be finished sooner by b");
     assert!(kit.claim(b).is_some());
 }
 

@@ -27,11 +27,11 @@ fn planned() -> (Kit, RunId) {
 #[test]
 fn a_drone_with_another_compiler_gets_nothing_of_a_run_and_status_names_it() {
     let (mut kit, _) = planned();
-    let told = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
-    let told: Vec<String> = told.into_iter().map(|concern| concern.what).collect();
+    let concerns = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
+    let concerns: Vec<String> = concerns.into_iter().map(|concern| concern.what).collect();
     let expected = "drone b is assigned no packages of r1 of desk: its compiler is gcc 14.3.0, but the run \
         was planned with gcc 15.2.0";
-    assert!(told.iter().any(|what| what == expected), "{told:?}");
+    assert!(concerns.iter().any(|what| what == expected), "{concerns:?}");
     assert_eq!(kit.claim(B), None);
     assert!(kit.claim(A).is_some());
 }

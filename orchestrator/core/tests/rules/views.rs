@@ -155,14 +155,14 @@ fn what_the_shell_reports_comes_first_and_a_swarm_at_rest_is_healthy() {
     assert!(status.healthy && status.next_action.is_none(), "{status:?}");
     let full = ConcernKind::DiskNearlyFull { at: "/srv".into(), free_mib: 12 };
     let damaged = ConcernKind::StoreDamaged { faults: 1, first: "x".into() };
-    let told = |troubles: &[ConcernKind]| {
+    let next_action = |troubles: &[ConcernKind]| {
         let status = view::status(&kit.swarm, kit.now, kit.now, "1", troubles);
         assert_eq!((status.healthy, &status.concerns[0].fact), (false, &troubles[0]));
         (status.next_action.unwrap(), status.action)
     };
-    let (advice, action) = told(&[full]);
+    let (advice, action) = next_action(&[full]);
     assert!(advice.starts_with("free space") && action.is_none(), "{advice}");
-    assert_eq!(told(&[damaged]), ("swarmctl audit verify".into(), Some(Action::VerifyStore)));
+    assert_eq!(next_action(&[damaged]), ("swarmctl audit verify".into(), Some(Action::VerifyStore)));
 }
 
 #[test]
@@ -252,9 +252,9 @@ fn what_breaks_many_packages_alike_is_named_once_and_as_it_was_printed() {
     }
     assert!(kit.swarm.runs[&run].state.is_over());
     let concerns = view::concerns(&kit.swarm, kit.now, kit.now, &[]);
-    let told: Vec<&str> = concerns.iter().map(|c| c.what.as_str()).collect();
+    let texts: Vec<&str> = concerns.iter().map(|c| c.what.as_str()).collect();
     assert_eq!(
-        told,
+        texts,
         [format!("3 packages failed with the same error in {run} (and 1 more): cc1: error: bad '-march=x9'")]
     );
     let alike = view::alike(&kit.swarm, &kit.swarm.runs[&run]);

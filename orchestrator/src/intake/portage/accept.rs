@@ -277,8 +277,8 @@ mod tests {
             let mut after = stored(&place, accepted);
             assert_eq!(after.signed, key.is_some());
             assert_eq!(after.metadata.line("BUILD_TIME"), NOW.as_secs().to_string());
-            let told = before.metadata.0["BUILD_TIME"].clone();
-            after.metadata.0.insert("BUILD_TIME".to_owned(), told);
+            let original = before.metadata.0["BUILD_TIME"].clone();
+            after.metadata.0.insert("BUILD_TIME".to_owned(), original);
             assert_eq!((&after.metadata, &after.image), (&before.metadata, &before.image));
             let image =
                 |package: &gpkg::Gpkg| package.members.iter().find(|m| m.name.starts_with("image")).cloned();

@@ -56,7 +56,7 @@ pub fn is_cut_short(examined: &Result<Gpkg, ExamineError>) -> bool {
 }
 
 /// Returns the rejection of the file at `path`, or a more helpful one: an XPAK is not a damaged
-/// GPKG, and its drone can be told which setting to change.
+/// GPKG, and the message can name the setting to change on its drone.
 pub fn explain(path: &Path, rejection: Rejection) -> Result<Rejection, ExamineError> {
     let file = File::open(path).map_err(ExamineError::Unreadable)?;
     if xpak::read_metadata(file).is_err() {

@@ -18,7 +18,7 @@ use swarm_core::closure::LinkEnvironment;
 use swarm_formats::portage::sonames::parse;
 
 /// Maximum sonames to list in a message.
-const TOLD: usize = 5;
+const MAX_LISTED: usize = 5;
 
 /// The run-time dependencies of a stored package.
 ///
@@ -103,15 +103,15 @@ pub fn unprovided(
             .retain(|soname, _| of.get(soname).is_none_or(|provider| !needs.has(provider.target.family())));
     }
     let Some(user) = lacking.values().next() else { return Ok(None) };
-    let told = lacking.keys().take(TOLD).map(|soname| match of.get(soname) {
+    let names = lacking.keys().take(MAX_LISTED).map(|soname| match of.get(soname) {
         Some(provider) => format!("{} of {}", soname.1, provider.target.title()),
         None => soname.1.clone(),
     });
-    let told = told.collect::<Vec<_>>().join(", ");
-    let more = lacking.len().saturating_sub(TOLD);
+    let names = names.collect::<Vec<_>>().join(", ");
+    let more = lacking.len().saturating_sub(MAX_LISTED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     Ok(Some(format!(
-        "{} is linked with {told}{more}, which neither the base nor its run-time dependencies (RDEPEND) \
+        "{} is linked with {names}{more}, which neither the base nor its run-time dependencies (RDEPEND) \
          provide",
         user.target.title()
     )))

@@ -141,18 +141,18 @@ fn swallowing_proxy(redis: &Redis) -> (String, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let (swallow, port) = (Arc::new(AtomicBool::new(false)), redis.port());
-    let told = swallow.clone();
+    let swallow_next = swallow.clone();
     std::thread::spawn(move || {
         for client in listener.incoming() {
             let (mut client, mut server) =
                 (client.unwrap(), TcpStream::connect(("127.0.0.1", port)).unwrap());
             let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
             std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-            let told = told.clone();
+            let swallow_next = swallow_next.clone();
             std::thread::spawn(move || {
                 let mut piece = [0; 4096];
                 while let Ok(n @ 1..) = server.read(&mut piece) {
-                    if told.swap(false, Ordering::SeqCst) {
+                    if swallow_next.swap(false, Ordering::SeqCst) {
                         let _ = client.shutdown(std::net::Shutdown::Both);
                         return;
                     }

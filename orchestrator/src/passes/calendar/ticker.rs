@@ -14,9 +14,9 @@ impl Ticker {
     pub(super) async fn start(every: Duration) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
         let tick = Arc::new(Notify::new());
-        let told = tick.clone();
+        let notify = tick.clone();
         // Several ticks that nobody waited for count as one.
-        let job = Job::new_repeated(every, move |_, _| told.notify_one())?;
+        let job = Job::new_repeated(every, move |_, _| notify.notify_one())?;
         scheduler.add(job).await?;
         scheduler.start().await?;
         Ok(Self { scheduler, tick })

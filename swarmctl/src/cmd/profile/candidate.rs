@@ -46,11 +46,12 @@ pub(super) async fn report(
         source: source.chars().take(LONGEST_SOURCE).collect(),
         why: line.chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect(),
     };
-    let mut told = session.change(async |key| client.report_no_candidate(name, &request, key).await).await;
-    if told.is_ok() {
-        told = timer::tell(session, client, name, every).await;
+    let mut reported =
+        session.change(async |key| client.report_no_candidate(name, &request, key).await).await;
+    if reported.is_ok() {
+        reported = timer::tell(session, client, name, every).await;
     }
-    if let Err(error) = told {
+    if let Err(error) = reported {
         session.output.say(&format!("note: cannot report this failure to the orchestrator: {error}"));
     }
 }

@@ -9,7 +9,7 @@ mod push;
 mod tests;
 
 use super::{
-    Made, pack, told,
+    Made, pack, snapshot_failure,
     tree::{Extent, Tree},
 };
 use crate::failure::Failure;
@@ -94,14 +94,14 @@ pub fn make(sources: &NixSources, progress: impl Fn(u64, u64)) -> Result<Made, F
             file,
         }),
     };
-    let mut contents = SnapshotContents::new(manifest).map_err(told)?;
-    tree.add_to(&mut contents, SOURCE).map_err(told)?;
+    let mut contents = SnapshotContents::new(manifest).map_err(snapshot_failure)?;
+    tree.add_to(&mut contents, SOURCE).map_err(snapshot_failure)?;
     let mut source = format!("{}{}", sources.dir.display(), tree.at());
     match lock {
         Some(text) => {
             source.push_str(&format!("; {LOCK} {}", Digest::of(&text).short()));
             for Input { node, tree } in find_inputs(&Lock::parse(&text)?, sources)? {
-                tree.add_to(&mut contents, &format!("{INPUTS}/{node}")).map_err(told)?;
+                tree.add_to(&mut contents, &format!("{INPUTS}/{node}")).map_err(snapshot_failure)?;
             }
         }
         None if !sources.inputs.is_empty() => {

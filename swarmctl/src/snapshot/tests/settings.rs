@@ -71,8 +71,8 @@ fn native_is_refused_with_its_place_and_the_best_that_all_drones_can_do() {
         (conf("CFLAGS=\"-march=x86-64-v4\""), vec![oak(), elm()], "is not supported by oak, elm"),
     ];
     for (files, drones, want) in cases {
-        let told = said(&files, drones).unwrap_err();
-        assert!(told.contains(want), "{files:?}: expected {want} in {told}");
+        let error = said(&files, drones).unwrap_err();
+        assert!(error.contains(want), "{files:?}: expected {want} in {error}");
     }
 }
 
@@ -113,8 +113,8 @@ fn settings_of_the_portage_profile_and_its_parents_count_with_their_place() {
         ("USE=\"cpu_flags_x86_avx2\"\n", "USE=x\n", "USE=a\n", "amd64/make.defaults:1: USE: CPU flag avx2"),
         ("CPU_FLAGS_X86=\"avx2\"\n", "", "", "amd64/make.defaults:1: CPU_FLAGS_X86: CPU flag avx2"),
     ] {
-        let told = inherited(base, desk, conf).unwrap_err();
-        assert!(told.contains(want), "{base:?} {desk:?} {conf:?}: expected {want} in {told}");
+        let error = inherited(base, desk, conf).unwrap_err();
+        assert!(error.contains(want), "{base:?} {desk:?} {conf:?}: expected {want} in {error}");
     }
     for (base, desk, conf) in [
         (native, "CFLAGS=-O2\n", "USE=a\n"),
@@ -137,9 +137,9 @@ fn a_processor_that_is_not_known_is_told_as_not_checked() {
         |notes: &[String]| notes.iter().filter(|note| note.contains("not checking -march")).count();
     let notes_for =
         |name: &str| notes(&format!("CHOST=x86_64-pc-linux-gnu\nCFLAGS=\"-march={name}\"\n"), vec![]);
-    let told = notes_for("znver99");
+    let znver_notes = notes_for("znver99");
     let want = "not checking -march=znver99 (etc/portage/make.conf:2: CFLAGS): unknown processor";
-    assert!(told.iter().any(|note| note == want), "{told:?}");
+    assert!(znver_notes.iter().any(|note| note == want), "{znver_notes:?}");
     for known in ["znver5", "x86-64", "x86-64-v3", "core2", "i686", "barcelona"] {
         assert_eq!(unchecked(&notes_for(known)), 0, "{known}");
     }
@@ -155,8 +155,8 @@ fn a_processor_that_is_not_known_is_told_as_not_checked() {
         ("core-avx2", "elm"),
     ] {
         let conf = format!("CFLAGS=\"-march={name}\"\n");
-        let told = said(&[("make.conf", &conf)], vec![oak(), elm()]).unwrap_err();
-        assert!(told.contains(&format!("-march={name} is not supported by {lacking};")), "{told}");
+        let error = said(&[("make.conf", &conf)], vec![oak(), elm()]).unwrap_err();
+        assert!(error.contains(&format!("-march={name} is not supported by {lacking};")), "{error}");
     }
 }
 
@@ -183,10 +183,10 @@ fn cpu_flags_that_a_drone_lacks_are_refused_and_named_wherever_they_stand() {
         ("make.conf", "RUSTFLAGS=\"-C target-feature=+aes,+avx2,-fma\"\n"),
     ];
     for (file, text) in places {
-        let told = said(&[(file, text)], vec![oak(), elm()]).unwrap_err();
+        let error = said(&[(file, text)], vec![oak(), elm()]).unwrap_err();
         let line = text.lines().count();
-        assert!(told.contains(&format!("etc/portage/{file}:{line}")), "{told}");
-        assert!(told.contains("avx2 is not supported by elm") && told.contains("support: aes"), "{told}");
+        assert!(error.contains(&format!("etc/portage/{file}:{line}")), "{error}");
+        assert!(error.contains("avx2 is not supported by elm") && error.contains("support: aes"), "{error}");
         let notes = said(&[(file, text)], vec![oak()]).unwrap();
         assert!(!notes.iter().any(|note| note.contains("CPU flags")), "{notes:?}");
         let notes = said(&[(file, text)], vec![]).unwrap();
@@ -199,8 +199,8 @@ fn cpu_flags_that_a_drone_lacks_are_refused_and_named_wherever_they_stand() {
 
 #[test]
 fn a_level_of_go_that_a_drone_lacks_is_refused() {
-    let told = said(&[("make.conf", "GOAMD64=\"v3\"\n")], vec![oak(), elm()]).unwrap_err();
-    assert!(told.contains("make.conf:1: GOAMD64: v3 is not supported by elm; v2 is the highest"), "{told}");
+    let error = said(&[("make.conf", "GOAMD64=\"v3\"\n")], vec![oak(), elm()]).unwrap_err();
+    assert!(error.contains("make.conf:1: GOAMD64: v3 is not supported by elm; v2 is the highest"), "{error}");
 }
 
 #[test]
@@ -245,8 +245,8 @@ fn what_has_no_effect_on_drones_is_said_in_one_note() {
 
 #[test]
 fn a_setting_that_portage_cannot_read_is_told_with_its_line() {
-    let told = said(&[("make.conf", "USE=\"a\"\nCFLAGS=\"-O2\nCXXFLAGS=\"-O2\"\n")], vec![]).unwrap_err();
-    assert!(told.contains("etc/portage/make.conf:"), "{told}");
-    let told = said(&[("make.conf", "source /home/me/flags\n")], vec![]).unwrap_err();
-    assert!(told.contains("make.conf:1") && told.contains("not in the bundle"), "{told}");
+    let error = said(&[("make.conf", "USE=\"a\"\nCFLAGS=\"-O2\nCXXFLAGS=\"-O2\"\n")], vec![]).unwrap_err();
+    assert!(error.contains("etc/portage/make.conf:"), "{error}");
+    let error = said(&[("make.conf", "source /home/me/flags\n")], vec![]).unwrap_err();
+    assert!(error.contains("make.conf:1") && error.contains("not in the bundle"), "{error}");
 }

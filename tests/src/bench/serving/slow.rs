@@ -33,9 +33,9 @@ impl SlowClients {
             take(&mut client)?;
             clients.push(client);
         }
-        let (over, told) = channel();
+        let (over, stopped) = channel();
         let thread = thread::spawn(move || {
-            while told.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
                 clients.iter_mut().try_for_each(take)?;
             }
             Ok(())

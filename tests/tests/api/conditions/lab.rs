@@ -38,7 +38,7 @@ pub struct Lab {
     clock: Arc<TestClock>,
     oak: FakeDrone,
     /// Receives notifications.
-    pub told: Receiver,
+    pub inbox: Receiver,
     /// Another receiver, which may refuse notifications.
     moody: Receiver,
 }
@@ -50,11 +50,11 @@ fn processor(level: u8) -> Option<Cpu> {
 
 impl Lab {
     pub async fn new(kind: &str) -> Self {
-        let (told, moody) = (Receiver::start().await.unwrap(), Receiver::start().await.unwrap());
+        let (inbox, moody) = (Receiver::start().await.unwrap(), Receiver::start().await.unwrap());
         let clock = Arc::new(TestClock::default());
         let mut disk = None;
         let swarm = Swarm::start_at(Some(clock.clone()), |config| {
-            for receiver in [&told, &moody] {
+            for receiver in [&inbox, &moody] {
                 receiver.subscribe(config).unwrap();
             }
             let artifacts = config.state_dir.with_extension("artifacts");
@@ -70,7 +70,7 @@ impl Lab {
         });
         let swarm = swarm.await.unwrap();
         let oak = swarm.drone("oak").await.unwrap();
-        Self { disk, swarm, clock, oak, told, moody }
+        Self { disk, swarm, clock, oak, inbox, moody }
     }
 
     fn artifact_dir(&self) -> &Path {

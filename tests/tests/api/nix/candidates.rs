@@ -40,8 +40,8 @@ async fn refused(swarm: &Swarm) -> Option<Concern> {
 // fault: 63
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_candidate_is_told_in_all_places_until_another_is_taken() {
-    let told = Receiver::start().await.unwrap();
-    let swarm = Swarm::start_with(|config| told.subscribe(config).unwrap()).await.unwrap();
+    let inbox = Receiver::start().await.unwrap();
+    let swarm = Swarm::start_with(|config| inbox.subscribe(config).unwrap()).await.unwrap();
     let drone = swarm.nix_drone("one").await.unwrap();
     swarm.nix_profile(&[]).await.unwrap();
     swarm.nix_run(&drone, plan('a')).await.unwrap();
@@ -64,11 +64,11 @@ async fn a_refused_candidate_is_told_in_all_places_until_another_is_taken() {
                 tool";
     assert_eq!(concern.what, what);
     assert!(metrics::text(&swarm.app).contains(METRIC));
-    let is_told = async |words: &str| {
-        until(words, async || told.taken().iter().any(|p| p.text("text").contains(words)).then_some(()))
+    let is_notified = async |words: &str| {
+        until(words, async || inbox.taken().iter().any(|p| p.text("text").contains(words)).then_some(()))
             .await;
     };
-    is_told("r2 could not serve all of the newest commit").await;
+    is_notified("r2 could not serve all of the newest commit").await;
     let after = profile().await;
     assert_eq!((after.snapshot, after.generation), (pinned, 1));
 
@@ -88,6 +88,6 @@ async fn a_refused_candidate_is_told_in_all_places_until_another_is_taken() {
     assert_eq!(refused(&swarm).await, None);
     assert!(!metrics::text(&swarm.app).contains(METRIC));
     generation(&swarm, 2).await;
-    is_told("resolved").await;
+    is_notified("resolved").await;
     assert_eq!(profile().await.snapshot, snapshot);
 }

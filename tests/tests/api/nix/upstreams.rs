@@ -28,7 +28,7 @@ async fn a_reference_is_in_a_cache_with_its_signature_or_the_output_is_refused()
     let world = World::new().unwrap();
     let (upstream, _) = built(&world).await.unwrap();
     let plan = world.plan().await.unwrap();
-    for (key, is_told, expected) in [
+    for (key, is_reported, expected) in [
         (key(&upstream).await, true, Some(&["lib-1.0", "seed"][..])),
         (OTHER_KEY.to_owned(), true, None),
         // Drones of older versions do not report what Nix registered.
@@ -43,8 +43,8 @@ async fn a_reference_is_in_a_cache_with_its_signature_or_the_output_is_refused()
         let artifacts = drone.bring(&world, attempt, &order.targets).await.unwrap();
         let registered = world.references(order.targets[0].id()).await.unwrap();
         assert_eq!(registered.len(), 2, "{registered:?}");
-        let told = if is_told { vec![registered.clone()] } else { Vec::new() };
-        let report = drone.report_with(attempt, artifacts, told).await;
+        let reported = if is_reported { vec![registered.clone()] } else { Vec::new() };
+        let report = drone.report_with(attempt, artifacts, reported).await;
         let Some(expected) = expected else {
             let refused = report.unwrap_err().to_string();
             let names = registered.iter().any(|path| refused.contains(path));
@@ -73,8 +73,8 @@ async fn a_reference_that_is_only_a_hash_is_found_if_the_drone_tells_it() {
     let packed = zstd::encode_all(&strings(&words)[..], 3).unwrap();
     let digest = drone.upload_bytes(attempt, &order.targets[0], packed).await.unwrap();
     // The archive does not contain the second path, so the cache is not asked for it.
-    let told = vec![lib, format!("{}-other", "a".repeat(32))];
-    assert!(drone.report_with(attempt, vec![digest], vec![told]).await.unwrap().accepted);
+    let reported = vec![lib, format!("{}-other", "a".repeat(32))];
+    assert!(drone.report_with(attempt, vec![digest], vec![reported]).await.unwrap().accepted);
     assert_eq!(references(&swarm).await, ["lib-1.0"]);
 }
 
@@ -160,9 +160,9 @@ async fn concerns(swarm: &Swarm) -> Vec<Concern> {
 async fn a_package_waits_for_an_upstream_cache_that_is_away_and_this_is_told_until_it_answers() {
     let world = World::new().unwrap();
     let plan = world.plan().await.unwrap();
-    let (cache, told) = (Receiver::start().await.unwrap(), Receiver::start().await.unwrap());
+    let (cache, inbox) = (Receiver::start().await.unwrap(), Receiver::start().await.unwrap());
     cache.answer_with(503);
-    let swarm = Swarm::start_with(|config| told.subscribe(config).unwrap()).await.unwrap();
+    let swarm = Swarm::start_with(|config| inbox.subscribe(config).unwrap()).await.unwrap();
     let drone = swarm.nix_drone("one").await.unwrap();
     let address = format!("http://{}", cache.address);
     swarm.nix_profile(&[(address.clone(), OTHER_KEY.to_owned())]).await.unwrap();
@@ -178,13 +178,14 @@ async fn a_package_waits_for_an_upstream_cache_that_is_away_and_this_is_told_unt
     assert!(found[0].what.starts_with(&words) && found[0].what.contains("HTTP 503"), "{found:?}");
     let line = "\nswarm_concern{kind=\"upstream_away\"} 1\n";
     assert!(metrics::text(&swarm.app).contains(line));
-    let heard = |words: &str| told.taken().iter().any(|post| post.text("text").contains(words)).then_some(());
-    until("it is told", async || heard(&words)).await;
+    let heard =
+        |words: &str| inbox.taken().iter().any(|post| post.text("text").contains(words)).then_some(());
+    until("a notification of it", async || heard(&words)).await;
 
     cache.answer_with(404);
     assert_eq!(concerns(&swarm).await, [], "it was asked again");
     assert!(!metrics::text(&swarm.app).contains(line));
-    until("its end is told", async || heard("resolved")).await;
+    until("a notification of its end", async || heard("resolved")).await;
     let artifacts = drone.bring(&world, attempt, &order.targets).await.unwrap();
     assert!(drone.report(attempt, Outcome::Built { artifacts }).await.unwrap().accepted);
 }

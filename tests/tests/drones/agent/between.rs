@@ -263,7 +263,7 @@ impl Sent {
 }
 
 /// A proxy stops the delivery with this answer.
-async fn stopped(sent: Sent, answer: &'static str, told: &str) {
+async fn stopped(sent: Sent, answer: &'static str, reason: &str) {
     let swarm = Swarm::start().await.unwrap();
     let earlier = sent.spooled(&swarm).await;
     let attempt = earlier.assignment.attempt;
@@ -276,7 +276,7 @@ async fn stopped(sent: Sent, answer: &'static str, told: &str) {
         swarm.app.engine.read(|s| s.live.stuck.values().find_map(|of| of.get(&attempt).cloned()))
     };
     let why = until("the drone says what stops it", async || stuck(&swarm)).await.why;
-    assert!(why.contains(told), "{sent:?}: {why}");
+    assert!(why.contains(reason), "{sent:?}: {why}");
 
     let may_be_given_up = matches!(sent, Sent::File | Sent::Plan);
     let ending = until("it ends", async || {
@@ -295,11 +295,11 @@ async fn stopped(sent: Sent, answer: &'static str, told: &str) {
     match ending {
         Ending::Failed(failure) if may_be_given_up => {
             assert_eq!(failure.class, FailureClass::Infra, "{sent:?}: {failure:?}");
-            assert!(failure.message.contains(told), "{sent:?}: {failure:?}");
+            assert!(failure.message.contains(reason), "{sent:?}: {failure:?}");
         }
         Ending::Failed(failure) if sent == Sent::Failure => assert_eq!(failure.message, "it fails"),
         Ending::Accepted if sent == Sent::Built => {}
-        other => panic!("{sent:?} {told}: {other:?}"),
+        other => panic!("{sent:?} {reason}: {other:?}"),
     }
     drone.stop().await.unwrap();
 }

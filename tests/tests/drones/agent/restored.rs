@@ -30,7 +30,7 @@ async fn a_result_that_a_restored_journal_does_not_know_is_taken_back_and_publis
     let swarm = swarm.restart_after(kept).await.unwrap();
     let earlier = Earlier::working(again(&swarm, &ada).unwrap()).await;
     let report = earlier.build();
-    // It is published, but the drone is never told.
+    // It is published, but the drone never learns of it.
     let (client, attempt) = (&earlier.drone.client, earlier.assignment.attempt);
     assert_eq!(deliver::files(client, &earlier.spool, attempt, &report).await, Delivery::Done);
     assert_eq!(deliver::report(client, &earlier.spool, attempt, &report).await, Delivery::Done);

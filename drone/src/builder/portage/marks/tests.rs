@@ -33,10 +33,10 @@ async fn the_first_error_of_each_log_is_the_one_that_a_person_would_name() {
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         let (expected, log) = text.split_once("\n---\n").unwrap();
-        let told = headline(&log.replace("\\e", "\u{1b}")).await;
-        if told != expected {
+        let actual = headline(&log.replace("\\e", "\u{1b}")).await;
+        if actual != expected {
             let name = file.file_name().unwrap().to_string_lossy();
-            wrong.push(format!("{name}\n  expected {expected}\n  told     {told}"));
+            wrong.push(format!("{name}\n  expected {expected}\n  actual   {actual}"));
         }
     }
     assert!(wrong.is_empty(), "{} logs\n{}", wrong.len(), wrong.join("\n"));

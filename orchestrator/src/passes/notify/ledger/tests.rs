@@ -24,18 +24,18 @@ fn warning(what: &str) -> Concern {
 }
 
 /// Looks every ten seconds from `from` to `to`. Returns what is announced, and when.
-fn told(
+fn notifications(
     ledger: &mut NotificationLedger,
     from: u64,
     to: u64,
     present: &[Concern],
 ) -> Vec<(u64, String, bool)> {
-    let mut told = Vec::new();
+    let mut notifications = Vec::new();
     for at in (from..to).step_by(10_000) {
         let changes = ledger.look(TimeMs(at), present, WINDOW);
-        told.extend(changes.into_iter().map(|c| (at, c.concern.signature, c.wrong)));
+        notifications.extend(changes.into_iter().map(|c| (at, c.concern.signature, c.wrong)));
     }
-    told
+    notifications
 }
 
 /// Ended runs: number, time of the end, and how many times each was reopened.
@@ -52,38 +52,39 @@ fn restarted(ledger: &NotificationLedger) -> NotificationLedger {
 fn only_the_change_to_wrong_and_the_change_to_right_are_told() {
     let mut ledger = NotificationLedger::default();
     let day = 24 * 60 * MINUTE;
-    assert_eq!(told(&mut ledger, 0, day, &[warning("oak")]), [(WINDOW, "oak".into(), true)]);
-    let right = told(&mut ledger, day, 2 * day, &[]);
+    assert_eq!(notifications(&mut ledger, 0, day, &[warning("oak")]), [(WINDOW, "oak".into(), true)]);
+    let right = notifications(&mut ledger, day, 2 * day, &[]);
     assert_eq!(right.iter().map(|t| t.2).collect::<Vec<_>>(), [false]);
-    assert!(told(&mut ledger, 2 * day, 3 * day, &[]).is_empty());
+    assert!(notifications(&mut ledger, 2 * day, 3 * day, &[]).is_empty());
 }
 
 #[test]
 fn what_comes_and_goes_within_the_window_is_not_told() {
     let mut ledger = NotificationLedger::default();
-    assert!(told(&mut ledger, 0, 5 * MINUTE, &[warning("oak")]).is_empty());
-    assert!(told(&mut ledger, 5 * MINUTE, 60 * MINUTE, &[]).is_empty());
+    assert!(notifications(&mut ledger, 0, 5 * MINUTE, &[warning("oak")]).is_empty());
+    assert!(notifications(&mut ledger, 5 * MINUTE, 60 * MINUTE, &[]).is_empty());
     assert!(ledger.concerns.is_empty(), "nothing is left of it");
 }
 
 #[test]
 fn changes_within_the_window_are_told_together() {
     let mut ledger = NotificationLedger::default();
-    assert!(told(&mut ledger, 0, 4 * MINUTE, &[warning("oak")]).is_empty());
-    assert!(told(&mut ledger, 4 * MINUTE, 8 * MINUTE, &[warning("oak"), warning("elm")]).is_empty());
+    assert!(notifications(&mut ledger, 0, 4 * MINUTE, &[warning("oak")]).is_empty());
+    assert!(notifications(&mut ledger, 4 * MINUTE, 8 * MINUTE, &[warning("oak"), warning("elm")]).is_empty());
     let three = [warning("oak"), warning("elm"), warning("ash")];
-    let when: Vec<u64> = told(&mut ledger, 8 * MINUTE, 60 * MINUTE, &three).iter().map(|t| t.0).collect();
+    let when: Vec<u64> =
+        notifications(&mut ledger, 8 * MINUTE, 60 * MINUTE, &three).iter().map(|t| t.0).collect();
     assert_eq!(when, [WINDOW; 3]);
 }
 
 #[test]
 fn a_critical_concern_is_told_after_a_minute_and_takes_the_settled_ones_along() {
     let mut ledger = NotificationLedger::default();
-    assert!(told(&mut ledger, 0, 2 * MINUTE, &[warning("oak")]).is_empty());
+    assert!(notifications(&mut ledger, 0, 2 * MINUTE, &[warning("oak")]).is_empty());
     let both = [warning("oak"), concern("disk", Severity::Critical)];
-    let told = told(&mut ledger, 2 * MINUTE, 30 * MINUTE, &both);
+    let notifications = notifications(&mut ledger, 2 * MINUTE, 30 * MINUTE, &both);
     let at = 3 * MINUTE;
-    assert_eq!(told, [(at, "disk".into(), true), (at, "oak".into(), true)], "worst first, at once");
+    assert_eq!(notifications, [(at, "disk".into(), true), (at, "oak".into(), true)], "worst first, at once");
 }
 
 #[test]
@@ -92,8 +93,8 @@ fn a_drone_that_flaps_all_night_is_told_a_few_times_and_not_a_hundred() {
     let mut count = 0;
     for hour in 0..40 {
         let from = hour * 15 * 2 * MINUTE;
-        count += told(&mut ledger, from, from + 15 * MINUTE, &[warning("oak")]).len();
-        count += told(&mut ledger, from + 15 * MINUTE, from + 30 * MINUTE, &[]).len();
+        count += notifications(&mut ledger, from, from + 15 * MINUTE, &[warning("oak")]).len();
+        count += notifications(&mut ledger, from + 15 * MINUTE, from + 30 * MINUTE, &[]).len();
     }
     assert!((2..=4).contains(&count), "{count}");
 }
@@ -118,17 +119,20 @@ fn a_storm_of_concerns_is_at_most_two_messages_in_a_window() {
 fn a_restart_neither_repeats_nor_loses() {
     let mut ledger = NotificationLedger::default();
     assert_eq!(ledger.ended(&ends(&[(1, 5, 0)])), [], "before anybody was there to tell");
-    told(&mut ledger, 0, 20 * MINUTE, &[warning("oak")]);
+    notifications(&mut ledger, 0, 20 * MINUTE, &[warning("oak")]);
     ledger.post("phone", compose(TimeMs(0), &[&Change { concern: warning("oak"), wrong: true }]).unwrap());
 
     let mut ledger = restarted(&ledger);
-    assert!(told(&mut ledger, 20 * MINUTE, 90 * MINUTE, &[warning("oak")]).is_empty(), "told already");
+    assert!(
+        notifications(&mut ledger, 20 * MINUTE, 90 * MINUTE, &[warning("oak")]).is_empty(),
+        "announced already"
+    );
     let waiting = ledger.outboxes["phone"].due(TimeMs(0)).unwrap();
     assert_eq!(waiting.0.title, "oak: why");
 
     // While stopped, the concern is resolved and a run ends.
     let mut ledger = restarted(&ledger);
-    assert_eq!(told(&mut ledger, 90 * MINUTE, 120 * MINUTE, &[]).len(), 1);
+    assert_eq!(notifications(&mut ledger, 90 * MINUTE, 120 * MINUTE, &[]).len(), 1);
     let runs = ends(&[(1, 5, 0), (2, 9, 0)]);
     assert_eq!(ledger.ended(&runs), [RunId(2)]);
     assert_eq!(restarted(&ledger).ended(&runs), []);
@@ -157,7 +161,7 @@ fn a_clock_that_is_set_neither_delays_a_concern_nor_tells_it_too_early() {
         let mut ledger = NotificationLedger::default();
         let started_at = TimeMs(before - MINUTE);
         ledger.follow(ClockMoves { started_at, ..ClockMoves::default() });
-        assert!(told(&mut ledger, before, before + MINUTE / 2, &critical).is_empty());
+        assert!(notifications(&mut ledger, before, before + MINUTE / 2, &critical).is_empty());
         let moved = |at: u64| at.saturating_add_signed(by_ms);
         ledger.follow(ClockMoves {
             started_at: TimeMs(moved(started_at.0)),
@@ -165,8 +169,8 @@ fn a_clock_that_is_set_neither_delays_a_concern_nor_tells_it_too_early() {
             stood_still_ms: 0,
         });
         let from = moved(before + MINUTE / 2);
-        let told = told(&mut ledger, from, from + 60 * MINUTE, &critical);
-        assert_eq!(told, [(moved(before + MINUTE), "disk".into(), true)], "{by_ms}");
+        let notifications = notifications(&mut ledger, from, from + 60 * MINUTE, &critical);
+        assert_eq!(notifications, [(moved(before + MINUTE), "disk".into(), true)], "{by_ms}");
     }
 }
 
@@ -175,11 +179,11 @@ fn a_clock_that_is_set_neither_delays_a_concern_nor_tells_it_too_early() {
 fn a_concern_has_not_lasted_while_the_machine_slept() {
     let mut ledger = NotificationLedger::default();
     let critical = [concern("disk", Severity::Critical)];
-    assert!(told(&mut ledger, 0, MINUTE / 2, &critical).is_empty());
+    assert!(notifications(&mut ledger, 0, MINUTE / 2, &critical).is_empty());
     let asleep = 8 * 60 * MINUTE;
     ledger.follow(ClockMoves { stood_still_ms: asleep, ..ClockMoves::default() });
-    let told = told(&mut ledger, asleep + MINUTE / 2, asleep + 60 * MINUTE, &critical);
-    assert_eq!(told, [(asleep + MINUTE, "disk".into(), true)]);
+    let notifications = notifications(&mut ledger, asleep + MINUTE / 2, asleep + 60 * MINUTE, &critical);
+    assert_eq!(notifications, [(asleep + MINUTE, "disk".into(), true)]);
 }
 
 // fault: 58
@@ -187,14 +191,14 @@ fn a_concern_has_not_lasted_while_the_machine_slept() {
 fn what_was_told_by_a_clock_that_was_ahead_delays_nothing_after_a_restart() {
     let mut ledger = NotificationLedger::default();
     let ahead = 20 * 365 * 24 * 60 * MINUTE;
-    assert_eq!(told(&mut ledger, ahead, ahead + 20 * MINUTE, &[warning("oak")]).len(), 1);
+    assert_eq!(notifications(&mut ledger, ahead, ahead + 20 * MINUTE, &[warning("oak")]).len(), 1);
     let mut ledger = restarted(&ledger);
     let both = [warning("oak"), concern("disk", Severity::Critical)];
-    assert_eq!(told(&mut ledger, 0, 30 * MINUTE, &both), [(MINUTE, "disk".into(), true)]);
+    assert_eq!(notifications(&mut ledger, 0, 30 * MINUTE, &both), [(MINUTE, "disk".into(), true)]);
     // Concerns that were resolved long ago are forgotten.
-    let end = told(&mut ledger, 30 * MINUTE, 60 * MINUTE, &[]);
+    let end = notifications(&mut ledger, 30 * MINUTE, 60 * MINUTE, &[]);
     assert_eq!(end.len(), 2, "{end:?}");
-    assert!(told(&mut ledger, 60 * MINUTE, 26 * 60 * MINUTE, &[]).is_empty());
+    assert!(notifications(&mut ledger, 60 * MINUTE, 26 * 60 * MINUTE, &[]).is_empty());
     assert!(ledger.concerns.is_empty(), "{:?}", ledger.concerns);
 }
 
@@ -210,11 +214,11 @@ fn what_the_end_of_a_run_has_told_is_not_told_again() {
     ledger.look(TimeMs(0), &present, WINDOW);
     assert!(!failed(&"lap".parse().unwrap()).fact.is_covered_by_run_end(&desk));
     ledger.mark_announced(TimeMs(0), of_desk, &present);
-    let later = told(&mut ledger, 0, 30 * MINUTE, &present);
+    let later = notifications(&mut ledger, 0, 30 * MINUTE, &present);
     assert_eq!(later, [(WINDOW, "oak".into(), true)]);
     // The next run resolves the concern, which its own message says.
     ledger.mark_announced(TimeMs(31 * MINUTE), of_desk, &[]);
-    assert!(told(&mut ledger, 31 * MINUTE, 60 * MINUTE, &[warning("oak")]).is_empty());
+    assert!(notifications(&mut ledger, 31 * MINUTE, 60 * MINUTE, &[warning("oak")]).is_empty());
 }
 
 #[test]
@@ -242,7 +246,7 @@ fn what_an_older_version_has_told_is_not_told_again_and_its_end_is() {
         why: why.into(),
     };
     let now = [view::concern(fact("five strikes"))];
-    assert!(told(&mut ledger, 0, 60 * MINUTE, &now).is_empty(), "it was told already");
+    assert!(notifications(&mut ledger, 0, 60 * MINUTE, &now).is_empty(), "it was announced already");
     let changes = (60..90).find_map(|minute| {
         let changes = ledger.look(TimeMs(minute * MINUTE), &[], WINDOW);
         (!changes.is_empty()).then_some(changes)
@@ -272,12 +276,12 @@ fn notifications_do_not_depend_on_how_anything_is_worded() {
     let mut changes = 0;
     for (minute, present) in &nights {
         let (from, to) = (minute * MINUTE, (minute + 20) * MINUTE);
-        let told_plain = told(&mut plain, from, to, present);
+        let expected = notifications(&mut plain, from, to, present);
         // From the second night on, a version with different wording uses the same ledger.
         let present: Vec<Concern> =
             present.iter().map(|c| if from > 0 { reworded(c) } else { c.clone() }).collect();
-        assert_eq!(told(&mut other, from, to, &present), told_plain, "at {minute} min");
-        changes += told_plain.len();
+        assert_eq!(notifications(&mut other, from, to, &present), expected, "at {minute} min");
+        changes += expected.len();
         other = restarted(&other);
         plain = restarted(&plain);
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 /// The reports, by kind of fault.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeMap<&'static str, Vec<String>>);
+pub(super) struct StatusReports(BTreeMap<&'static str, Vec<String>>);
 
-impl Told {
+impl StatusReports {
     /// Records the status during a fault that has lasted for most of its duration.
     pub(super) fn look(&mut self, farm: &Farm, fault: Fault) {
         if self.0.contains_key(fault.kind()) {
