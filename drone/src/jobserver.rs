@@ -144,17 +144,17 @@ impl Slots {
             let unused = u32::try_from(ioctl_fionread(&slot.pipe)?).unwrap_or(u32::MAX);
             seen.push(SlotStatus { busy: slot.busy, given: slot.given, unused: unused.min(slot.given) });
         }
-        let wanted = shares(tokens, &seen);
-        for (slot, &wanted) in self.slots.iter_mut().zip(&wanted) {
-            if wanted < slot.given {
-                slot.given -= slot.take(slot.given - wanted)?;
+        let target = shares(tokens, &seen);
+        for (slot, &target) in self.slots.iter_mut().zip(&target) {
+            if target < slot.given {
+                slot.given -= slot.take(slot.given - target)?;
             }
         }
         // A build may have taken some meanwhile, so fewer tokens than planned may be free.
         let given: u32 = self.slots.iter().map(|slot| slot.given).sum();
         let mut free = tokens.saturating_sub(given);
-        for (slot, &wanted) in self.slots.iter_mut().zip(&wanted) {
-            let more = wanted.saturating_sub(slot.given).min(free);
+        for (slot, &target) in self.slots.iter_mut().zip(&target) {
+            let more = target.saturating_sub(slot.given).min(free);
             let put = slot.put(more)?;
             slot.given += put;
             free -= put;

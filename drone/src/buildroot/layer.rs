@@ -78,8 +78,8 @@ pub fn acts(metadata: &Metadata) -> bool {
 }
 
 /// Whether a value of `DEFINED_PHASES` contains one of these phases.
-pub(super) fn has_phase(defined: &str, wanted: [&str; 2]) -> bool {
-    defined.split_whitespace().any(|phase| wanted.contains(&phase))
+pub(super) fn has_phase(defined: &str, phases: [&str; 2]) -> bool {
+    defined.split_whitespace().any(|phase| phases.contains(&phase))
 }
 
 fn invalid(what: impl Into<String>) -> io::Error {

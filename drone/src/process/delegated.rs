@@ -153,11 +153,11 @@ mod tests {
 
         assert_eq!(members(&own).unwrap().join(" "), pid);
         let read = |file: &str| fs::read_to_string(group.join(file)).unwrap();
-        let wanted = |text: String| -> Vec<String> {
+        let controllers = |text: String| -> Vec<String> {
             let words = text.split_whitespace().map(str::to_owned);
             words.filter(|c| CONTROLLERS.contains(&c.as_str())).collect()
         };
-        assert_eq!(wanted(read("cgroup.subtree_control")), wanted(read("cgroup.controllers")));
+        assert_eq!(controllers(read("cgroup.subtree_control")), controllers(read("cgroup.controllers")));
         // As the first process of a build does.
         fs::create_dir(group.join("build")).unwrap();
         fs::write(group.join("build/cgroup.procs"), &pid).unwrap();

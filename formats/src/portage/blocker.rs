@@ -17,9 +17,9 @@ pub fn blocks(dependencies: &str, cpv: &Cpv, slot: &str) -> bool {
 
 fn matches(atom: &str, cpv: &Cpv, slot: &str) -> bool {
     let atom = atom.split(['[']).next().unwrap_or_default();
-    let (atom, wanted) = atom.split_once(':').unwrap_or((atom, ""));
-    let wanted = wanted.split(['/', '=', '*', ':']).next().unwrap_or_default();
-    if !wanted.is_empty() && wanted != slot {
+    let (atom, required_slot) = atom.split_once(':').unwrap_or((atom, ""));
+    let required_slot = required_slot.split(['/', '=', '*', ':']).next().unwrap_or_default();
+    if !required_slot.is_empty() && required_slot != slot {
         return false;
     }
     let name = atom.trim_start_matches(['<', '>', '=', '~']);

@@ -116,14 +116,14 @@ fn decoded<R: Read>(archive: R) -> Result<impl Read + use<R>, SnapshotError> {
     Ok(decoder)
 }
 
-/// Reads a whole snapshot. `wanted` selects the paths that are written to `dir`.
+/// Reads a whole snapshot. `is_selected` selects the paths that are written to `dir`.
 fn read<'a>(
     tar: impl Read,
     expected: Digest,
     dir: Option<&'a Path>,
-    wanted: fn(&str) -> bool,
+    is_selected: fn(&str) -> bool,
 ) -> Result<(SnapshotManifest, Content<'a>), SnapshotError> {
-    let mut content = Content::new(dir, wanted);
+    let mut content = Content::new(dir, is_selected);
     let got = content.take_all(tar)?;
     if got != expected {
         return Err(SnapshotError::WrongDigest { expected, got });
@@ -166,7 +166,7 @@ fn text(bytes: &[u8]) -> Result<String, SnapshotError> {
 struct Content<'a> {
     dir: Option<&'a Path>,
     /// Selects the paths that are written.
-    wanted: fn(&str) -> bool,
+    is_selected: fn(&str) -> bool,
     manifest: Option<SnapshotManifest>,
     /// Files and links. Nothing may be below one.
     entries: HashSet<String>,
@@ -178,9 +178,9 @@ struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    fn new(dir: Option<&'a Path>, wanted: fn(&str) -> bool) -> Self {
+    fn new(dir: Option<&'a Path>, is_selected: fn(&str) -> bool) -> Self {
         let (entries, dirs) = Default::default();
-        Self { dir, wanted, manifest: None, entries, dirs, removed: Vec::new(), path_bytes: 0 }
+        Self { dir, is_selected, manifest: None, entries, dirs, removed: Vec::new(), path_bytes: 0 }
     }
 
     /// Reads every entry, and returns the digest of everything read.
@@ -328,7 +328,7 @@ impl<'a> Content<'a> {
     /// Calls `make` with the path on disk, if the entry is being written.
     fn in_dir(&self, path: &str, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), SnapshotError> {
         let is_nix = || self.manifest.as_ref().is_some_and(|manifest| manifest.nix.is_some());
-        let Some(dir) = self.dir.filter(|_| (self.wanted)(path) || is_nix()) else { return Ok(()) };
+        let Some(dir) = self.dir.filter(|_| (self.is_selected)(path) || is_nix()) else { return Ok(()) };
         let at = dir.join(path);
         make(&at).map_err(SnapshotError::io(at.display().to_string()))
     }

@@ -82,8 +82,8 @@ pub fn run(input: &[u8]) {
         })
         .collect();
     assert!(headers.len() <= HEADERS);
-    let values = |wanted: &str| -> Vec<&[u8]> {
-        headers.iter().filter(|(name, _)| name == wanted).map(|(_, value)| *value).collect()
+    let values = |header: &str| -> Vec<&[u8]> {
+        headers.iter().filter(|(name, _)| name == header).map(|(_, value)| *value).collect()
     };
     assert_eq!(values("host").len(), 1);
     // Otherwise the body would be read as the next request.

@@ -76,8 +76,9 @@ pub fn usr(swarm: &Swarm, package: PackageId, drone: DroneId) -> UsrMerge {
 /// Every base generation that is kept, is to be made next, or is used by a kept run.
 pub fn needed(swarm: &Swarm) -> impl Iterator<Item = Base> {
     let kept = swarm.bases.values().flat_map(|base| &base.generations).map(BaseGeneration::base);
-    let wanted = swarm.bases.values().filter_map(|base| follow::wanted(swarm, base.following.as_ref()?.run));
-    kept.chain(wanted).chain(swarm.runs.values().map(|run| run.base.clone()))
+    let followed =
+        swarm.bases.values().filter_map(|base| follow::base_for(swarm, base.following.as_ref()?.run));
+    kept.chain(followed).chain(swarm.runs.values().map(|run| run.base.clone()))
 }
 
 pub(crate) fn put(swarm: &Swarm, now: TimeMs, name: &Name, image: &Image, request: &BaseRequest) -> Decision {

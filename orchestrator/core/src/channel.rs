@@ -96,14 +96,14 @@ fn collide(
             artifact.digest,
         )
     };
-    let mut wanted: Vec<&ChannelArtifact> = offered.values().collect();
-    wanted.sort_by_key(order);
+    let mut candidates: Vec<&ChannelArtifact> = offered.values().collect();
+    candidates.sort_by_key(order);
     let cpv = |digest: Digest| {
         let held = offered.get(&digest).or(old.held.get(&digest));
         held.and_then(|held| held.artifact.target.portage()).map(|target| &target.cpv)
     };
     let mut first = kept;
-    for Artifact { digest, target, .. } in wanted.into_iter().map(|held| &held.artifact) {
+    for Artifact { digest, target, .. } in candidates.into_iter().map(|held| &held.artifact) {
         let other = swarm.collisions.of(*digest).find(|(other, _)| first.contains(other));
         let other = other.and_then(|(other, conflict)| Some((cpv(other)?, conflict)));
         match other.and_then(|(beside, conflict)| Some((&target.portage()?.cpv, beside, conflict))) {

@@ -72,7 +72,7 @@ pub fn missing_capability(swarm: &Swarm, run: &Run, package: &Package) -> Option
             needs.features.iter().filter(|feature| is_system && !machine.features.contains(feature));
         let lacking =
             MissingCapability { system: needs.system.clone(), features: lacking.cloned().collect() };
-        let rank = |lack: &MissingCapability| (lack.features.is_empty(), lack.features.len());
+        let rank = |missing: &MissingCapability| (missing.features.is_empty(), missing.features.len());
         if best.as_ref().is_none_or(|best| rank(&lacking) < rank(best)) {
             best = Some(lacking);
         }
@@ -97,8 +97,8 @@ pub(crate) fn missing_capabilities(
 ) -> BTreeMap<MissingCapability, Vec<PackageId>> {
     let mut found: BTreeMap<MissingCapability, Vec<PackageId>> = BTreeMap::new();
     let lacks = |id| Some((id, missing_capability(swarm, run, swarm.packages.get(&id)?)?));
-    for (id, lack) in ids.into_iter().filter_map(lacks) {
-        found.entry(lack).or_default().push(id);
+    for (id, missing) in ids.into_iter().filter_map(lacks) {
+        found.entry(missing).or_default().push(id);
     }
     found
 }

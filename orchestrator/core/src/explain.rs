@@ -96,11 +96,11 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
         return format!("waits: {paused}{after}");
     }
     let run = swarm.runs.get(&package.run);
-    if let Some((run, lack)) =
+    if let Some((run, missing)) =
         run.and_then(|run| Some((run, eligibility::missing_capability(swarm, run, package)?)))
     {
-        let lack = text::missing_capability(&run.profile, &lack.system, &lack.features);
-        return format!("waits for a drone: {lack}{after}");
+        let missing = text::missing_capability(&run.profile, &missing.system, &missing.features);
+        return format!("waits for a drone: {missing}{after}");
     }
     let able = |d: &&crate::state::Drone| run.is_some_and(|run| d.builds(run, package));
     let online = swarm.drones.values().filter(able).filter(|d| d.state() == DroneState::Online).count();

@@ -32,27 +32,27 @@ const TRIES: usize = 3;
 
 /// The base that a drone is to make for a run.
 #[must_use]
-pub fn wanted(swarm: &Swarm, run: RunId) -> Option<Base> {
+pub fn base_for(swarm: &Swarm, run: RunId) -> Option<Base> {
     let (_, base, following) = swarm.following(run)?;
     Some(Base::Image { image: base.current()?.image.clone(), installed: following.installed.clone() })
 }
 
 /// The run whose base should be made next, among the runs that the drone is `able` to build for.
 pub(crate) fn choose(swarm: &Swarm, now: TimeMs, able: impl Fn(&Run) -> bool) -> Option<RunId> {
-    let mut wanted = swarm.bases.values().filter_map(|base| base.following.as_ref());
-    let wanted = wanted.find(|following| {
+    let mut followed = swarm.bases.values().filter_map(|base| base.following.as_ref());
+    let followed = followed.find(|following| {
         following.not_before <= now
             && swarm.runs.get(&following.run).is_some_and(&able)
             && swarm.attempts_at(Job::Base(following.run)).next().is_none()
     });
-    wanted.map(|following| following.run)
+    followed.map(|following| following.run)
 }
 
 /// Starts following a run that has ended, if it changes the base.
 pub(crate) fn begin(swarm: &Swarm, id: RunId, run: &Run) -> Option<Event> {
     let (name, base, installed) = next(swarm, run)?;
-    let wanted = base.follow && base.unwanted != Some(content(base, &installed)?);
-    wanted.then(|| Event::BaseFollowBegan { name: name.clone(), run: id, installed })
+    let is_new = base.follow && base.unwanted != Some(content(base, &installed)?);
+    is_new.then(|| Event::BaseFollowBegan { name: name.clone(), run: id, installed })
 }
 
 /// The base to be changed after a run, and what would be installed on it. `None` while a generation of the

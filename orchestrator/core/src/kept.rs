@@ -16,7 +16,7 @@ use swarm_common::{
 /// kept generation contains. `None` means all profiles.
 #[must_use]
 pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
-    once(wanted(swarm, profile))
+    once(kept_artifacts(swarm, profile))
 }
 
 /// The kept artifacts of all profiles for which `asked_for` returns true.
@@ -25,14 +25,14 @@ pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(&Artifact) -> bool) -> 
     // Runs and generations have most artifacts in common.
     let mut asked = BTreeMap::new();
     once(
-        wanted(swarm, None)
+        kept_artifacts(swarm, None)
             .filter(|artifact| *asked.entry(artifact.digest).or_insert_with(|| asked_for(artifact))),
     )
 }
 
 /// A predicate: whether a build has an artifact that is kept, also as a part of a base.
 pub(crate) fn builds(swarm: &Swarm) -> impl Fn(AttemptId, &BuildRecord) -> bool + use<> {
-    let named = wanted(swarm, None).map(|artifact| artifact.attempt);
+    let named = kept_artifacts(swarm, None).map(|artifact| artifact.attempt);
     let named: BTreeSet<AttemptId> = named.filter(|id| swarm.builds.get(*id).is_some()).collect();
     let installed = base::needed(swarm).flat_map(|base| match base {
         Base::Image { installed, .. } => installed,
@@ -42,7 +42,7 @@ pub(crate) fn builds(swarm: &Swarm) -> impl Fn(AttemptId, &BuildRecord) -> bool 
     move |id, build| named.contains(&id) || build.artifacts.iter().any(|digest| installed.contains(digest))
 }
 
-fn wanted<'s>(swarm: &'s Swarm, profile: Option<&'s Name>) -> impl Iterator<Item = &'s Artifact> {
+fn kept_artifacts<'s>(swarm: &'s Swarm, profile: Option<&'s Name>) -> impl Iterator<Item = &'s Artifact> {
     let is_of = move |run: &RunId| {
         profile.is_none_or(|name| swarm.runs.get(run).is_some_and(|run| run.profile == *name))
     };

@@ -90,12 +90,12 @@ fn without_machine(swarm: &Swarm, run: &Run) -> Vec<Event> {
     }
     let mut events = Vec::new();
     for (_, id) in &run.ready {
-        let Some(lack) =
+        let Some(missing) =
             swarm.packages.get(id).and_then(|package| eligibility::missing_capability(swarm, run, package))
         else {
             return Vec::new();
         };
-        let reason = text::missing_capability(&run.profile, &lack.system, &lack.features);
+        let reason = text::missing_capability(&run.profile, &missing.system, &missing.features);
         events.push(Event::PackageQuarantined { package: *id, reason, lasting: false });
     }
     events

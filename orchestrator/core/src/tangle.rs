@@ -175,7 +175,7 @@ struct Waits {
     build: u32,
     runtime: u32,
     /// Number of needs for this place.
-    wanted: u32,
+    incoming: u32,
 }
 
 impl Waits {
@@ -226,9 +226,9 @@ impl Cut {
         let mut waits = vec![Waits::default(); self.has.len()];
         for need in &self.needs {
             *waits[need.from as usize].of(need.kind) += 1;
-            waits[need.to as usize].wanted += 1;
+            waits[need.to as usize].incoming += 1;
         }
-        let entry = |place: usize, w: Waits| Reverse((w.build, w.runtime, Reverse(w.wanted), place));
+        let entry = |place: usize, w: Waits| Reverse((w.build, w.runtime, Reverse(w.incoming), place));
         let ready = waits.iter().enumerate().filter(|(_, w)| w.kept == 0);
         let mut heap: BinaryHeap<_> = ready.map(|(place, &w)| entry(place, w)).collect();
         let mut placed = vec![false; self.has.len()];

@@ -104,11 +104,11 @@ fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 }
 
 /// The value of one parameter in each element of `Forwarded` (RFC 7239).
-fn elements<'h>(headers: &'h HeaderMap, wanted: &str) -> Vec<&'h str> {
+fn elements<'h>(headers: &'h HeaderMap, key: &str) -> Vec<&'h str> {
     let of = |element: &'h str| {
         element.split(';').find_map(|pair| {
             let (name, value) = pair.split_once('=')?;
-            name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().trim_matches('"'))
+            name.trim().eq_ignore_ascii_case(key).then(|| value.trim().trim_matches('"'))
         })
     };
     values(headers, &header::FORWARDED).filter_map(of).collect()

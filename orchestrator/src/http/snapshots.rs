@@ -87,11 +87,11 @@ async fn get_since(
 ) -> Result<Response, ApiError> {
     let snapshots = app.snapshots.clone();
     let what = format!("a difference of snapshot {digest} to {known}");
-    let wanted = what.clone();
+    let description = what.clone();
     let made = move || match snapshots.difference(digest, known) {
         // The drone can use the whole snapshot instead.
         Err(TakeError::Unsound(error)) => {
-            tracing::warn!(%error, "cannot create {wanted}");
+            tracing::warn!(%error, "cannot create {description}");
             Ok(None)
         }
         other => other,

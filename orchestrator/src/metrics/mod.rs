@@ -76,8 +76,8 @@ fn drones(swarm: &Swarm, out: &mut Text) {
 
 fn profiles(swarm: &Swarm, out: &mut Text) {
     let label = |name: &Name| [("profile", name.to_string())];
-    let last = |name: &Name, wanted: fn(RunState) -> bool| {
-        let runs = swarm.runs.values().filter(move |r| r.profile == *name && wanted(r.state));
+    let last = |name: &Name, has_state: fn(RunState) -> bool| {
+        let runs = swarm.runs.values().filter(move |r| r.profile == *name && has_state(r.state));
         runs.filter_map(|run| run.ended_at).max()
     };
     let succeeded = swarm.profiles.keys().filter_map(|name| {

@@ -29,23 +29,23 @@ pub async fn check(
     snapshot: Digest,
     plan: &mut PlanReport,
 ) -> Result<(), String> {
-    let mut wanted: BTreeMap<String, StorePath> = BTreeMap::new();
+    let mut external: BTreeMap<String, StorePath> = BTreeMap::new();
     let available = std::mem::take(&mut plan.available);
     for path in plan.roots.iter().map(|root| &root.path).chain(&available).filter(|path| is_store_path(path))
     {
-        wanted.extend(base_name(path).parse().ok().map(|parsed| (path.clone(), parsed)));
+        external.extend(base_name(path).parse().ok().map(|parsed| (path.clone(), parsed)));
     }
     let packages = plan.packages.iter().filter_map(PlanPackage::nix);
     for output in packages.flat_map(|package| &package.outputs) {
-        wanted.remove(&output.path);
+        external.remove(&output.path);
     }
-    if wanted.is_empty() {
+    if external.is_empty() {
         return Ok(());
     }
-    if wanted.len() > MOST {
+    if external.len() > MOST {
         return Err(format!(
             "the plan needs {} paths of upstream caches; at most {MOST} are taken",
-            wanted.len()
+            external.len()
         ));
     }
     let this = upstreams.clone();
@@ -56,9 +56,9 @@ pub async fn check(
         // Without upstream caches, the drone's Nix expected nothing from them.
         return Ok(());
     }
-    let hashes = wanted.values().map(|path| path.hash_part().to_owned()).collect();
+    let hashes = external.values().map(|path| path.hash_part().to_owned()).collect();
     let found: BTreeSet<StorePath> = upstreams.find(&source.upstreams, hashes).await?;
-    wanted.retain(|_, path| !found.contains(&*path));
+    external.retain(|_, path| !found.contains(&*path));
     let caches: Vec<&str> = source.upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
     let mut problem = |atom: &str, path: &str| {
         plan.problems.push(PlanProblem {
@@ -73,11 +73,11 @@ pub async fn check(
         });
     };
     let mut roots = BTreeSet::new();
-    for root in plan.roots.iter().filter(|root| wanted.contains_key(&root.path)) {
+    for root in plan.roots.iter().filter(|root| external.contains_key(&root.path)) {
         problem(&root.attribute, &root.path);
         roots.insert(root.path.clone());
     }
-    for path in wanted.keys().filter(|path| !roots.contains(*path)) {
+    for path in external.keys().filter(|path| !roots.contains(*path)) {
         problem(base_name(path), path);
     }
     plan.roots.retain(|root| !roots.contains(&root.path));

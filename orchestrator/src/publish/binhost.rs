@@ -146,15 +146,16 @@ impl Binhost {
         store: &dyn ArtifactStore,
     ) -> Result<Outcome, PublishError> {
         let (new, missing) = self.place_all(packages, store)?;
-        let mut wanted = BTreeMap::new();
+        let mut desired = BTreeMap::new();
         for Published { digest, entry } in packages {
-            if !missing.contains(digest) && wanted.insert(entry.path(), entry).is_some() {
+            if !missing.contains(digest) && desired.insert(entry.path(), entry).is_some() {
                 return Err(PublishError::Taken(entry.path().to_owned()));
             }
         }
-        // An entry with a wanted path but another name is damaged.
+        // An entry with a desired path but another name is damaged.
         let is = |a: &Entry, b: &Entry| (a.cpv(), a.build_id()) == (b.cpv(), b.build_id());
-        let gone = self.index.entries().filter(|e| wanted.get(e.path()).is_none_or(|wanted| !is(wanted, e)));
+        let gone =
+            self.index.entries().filter(|e| desired.get(e.path()).is_none_or(|desired| !is(desired, e)));
         let gone: Vec<Entry> = gone.cloned().collect();
         self.switch(now, new, gone, missing)
     }

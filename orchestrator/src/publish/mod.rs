@@ -45,8 +45,8 @@ pub(crate) fn kind(dir: &Path) -> BuilderKind {
 ///
 /// # Errors
 /// The disk fails.
-pub(crate) fn clear_other(dir: &Path, wanted: BuilderKind) -> Result<(), DiskError> {
-    if kind(dir) == wanted || !dir.exists() {
+pub(crate) fn clear_other(dir: &Path, expected: BuilderKind) -> Result<(), DiskError> {
+    if kind(dir) == expected || !dir.exists() {
         return Ok(());
     }
     fs::remove_dir_all(dir).map_err(DiskError::at("remove", dir))

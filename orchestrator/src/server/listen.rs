@@ -18,11 +18,11 @@ const EXTENSION: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The address cannot be bound for a reason that waiting does not change.
-pub(super) async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { address: wanted, source };
+pub(super) async fn bind(requested: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address: requested, source };
     let mut waits: Option<(Supervisor, Duration)> = None;
     loop {
-        match TcpListener::bind(wanted).await {
+        match TcpListener::bind(requested).await {
             Ok(listener) => {
                 let address = listener.local_addr().map_err(failed)?;
                 return Ok((listener, address));

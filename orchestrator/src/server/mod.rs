@@ -89,9 +89,9 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let (listener, address) = listen::bind(config.listen).await?;
     let mut listeners = vec![Listener { listener, tls: None }];
     let mut tls_endpoint = None;
-    if let Some(wanted) = config.tls.listen {
+    if let Some(requested) = config.tls.listen {
         let identity = tls::load(&config)?;
-        let (listener, address) = listen::bind(wanted).await?;
+        let (listener, address) = listen::bind(requested).await?;
         let (name, shown) = (identity.name, identity.shown);
         listeners.push(Listener { listener, tls: Some(identity.server) });
         tls_endpoint = Some(TlsEndpoint { address, name, shown });

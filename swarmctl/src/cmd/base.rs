@@ -50,7 +50,7 @@ pub struct Follow {
 }
 
 impl Follow {
-    fn wanted(self) -> Option<bool> {
+    fn choice(self) -> Option<bool> {
         (self.follow || self.no_follow).then_some(self.follow)
     }
 }
@@ -215,7 +215,7 @@ async fn put(
         ));
         client.put_image(digest, archive.path()).await?;
     }
-    let request = BaseRequest { image: digest, source, signed_by, follow: follow.wanted() };
+    let request = BaseRequest { image: digest, source, signed_by, follow: follow.choice() };
     let base = session.change(async |key| client.put_base(name, &request, key).await).await?;
     session.output.show(&base, |_| {
         let number = base.generations.first().map_or(0, |generation| generation.number);

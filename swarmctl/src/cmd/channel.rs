@@ -124,10 +124,10 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
         Verb::Rollback { profile, generation, dry } => {
             if dry.dry_run {
                 let channel = client.channel(&profile).await?;
-                let (current, wanted) = rolled_back(&channel, generation)?;
+                let (current, target) = rolled_back(&channel, generation)?;
                 let current = client.generation(&profile, current).await?;
-                let wanted = client.generation(&profile, wanted).await?;
-                return session.would(&effects::published(&current, &wanted));
+                let target = client.generation(&profile, target).await?;
+                return session.would(&effects::published(&current, &target));
             }
             let request = RollbackRequest { generation };
             let change = session.change(async |key| client.roll_back(&profile, request, key).await);
@@ -143,8 +143,8 @@ fn rolled_back(channel: &ChannelView, to: Option<u64>) -> Result<(u64, u64), Fai
     let none = || Failure::Failed(format!("{} has no generation to return to", channel.profile));
     let [current, earlier @ ..] = &channel.generations[..] else { return Err(none()) };
     let differs = |other: &&GenerationView| content(other) != content(current);
-    let wanted = to.or_else(|| Some(earlier.iter().find(differs)?.number));
-    Ok((current.number, wanted.ok_or_else(none)?))
+    let target = to.or_else(|| Some(earlier.iter().find(differs)?.number));
+    Ok((current.number, target.ok_or_else(none)?))
 }
 
 fn list(channels: &[ChannelView], paint: Paint) -> String {

@@ -87,7 +87,7 @@ pub fn released(rows: &[PackageRow]) -> Vec<String> {
 }
 
 /// Publishes the content of a generation instead of the current one.
-pub fn published(current: &GenerationContents, wanted: &GenerationContents) -> Vec<String> {
+pub fn published(current: &GenerationContents, target: &GenerationContents) -> Vec<String> {
     let by_name = |contents: &GenerationContents| {
         let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for package in &contents.packages {
@@ -100,8 +100,8 @@ pub fn published(current: &GenerationContents, wanted: &GenerationContents) -> V
         }
         versions
     };
-    let (old, new) = (by_name(current), by_name(wanted));
-    let number = wanted.generation.number;
+    let (old, new) = (by_name(current), by_name(target));
+    let number = target.generation.number;
     let mut effects = vec![format!("publish the content of generation {number} as a new generation")];
     let shown = |versions: &[String]| versions.join(", ");
     for (name, versions) in &new {
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_rollback_names_what_it_replaces_adds_and_removes_and_nothing_else() {
         let current = contents(3, &[("a/same", "1"), ("a/icu", "77"), ("a/new", "1")]);
-        let wanted = contents(2, &[("a/same", "1"), ("a/icu", "76"), ("a/old", "5")]);
+        let target = contents(2, &[("a/same", "1"), ("a/icu", "76"), ("a/old", "5")]);
         let digest = |version: &str| Digest::of(version.as_bytes()).short();
         let want = [
             "publish the content of generation 2 as a new generation".to_owned(),
@@ -165,7 +165,7 @@ mod tests {
             format!("add a/old 5 {}", digest("5")),
             format!("remove a/new 1 {}", digest("1")),
         ];
-        assert_eq!(published(&current, &wanted), want);
+        assert_eq!(published(&current, &target), want);
     }
 
     #[test]

@@ -165,8 +165,8 @@ pub(super) fn check(settings: &Settings, drones: &[Builder]) -> Result<Vec<Strin
         }
     }
     if !lacked.is_empty() {
-        let wanted: BTreeSet<String> = cpu_flags(settings).map(|(_, flag)| flag).collect();
-        let common: Vec<&str> = wanted.difference(&lacked).map(String::as_str).collect();
+        let required: BTreeSet<String> = cpu_flags(settings).map(|(_, flag)| flag).collect();
+        let common: Vec<&str> = required.difference(&lacked).map(String::as_str).collect();
         let common = if common.is_empty() { "none of them" } else { &common.join(" ") };
         wrong.push(format!("CPU flags of the bundle that all drones of the profile support: {common}"));
     }

@@ -90,14 +90,14 @@ async fn wholes(folder: &Path) -> Result<Vec<Whole>> {
     Ok(vec![Whole { state: killed, shown: after }, Whole { state: stopped, shown }])
 }
 
-/// What the swarm shows, as soon as that is as wanted or nothing more can change.
-async fn shown(swarm: &Orchestrator, wanted: &(dyn Fn(&Shown) -> bool + Sync)) -> Result<Shown> {
+/// What the swarm shows, as soon as that is as expected or nothing more can change.
+async fn shown(swarm: &Orchestrator, is_expected: &(dyn Fn(&Shown) -> bool + Sync)) -> Result<Shown> {
     let began = Instant::now();
     loop {
         let found = seen(swarm).await;
         let enough = began.elapsed() > PATIENCE;
         match found {
-            Ok(shown) if wanted(&shown) || enough => return Ok(shown),
+            Ok(shown) if is_expected(&shown) || enough => return Ok(shown),
             Err(error) if enough => return Err(error),
             _ => tokio::time::sleep(Duration::from_millis(50)).await,
         }

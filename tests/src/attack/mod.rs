@@ -84,9 +84,10 @@ pub fn run(options: &Options) -> Result<Report> {
     runtime.block_on(async {
         let mut prey = Prey::start().await?;
         let pulse = Pulse::start(prey.honest.clone());
-        let wanted = |kind: &str| options.only.is_empty() || options.only.iter().any(|only| only == kind);
-        let shares: u32 = SHARES.iter().filter(|(kind, _)| wanted(kind)).map(|(_, share)| share).sum();
-        for (number, (kind, share)) in (1..).zip(SHARES).filter(|(_, (kind, _))| wanted(kind)) {
+        let is_selected =
+            |kind: &str| options.only.is_empty() || options.only.iter().any(|only| only == kind);
+        let shares: u32 = SHARES.iter().filter(|(kind, _)| is_selected(kind)).map(|(_, share)| share).sum();
+        for (number, (kind, share)) in (1..).zip(SHARES).filter(|(_, (kind, _))| is_selected(kind)) {
             let mut tally = Tally::new(kind);
             let dice = &mut Dice::new(options.seed.wrapping_mul(31).wrapping_add(number));
             let until = Instant::now() + options.length * share / shares;

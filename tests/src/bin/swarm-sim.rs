@@ -103,8 +103,8 @@ fn workloads(args: &Args) -> Result<Vec<Workload>> {
     let mut all = args.workloads.iter().map(|path| Workload::read(path)).collect::<Result<Vec<_>>>()?;
     for text in &args.made {
         let (count, seed) = text.split_once(':').unwrap_or((text, "1"));
-        let wanted = count.parse().ok().filter(|c| (1..=50_000).contains(c)).zip(seed.parse().ok());
-        let (count, seed) = wanted.with_context(|| format!("--made {text}: expected 1 to 50000 packages"))?;
+        let parsed = count.parse().ok().filter(|c| (1..=50_000).contains(c)).zip(seed.parse().ok());
+        let (count, seed) = parsed.with_context(|| format!("--made {text}: expected 1 to 50000 packages"))?;
         all.push(made(count, seed)?);
     }
     if all.is_empty() {

@@ -27,9 +27,9 @@ pub fn made(count: usize, seed: u64) -> Result<Workload> {
         let below = level * count / levels;
         let mut deps: Vec<String> = Vec::new();
         if level > 0 {
-            let wanted = (2.4 + 0.8 * normal(&mut rng)).exp().clamp(1.0, 110.0) as usize;
+            let need_count = (2.4 + 0.8 * normal(&mut rng)).exp().clamp(1.0, 110.0) as usize;
             let chained = rng.chance(300);
-            for k in 0..wanted {
+            for k in 0..need_count {
                 // One dependency on the level just below keeps the levels; most others are on the core.
                 let from = if chained && k == 0 { (level - 1) * count / levels } else { 0 };
                 let span = (below - from) as f64;

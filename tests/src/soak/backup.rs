@@ -42,11 +42,11 @@ pub(super) fn restore(farm: &mut Farm, from: &Path) -> Result<()> {
 }
 
 /// Copies files that do not change meanwhile, with modes and times.
-fn copy(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
+fn copy(from: &Path, to: &Path, is_selected: &dyn Fn(&str) -> bool) -> Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let name = entry.file_name();
-        if !wanted(&name.to_string_lossy()) {
+        if !is_selected(&name.to_string_lossy()) {
             continue;
         }
         let done = Command::new("cp").arg("-a").arg(entry.path()).arg(to).output()?;

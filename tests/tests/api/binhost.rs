@@ -30,9 +30,9 @@ pub async fn index_if_any(swarm: &Swarm, path: &str) -> Option<Vec<String>> {
 }
 
 /// Waits until the profile's stable channel has this generation.
-pub async fn generation(swarm: &Swarm, wanted: u64) {
+pub async fn generation(swarm: &Swarm, expected: u64) {
     let generation = || swarm.app.engine.read(|s| s.profiles[&name(PROFILE)].generation);
-    until("the generation", async || (generation() >= wanted).then_some(())).await;
+    until("the generation", async || (generation() >= expected).then_some(())).await;
 }
 
 #[tokio::test]

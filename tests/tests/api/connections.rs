@@ -124,10 +124,10 @@ async fn a_drone_that_takes_all_its_places_keeps_no_other_from_its_own() {
         raw
     };
     let mut waiting = Vec::new();
-    for wanted in 1..=4 {
+    for expected in 1..=4 {
         waiting.push(begin(&greedy).await);
         until("the connection is the drone's", async || {
-            (of(&swarm, Caller::Drone).await.open >= wanted).then_some(())
+            (of(&swarm, Caller::Drone).await.open >= expected).then_some(())
         })
         .await;
     }

@@ -56,9 +56,9 @@ async fn nightly(swarm: &Swarm) -> ScheduleView {
     set(swarm, "30 2 * * *", "Europe/Berlin").await.unwrap()
 }
 
-/// Polls the status until it is as wanted.
-async fn until(swarm: &Swarm, what: &str, wanted: impl Fn(&StatusView) -> bool) -> StatusView {
-    swarm_tests::api::until(what, async || Some(swarm.admin.status().await.unwrap()).filter(&wanted)).await
+/// Polls the status until it satisfies `condition`.
+async fn until(swarm: &Swarm, what: &str, condition: impl Fn(&StatusView) -> bool) -> StatusView {
+    swarm_tests::api::until(what, async || Some(swarm.admin.status().await.unwrap()).filter(&condition)).await
 }
 
 /// Moves the clock and waits until the schedules have been checked after that.

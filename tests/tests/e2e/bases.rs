@@ -66,8 +66,8 @@ fn in_a_base() -> Result<()> {
     // The packages built in the base are installed.
     let workstation = Workstation::new(&swarm.repository())?;
     swarm.set_up(&workstation)?;
-    let wanted = ["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/where", "app-misc/lifegame"];
-    let (good, said) = workstation.emerge(&wanted)?;
+    let args = ["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/where", "app-misc/lifegame"];
+    let (good, said) = workstation.emerge(&args)?;
     ensure!(good, "{said}");
     ensure!(fs::read_to_string(workstation.path("usr/share/where"))? == "june /usr/bin/emerge\n");
 
@@ -80,7 +80,7 @@ fn in_a_base() -> Result<()> {
     ensure!(profile.base.is_some_and(|base| base.as_str() == "gentoo"));
     succeeds(&swarm, swarm.start_run()?)?;
     workstation.sync(&swarm.repository())?;
-    let (good, said) = workstation.emerge(&wanted)?;
+    let (good, said) = workstation.emerge(&args)?;
     ensure!(good && fs::read_to_string(workstation.path("usr/share/where"))?.starts_with("july "), "{said}");
     let base: BaseView = swarm.ask(&["base", "show", "gentoo"])?;
     for generation in &base.generations {

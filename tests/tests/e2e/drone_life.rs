@@ -120,14 +120,14 @@ fn mark() -> String {
 
 /// The processes that stand for compilers, in any namespace.
 fn compilers() -> Result<BTreeSet<u32>> {
-    let wanted = format!("sleep\0{}\0", mark());
+    let command_line = format!("sleep\0{}\0", mark());
     let mut found = BTreeSet::new();
     for entry in fs::read_dir("/proc")?.flatten() {
         let id = entry.file_name().to_string_lossy().parse();
         // The process may have ended meanwhile.
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         if let Ok(id) = id
-            && line == wanted.as_bytes()
+            && line == command_line.as_bytes()
         {
             found.insert(id);
         }

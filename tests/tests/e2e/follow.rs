@@ -161,8 +161,8 @@ fn seals(swarm: &Swarm, drone: &str) -> Result<BTreeMap<PathBuf, String>> {
 /// The version that the probe found where it was built.
 fn probed(swarm: &Swarm, workstation: &Workstation) -> Result<String> {
     workstation.sync(&swarm.repository())?;
-    let wanted = ["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/probe"];
-    let (good, said) = workstation.emerge(&wanted)?;
+    let args = ["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/probe"];
+    let (good, said) = workstation.emerge(&args)?;
     ensure!(good, "{said}");
     Ok(fs::read_to_string(workstation.path("usr/share/probe"))?)
 }

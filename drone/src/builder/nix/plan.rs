@@ -113,17 +113,17 @@ fn select(
 /// The outputs of other derivations that the derivations to build need.
 fn available(store: &Store, graph: &Graph, needed: &BTreeSet<String>) -> Result<Vec<String>, String> {
     let dir = StoreDir::default();
-    let mut wanted: BTreeMap<String, BTreeSet<&String>> = BTreeMap::new();
+    let mut required: BTreeMap<String, BTreeSet<&String>> = BTreeMap::new();
     for path in needed {
         for (input, names) in &graph.get(path)?.input_derivations {
             let input = dir.absolute(input);
             if !needed.contains(&input) {
-                wanted.entry(input).or_default().extend(names);
+                required.entry(input).or_default().extend(names);
             }
         }
     }
     let mut found = Vec::new();
-    for (input, names) in wanted {
+    for (input, names) in required {
         let derivation = graph::read(store, &input)?;
         let outputs = names.iter().filter_map(|name| derivation.outputs.get(*name));
         found.extend(outputs.map(|output| dir.absolute(&output.path)));

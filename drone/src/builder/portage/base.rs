@@ -120,8 +120,11 @@ async fn make(
         .say(&format!("the base is complete: {} packages were installed on its image", installed.len()))
         .await;
     let mut files = Vec::with_capacity(installed.len());
-    for wanted in installed {
-        files.push((wanted.clone(), caches.artifacts.get(caches.client.as_ref(), &wanted.into()).await?));
+    for dependency in installed {
+        files.push((
+            dependency.clone(),
+            caches.artifacts.get(caches.client.as_ref(), &dependency.into()).await?,
+        ));
     }
     let attempt = context.attempt_dir.join("base");
     fs::create_dir_all(&attempt).map_err(disk)?;
@@ -198,9 +201,9 @@ async fn works(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
 /// that no soname is missing that was not already missing in the image.
 fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Result<(), Stop> {
     let (before, after) = (Tree::at(image), Tree::at(made));
-    for (wanted, file) in files {
-        let cpv = &wanted.cpv;
-        if !install::is_installed(&after, wanted, file).map_err(disk)? {
+    for (dependency, file) in files {
+        let cpv = &dependency.cpv;
+        if !install::is_installed(&after, dependency, file).map_err(disk)? {
             return Err(broken(format!("{cpv} is missing in the new base, although emerge succeeded")));
         }
         if let Some(path) = whole::missing(&after, cpv.as_str()).map_err(disk)? {
@@ -213,8 +216,8 @@ fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Resul
     let known = whole::unprovided(&before);
     let lacking: Vec<String> = whole::unprovided(&after)
         .into_iter()
-        .filter(|lack| !known.contains(lack))
-        .map(|lack| lack.1)
+        .filter(|soname| !known.contains(soname))
+        .map(|soname| soname.1)
         .collect();
     if lacking.is_empty() {
         return Ok(());

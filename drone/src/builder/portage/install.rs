@@ -63,19 +63,19 @@ pub(super) async fn prepare(
 ) -> Result<Installed, Stop> {
     let caches = &context.caches;
     let mut installed = Installed::default();
-    for wanted in dependencies {
+    for dependency in dependencies {
         if !context.config.is_overlay() {
-            let file = caches.artifacts.get(caches.client.as_ref(), &wanted.into()).await?;
-            if !is_installed(&Tree::at("/"), wanted, &file).map_err(disk(wanted))? {
-                installed.ordered.push((wanted.clone(), file));
+            let file = caches.artifacts.get(caches.client.as_ref(), &dependency.into()).await?;
+            if !is_installed(&Tree::at("/"), dependency, &file).map_err(disk(dependency))? {
+                installed.ordered.push((dependency.clone(), file));
             }
             continue;
         }
-        match layer(context, wanted, steps).await? {
+        match layer(context, dependency, steps).await? {
             Kept::Layer(layer) => installed.layers.push(layer),
             Kept::Ordered => {
-                let file = caches.artifacts.get(caches.client.as_ref(), &wanted.into()).await?;
-                installed.ordered.push((wanted.clone(), file));
+                let file = caches.artifacts.get(caches.client.as_ref(), &dependency.into()).await?;
+                installed.ordered.push((dependency.clone(), file));
             }
         }
     }
@@ -83,20 +83,20 @@ pub(super) async fn prepare(
 }
 
 /// Whether exactly this artifact is installed in a tree, with the same version and build time.
-pub(super) fn is_installed(tree: &Tree, wanted: &Dependency, file: &Path) -> io::Result<bool> {
-    let there = tree.installed(wanted.cpv.cp(), &wanted.slot);
+pub(super) fn is_installed(tree: &Tree, dependency: &Dependency, file: &Path) -> io::Result<bool> {
+    let there = tree.installed(dependency.cpv.cp(), &dependency.slot);
     let built = layer::metadata(file)?.line("BUILD_TIME");
-    Ok(there.is_some_and(|there| there == format!("{} {built}", wanted.cpv)))
+    Ok(there.is_some_and(|there| there == format!("{} {built}", dependency.cpv)))
 }
 
 /// Returns the layer of an artifact, making it if necessary. The cache key consists of the artifact, the
 /// package that it replaces in the base, and the digest of the image, on whose links and user IDs a layer
 /// depends. Packages that a base adds to its image are not part of the key, so layers survive updates of
 /// these packages.
-async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -> Result<Kept, Stop> {
+async fn layer(context: &BuildContext, dependency: &Dependency, steps: &mut Steps) -> Result<Kept, Stop> {
     let caches = &context.caches;
     let base = Tree::at(context.config.base());
-    let replaced = base.installed(wanted.cpv.cp(), &wanted.slot);
+    let replaced = base.installed(dependency.cpv.cp(), &dependency.slot);
     let image = match &context.assignment.base {
         Base::Host | Base::Nix => Vec::new(),
         Base::Image { image, .. } => image.digest.0.to_vec(),
@@ -105,18 +105,18 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
         let replaced = replaced.as_deref().unwrap_or_default();
         Digest::of_fields([FORMAT.as_bytes(), &digest.0, replaced.as_bytes(), &image])
     };
-    let keys = [key(wanted.digest), key(wanted.uploaded_digest)];
+    let keys = [key(dependency.digest), key(dependency.uploaded_digest)];
     let find = || keys.iter().find_map(|&key| caches.layers.get(key).transpose()).transpose();
-    if let Some(found) = find().map_err(disk(wanted))? {
+    if let Some(found) = find().map_err(disk(dependency))? {
         return Ok(found);
     }
     let making = caches.making.lock().await;
-    if let Some(found) = find().map_err(disk(wanted))? {
+    if let Some(found) = find().map_err(disk(dependency))? {
         return Ok(found);
     }
-    let file = caches.artifacts.get(caches.client.as_ref(), &wanted.into()).await?;
+    let file = caches.artifacts.get(caches.client.as_ref(), &dependency.into()).await?;
     let [key, _] = keys;
-    let metadata = layer::metadata(&file).map_err(disk(wanted))?;
+    let metadata = layer::metadata(&file).map_err(disk(dependency))?;
     let replaced = replaced.as_deref().and_then(|replaced| replaced.split(' ').next());
     let replaced = replaced.map(|package| Replaced::new(&base, package));
     let acts = layer::acts(&metadata) || replaced.as_ref().is_some_and(|replaced| replaced.acts(&metadata));
@@ -124,28 +124,28 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
         Ok(None)
     } else {
         let (layers, file, base) = (caches.layers.clone(), file.clone(), base.clone());
-        let entry = wanted.cpv.to_string();
+        let entry = dependency.cpv.to_string();
         let unpacked = tokio::task::spawn_blocking(move || {
             let files = layers.begin(key)?;
             layer::unpack(&file, &base, &entry, &files)?;
             let gone = replaced.map_or(Ok(Some(Vec::new())), |replaced| replaced.gone(&files))?;
             gone.map(|gone| layers.keep(key, Some(&gone))).transpose()
         });
-        unpacked.await.map_err(io::Error::other).flatten().map_err(disk(wanted))
+        unpacked.await.map_err(io::Error::other).flatten().map_err(disk(dependency))
     };
     let kept = match unpacked {
-        Ok(None) => capture(context, wanted, &file, key, &base, steps).await,
+        Ok(None) => capture(context, dependency, &file, key, &base, steps).await,
         Ok(Some(kept)) => Ok(kept),
         Err(stop) => Err(stop),
     };
     if kept.is_err() {
         // On a full disk, a partial layer would occupy space that the next attempt needs.
-        caches.layers.give_up(key).map_err(disk(wanted))?;
+        caches.layers.give_up(key).map_err(disk(dependency))?;
     }
     drop(making);
     let kept = kept?;
     if matches!(kept, Kept::Layer(_)) {
-        caches.artifacts.remove(&file).map_err(disk(wanted))?;
+        caches.artifacts.remove(&file).map_err(disk(dependency))?;
     }
     Ok(kept)
 }
@@ -154,7 +154,7 @@ async fn layer(context: &BuildContext, wanted: &Dependency, steps: &mut Steps) -
 /// stacked.
 async fn capture(
     context: &BuildContext,
-    wanted: &Dependency,
+    dependency: &Dependency,
     file: &Path,
     key: Digest,
     base: &Tree,
@@ -162,13 +162,14 @@ async fn capture(
 ) -> Result<Kept, Stop> {
     let caches = &context.caches;
     let attempt = context.attempt_dir.join("capture");
-    fs::create_dir_all(&attempt).map_err(disk(wanted))?;
+    fs::create_dir_all(&attempt).map_err(disk(dependency))?;
     let root = Root::make(RootOptions { attempt: &attempt, ..context.root_options() })?;
-    let merged = install(&root, &[(wanted.clone(), file.to_owned())], steps).await;
+    let merged = install(&root, &[(dependency.clone(), file.to_owned())], steps).await;
     let kept = match merged {
         Ok(()) => {
-            let upper = root.upper().ok_or_else(|| disk(wanted)(io::Error::other("there is no overlay")))?;
-            let (layers, base, entry) = (caches.layers.clone(), base.clone(), wanted.cpv.to_string());
+            let upper =
+                root.upper().ok_or_else(|| disk(dependency)(io::Error::other("there is no overlay")))?;
+            let (layers, base, entry) = (caches.layers.clone(), base.clone(), dependency.cpv.to_string());
             let kept = tokio::task::spawn_blocking(move || {
                 let gone = layer::strip(&upper, &base, &entry)?;
                 let files = layers.begin(key)?;
@@ -176,19 +177,19 @@ async fn capture(
                 move_dir(&upper, &files)?;
                 layers.keep(key, gone.as_deref())
             });
-            kept.await.map_err(io::Error::other).and_then(|kept| kept).map_err(disk(wanted))?
+            kept.await.map_err(io::Error::other).and_then(|kept| kept).map_err(disk(dependency))?
         }
         // Its install script may need something that the bare base lacks. With all dependencies installed it
         // will work.
         Err(Stop::Failed(failure)) => {
-            let text = format!("{} is installed in each build root: {}", wanted.cpv, failure.headline());
+            let text = format!("{} is installed in each build root: {}", dependency.cpv, failure.headline());
             steps.log.say(&text).await;
-            caches.layers.begin(key).and_then(|_| caches.layers.keep(key, None)).map_err(disk(wanted))?
+            caches.layers.begin(key).and_then(|_| caches.layers.keep(key, None)).map_err(disk(dependency))?
         }
         Err(Stop::Cancelled) => return Err(Stop::Cancelled),
     };
     drop(root);
-    fs::remove_dir_all(&attempt).map_err(disk(wanted))?;
+    fs::remove_dir_all(&attempt).map_err(disk(dependency))?;
     Ok(kept)
 }
 
@@ -217,18 +218,18 @@ pub(super) async fn install(
         return Ok(());
     }
     steps.phase(Phase::Preparing).await;
-    for (wanted, file) in files {
-        let name = format!("{}-{}.gpkg.tar", wanted.cpv.pf(), wanted.build_id);
-        let at = root.outside().artifacts.join(wanted.cpv.cp()).join(name);
+    for (dependency, file) in files {
+        let name = format!("{}-{}.gpkg.tar", dependency.cpv.pf(), dependency.build_id);
+        let at = root.outside().artifacts.join(dependency.cpv.cp()).join(name);
         let placed = at.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
             if fs::hard_link(file, &at).is_err() {
                 fs::copy(file, &at)?;
             }
             Ok(())
         });
-        placed.map_err(disk(wanted))?;
+        placed.map_err(disk(dependency))?;
     }
-    let atoms = files.iter().map(|(wanted, _)| format!("={}-{}", wanted.cpv, wanted.build_id));
+    let atoms = files.iter().map(|(dependency, _)| format!("={}-{}", dependency.cpv, dependency.build_id));
     install_from(root, &root.inside().artifacts, atoms.collect(), steps).await
 }
 

@@ -185,7 +185,7 @@ impl Swarm {
             self.built.entry(key).or_insert_with(|| Built { at, artifacts: artifacts.clone() });
         } else {
             self.built.insert(key, Built { at, artifacts: artifacts.clone() });
-            if self.rebuilds.get(&key).is_some_and(|wanted| wanted.after < id) {
+            if self.rebuilds.get(&key).is_some_and(|rebuild| rebuild.after < id) {
                 self.rebuilds.remove(&key);
             }
         }

@@ -148,7 +148,7 @@ fn assignment(
         }
     };
     let base = match job {
-        Job::Base(run) => follow::wanted(swarm, run)?,
+        Job::Base(run) => follow::base_for(swarm, run)?,
         Job::Plan(_) | Job::Build(_) => run.base.clone(),
     };
     let policy = &swarm.policy;

@@ -83,14 +83,14 @@ pub(crate) fn roll_back(swarm: &Swarm, name: &Name, to: Option<u64>) -> Decision
     let stable = &profile.stable;
     let none = || Refusal::UnknownGeneration { profile: name.clone(), generation: to };
     let current = stable.current().ok_or_else(none)?;
-    let wanted = match to {
+    let target = match to {
         Some(number) => stable.get(number),
         None => stable.before(current),
     };
-    let wanted = wanted.ok_or_else(none)?;
+    let target = target.ok_or_else(none)?;
     let mut events = Vec::new();
-    if wanted.revision != current.revision {
-        events.push(made(name, profile, ChannelName::Stable, Some(wanted.number)));
+    if target.revision != current.revision {
+        events.push(made(name, profile, ChannelName::Stable, Some(target.number)));
     }
     if !stable.held {
         events.push(Event::ChannelHeld { profile: name.clone() });

@@ -107,8 +107,8 @@ impl Builds {
         }
     }
 
-    pub(crate) fn retain(&mut self, wanted: impl Fn(AttemptId, &BuildRecord) -> bool) {
-        self.builds.retain(|attempt, build| wanted(*attempt, build));
+    pub(crate) fn retain(&mut self, keep: impl Fn(AttemptId, &BuildRecord) -> bool) {
+        self.builds.retain(|attempt, build| keep(*attempt, build));
         let runs: BTreeSet<RunId> = self.builds.values().map(|build| build.run).collect();
         self.runs.retain(|run, _| runs.contains(run));
     }

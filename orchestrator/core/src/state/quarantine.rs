@@ -59,8 +59,8 @@ impl Quarantine {
         self.0.remove(key);
     }
 
-    /// Keeps only the entries whose key satisfies `wanted`.
-    pub(crate) fn retain(&mut self, wanted: impl Fn(&Digest) -> bool) {
-        self.0.retain(|key, _| wanted(key));
+    /// Keeps only the entries whose key satisfies `keep`.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Digest) -> bool) {
+        self.0.retain(|key, _| keep(key));
     }
 }

@@ -39,8 +39,8 @@ pub(super) fn describe(swarm: &Swarm, package: &Package) -> Vec<String> {
         }
     }
     lines.extend(lost(swarm, package));
-    if let Some(wanted) = swarm.rebuilds.get(&package.build_key) {
-        let reason = if wanted.reason.is_empty() { String::new() } else { format!(": {}", wanted.reason) };
+    if let Some(rebuild) = swarm.rebuilds.get(&package.build_key) {
+        let reason = if rebuild.reason.is_empty() { String::new() } else { format!(": {}", rebuild.reason) };
         lines.push(sentence(&format!("An admin has requested a rebuild{reason}")));
     }
     lines

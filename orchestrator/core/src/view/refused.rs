@@ -35,10 +35,10 @@ fn newest_of<'s>(swarm: &'s Swarm, profile: &Name) -> Option<(RunId, &'s Run)> {
 /// Describes the refusal of a package by the resolver, if no kept run plans a package of that name.
 pub(super) fn of_query(swarm: &Swarm, query: &str) -> Option<String> {
     let version = query.parse::<Cpv>().ok();
-    let wanted = version.as_ref().map_or(query, Cpv::cp);
+    let queried = version.as_ref().map_or(query, Cpv::cp);
     let meant = |atom: &String| {
         let cp = cp(atom);
-        cp == wanted || cp.split_once('/').is_some_and(|(_, name)| name == wanted)
+        cp == queried || cp.split_once('/').is_some_and(|(_, name)| name == queried)
     };
     newest(swarm).find_map(|(id, run)| {
         let problem = run.problems.iter().find(|p| p.atoms.iter().any(meant))?;

@@ -220,13 +220,13 @@ fn without_machine(swarm: &Swarm, id: RunId, run: &Run) -> Vec<ConcernKind> {
         matches!(state, Some(PackageState::Needed | PackageState::Quarantined))
     };
     let lacking = eligibility::missing_capabilities(swarm, run, run.packages.iter().copied().filter(waits));
-    let concern = |(lack, packages): (eligibility::MissingCapability, Vec<PackageId>)| {
+    let concern = |(missing, packages): (eligibility::MissingCapability, Vec<PackageId>)| {
         let package = *packages.first()?;
         Some(ConcernKind::NoSuchMachine {
             run: id,
             profile: run.profile.clone(),
-            system: lack.system,
-            features: lack.features,
+            system: missing.system,
+            features: missing.features,
             package,
             title: swarm.packages.get(&package)?.title(),
             others: packages.len() as u64 - 1,
@@ -344,8 +344,8 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<ConcernKind>) {
             BuilderKind::Portage => profile.request.base.is_none(),
             BuilderKind::Nix => facts.nix.is_none(),
         });
-        let wanted = hosts.any(|(name, _)| drone.accepts(name));
-        if facts.host && wanted && !facts.lacks.is_empty() {
+        let has_host_profile = hosts.any(|(name, _)| drone.accepts(name));
+        if facts.host && has_host_profile && !facts.lacks.is_empty() {
             let programs = facts.lacks.clone();
             found.push(ConcernKind::ProgramsMissing { drone: name.clone(), programs });
         }

@@ -119,13 +119,13 @@ fn needed_by(
                 libraries.iter().enumerate().filter(|(other, _)| *other != n).flat_map(|(_, v)| v);
             let elsewhere: BTreeSet<_> = elsewhere.flat_map(|(_, provides)| provides).collect();
             let has = |soname: &_| versions.iter().any(|(_, provides)| provides.contains(soname));
-            let wanted: Sonames = requires
+            let required: Sonames = requires
                 .iter()
                 .filter(|soname| has(soname) && !elsewhere.contains(soname))
                 .cloned()
                 .collect();
             for (library, provides) in versions {
-                let lacks: Sonames = wanted.difference(provides).cloned().collect();
+                let lacks: Sonames = required.difference(provides).cloned().collect();
                 if !lacks.is_empty() {
                     let conflict = Conflict::Needs { needs: shown(lacks) };
                     found.push(Collision { artifacts: [user.digest, library.digest], conflict });

@@ -162,15 +162,15 @@ impl RedisJournal {
 
     /// Waits until the configured number of replicas has the data.
     fn confirm(&mut self) -> Result<(), JournalError> {
-        let wanted = self.wait_replicas;
-        if wanted == 0 {
+        let required = self.wait_replicas;
+        if required == 0 {
             return Ok(());
         }
-        let found: u32 = self.link.with(|c| redis::cmd("WAIT").arg(wanted).arg(CONFIRM_MS).query(c))?;
-        if found >= wanted {
+        let found: u32 = self.link.with(|c| redis::cmd("WAIT").arg(required).arg(CONFIRM_MS).query(c))?;
+        if found >= required {
             return Ok(());
         }
-        let what = format!("{found} of {wanted} replicas confirmed the batch, retrying");
+        let what = format!("{found} of {required} replicas confirmed the batch, retrying");
         Err(JournalError::Away { journal: self.link.name(), what })
     }
 }

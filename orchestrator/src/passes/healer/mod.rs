@@ -122,8 +122,8 @@ async fn heal_one<R: Remote>(
         return None;
     }
     tracing::info!(%drone, %name, %step, "starting a healing step");
-    let wanted = || engine.read(|swarm| is_under_way(swarm, drone, step));
-    let Some(Report { outcome, detail, boot_id }) = pass::take(remote, order, wanted).await else {
+    let still_due = || engine.read(|swarm| is_under_way(swarm, drone, step));
+    let Some(Report { outcome, detail, boot_id }) = pass::take(remote, order, still_due).await else {
         tracing::info!(%drone, %name, %step, "the drone reported again; the step is no longer needed");
         return Some(format!("{step} of {name} was not needed"));
     };

@@ -40,10 +40,14 @@ impl From<Fault> for Report {
     }
 }
 
-/// Carries out a step. Does nothing if `wanted` returns false, which is checked right before the
+/// Carries out a step. Does nothing if `still_due` returns false, which is checked right before the
 /// machine is touched, because the drone may start reporting during the login.
-pub async fn take<R: Remote>(remote: &R, order: &Order, wanted: impl Fn() -> bool + Send) -> Option<Report> {
-    let acted = match timeout(order.step_limit, act(remote, order, &wanted)).await {
+pub async fn take<R: Remote>(
+    remote: &R,
+    order: &Order,
+    still_due: impl Fn() -> bool + Send,
+) -> Option<Report> {
+    let acted = match timeout(order.step_limit, act(remote, order, &still_due)).await {
         Ok(acted) => acted?,
         Err(_) => {
             let within = order.step_limit.as_secs_f32();
@@ -54,13 +58,13 @@ pub async fn take<R: Remote>(remote: &R, order: &Order, wanted: impl Fn() -> boo
         matches!(acted.outcome, HealOutcome::Done | HealOutcome::CutOff | HealOutcome::Hung);
     match (&acted.boot_id, order.step) {
         (Some(before), HealStep::Reboot) if may_have_worked => {
-            await_boot(remote, order, before, &wanted).await
+            await_boot(remote, order, before, &still_due).await
         }
         _ => Some(acted),
     }
 }
 
-async fn act<R: Remote>(remote: &R, order: &Order, wanted: &(impl Fn() -> bool + Send)) -> Option<Report> {
+async fn act<R: Remote>(remote: &R, order: &Order, still_due: &(impl Fn() -> bool + Send)) -> Option<Report> {
     let mut session = match remote.open(&order.host).await {
         Ok(session) => session,
         Err(fault) => return Some(fault.into()),
@@ -78,7 +82,7 @@ async fn act<R: Remote>(remote: &R, order: &Order, wanted: &(impl Fn() -> bool +
         HealStep::Kill => Script::KillAndStart(order.host.service),
         HealStep::Reboot => Script::Reboot,
     };
-    if !wanted() {
+    if !still_due() {
         return None;
     }
     let (outcome, detail) = match session.run(script).await {
@@ -126,12 +130,12 @@ async fn await_boot<R: Remote>(
     remote: &R,
     order: &Order,
     before: &str,
-    wanted: &(impl Fn() -> bool + Send),
+    still_due: &(impl Fn() -> bool + Send),
 ) -> Option<Report> {
     let end = Instant::now() + order.reboot_limit;
     loop {
         sleep(LOOK_EVERY.min(order.reboot_limit / 10)).await;
-        if !wanted() {
+        if !still_due() {
             return None;
         }
         let look = async { prove(&mut remote.open(&order.host).await?, order).await };

@@ -140,8 +140,8 @@ fn tell_end(
 /// is unreachable.
 fn of_sink(now: TimeMs, Named { name, sink }: &Named, changes: &[Change]) -> Option<Message> {
     let own = |fact: &ConcernKind| matches!(fact, ConcernKind::SinkFails { sink, .. } if sink == name);
-    let wanted = |c: &&Change| c.concern.severity >= sink.minimum && !own(&c.concern.fact);
-    let changes: Vec<&Change> = changes.iter().filter(wanted).collect();
+    let is_relevant = |c: &&Change| c.concern.severity >= sink.minimum && !own(&c.concern.fact);
+    let changes: Vec<&Change> = changes.iter().filter(is_relevant).collect();
     ledger::compose(now, &changes)
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Decoder<R: Read> {
 
 impl<R: Read> Decoder<R> {
     pub(super) fn new(source: R) -> Self {
-        let frames = Frames { source, part: Part::Start, seen: Vec::new(), wanted: 6, ended: false };
+        let frames = Frames { source, part: Part::Start, seen: Vec::new(), remaining: 6, ended: false };
         Self { frame: Some(FrameDecoder::new(frames)) }
     }
 }
@@ -59,14 +59,14 @@ struct Frames<R> {
     /// The bytes read of a part that determines the length of the next part.
     seen: Vec<u8>,
     /// Number of bytes still missing from the current part.
-    wanted: u64,
+    remaining: u64,
     ended: bool,
 }
 
 impl<R: Read> Frames<R> {
     fn next(&mut self) -> io::Result<()> {
         let seen = std::mem::take(&mut self.seen);
-        (self.part, self.wanted) = match self.part {
+        (self.part, self.remaining) = match self.part {
             Part::Start => {
                 let flags = seen[4];
                 // Packages do not use skippable frames, legacy formats and dictionaries.
@@ -99,7 +99,7 @@ impl<R: Read> Frames<R> {
 
 impl<R: Read> Read for Frames<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let want = buffer.len().min(usize::try_from(self.wanted).unwrap_or(usize::MAX));
+        let want = buffer.len().min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
         let n = self.source.read(&mut buffer[..want])?;
         if n == 0 && want > 0 {
             self.ended = true;
@@ -109,8 +109,8 @@ impl<R: Read> Read for Frames<R> {
         if matches!(self.part, Part::Start | Part::Length { .. }) {
             self.seen.extend_from_slice(&buffer[..n]);
         }
-        self.wanted -= n as u64;
-        while self.wanted == 0 {
+        self.remaining -= n as u64;
+        while self.remaining == 0 {
             self.next()?;
         }
         Ok(n)
