@@ -65,11 +65,11 @@ fn not_ours(url: &str, status: Option<u16>, what: &str) -> String {
 
 fn describe(problem: &Problem) -> String {
     // The detail is specific to this occurrence and makes the title redundant.
-    let said = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
+    let text = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
     match &problem.request_id {
         // Only a server-side failure needs the request id to find it in the orchestrator's log.
-        Some(id) if problem.status >= 500 => format!("{said} (request {id})"),
-        _ => said.clone(),
+        Some(id) if problem.status >= 500 => format!("{text} (request {id})"),
+        _ => text.clone(),
     }
 }
 

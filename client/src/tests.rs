@@ -111,12 +111,12 @@ async fn the_leader_that_a_standby_names_is_asked_next_if_it_is_one_of_ours() {
 async fn when_nobody_answers_every_address_is_named() {
     let urls = [nobody(), nobody()];
     let error = client(&urls).status().await.unwrap_err();
-    let said = error.to_string();
+    let message = error.to_string();
     assert!(error.is_transient());
     for url in urls {
-        assert!(said.contains(url.as_str().trim_end_matches('/')), "{said}");
+        assert!(message.contains(url.as_str().trim_end_matches('/')), "{message}");
     }
-    assert!(said.contains("Connection refused"), "{said}");
+    assert!(message.contains("Connection refused"), "{message}");
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_problem_document_becomes_a_problem() {
 
 #[tokio::test]
 async fn an_answer_of_something_else_is_a_protocol_error_that_shows_it() {
-    for (head, body, transient, said) in [
+    for (head, body, transient, expected) in [
         ("200 OK", "<html>router login</html>", false, "has another version"),
         (
             "404 Not Found",
@@ -159,7 +159,7 @@ async fn an_answer_of_something_else_is_a_protocol_error_that_shows_it() {
         let error = client(&[url]).status().await.unwrap_err();
         assert!(matches!(error, ClientError::Protocol { .. }) && error.status().is_none(), "{error:?}");
         assert_eq!((error.is_transient(), error.is_passing()), (transient, true), "{error}");
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 

@@ -117,7 +117,7 @@ mod tests {
             let text = serde_json::to_string(&pins).unwrap();
             assert_eq!(serde_json::from_str::<Pins>(&text).unwrap(), pins);
         }
-        let said = serde_json::from_str::<Pins>("\"sha256:12\"").unwrap_err().to_string();
-        assert!(said.contains("64 hexadecimal digits"), "{said}");
+        let error = serde_json::from_str::<Pins>("\"sha256:12\"").unwrap_err().to_string();
+        assert!(error.contains("64 hexadecimal digits"), "{error}");
     }
 }

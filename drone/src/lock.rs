@@ -59,9 +59,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         let first = Lock::take(&state).unwrap();
-        let said = Lock::take(&state).unwrap_err();
-        assert!(matches!(said, LockError::Held { .. }));
-        assert!(said.to_string().contains(&format!("process {}", std::process::id())), "{said}");
+        let error = Lock::take(&state).unwrap_err();
+        assert!(matches!(error, LockError::Held { .. }));
+        assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
         Lock::take(&state).unwrap();
     }

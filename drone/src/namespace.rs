@@ -35,8 +35,8 @@ pub fn enter() -> Result<Infallible, String> {
     let tried = Command::new("unshare").args(UNSHARE).args(["cat", "/proc/self/uid_map"]).output();
     let tried = tried.map_err(|error| lacks(format!("unshare: {error}")))?;
     if !tried.status.success() {
-        let said = String::from_utf8_lossy(&tried.stderr);
-        return Err(lacks(said.lines().next().unwrap_or("unshare printed nothing").trim().to_owned()));
+        let stderr = String::from_utf8_lossy(&tried.stderr);
+        return Err(lacks(stderr.lines().next().unwrap_or("unshare printed nothing").trim().to_owned()));
     }
     let mapped = mapped(&String::from_utf8_lossy(&tried.stdout));
     if mapped < NEEDED {

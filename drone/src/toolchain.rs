@@ -94,8 +94,8 @@ impl Probe {
         }
         let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         command.args(["bash", "-c", SCRIPT]).env_clear().env("PATH", path);
-        let said = command.current_dir("/").stdin(Stdio::null()).stderr(Stdio::null()).output();
-        let toolchain = said.ok().and_then(|output| parse(&String::from_utf8_lossy(&output.stdout)));
+        let result = command.current_dir("/").stdin(Stdio::null()).stderr(Stdio::null()).output();
+        let toolchain = result.ok().and_then(|output| parse(&String::from_utf8_lossy(&output.stdout)));
         let toolchain = toolchain.map(|t| Box::new(Toolchain { portage: self.portage(), ..t }));
         if toolchain.is_none() {
             tracing::warn!(base = %self.base.display(), "no working compiler found; the toolchain is not \

@@ -286,20 +286,20 @@ mod tests {
 
     #[test]
     fn half_a_tls_configuration_is_refused() {
-        for (text, said) in [
+        for (text, expected) in [
             ("certificate = \"/c\"", "or neither"),
             ("listen = \"[::]:8143\"\ncertificate = \"c\"\nkey = \"/k\"", "absolute"),
             ("names = [\"nas\"]", "without `listen`"),
         ] {
             let config = config::parse::<Config>(Path::new("o.toml"), &format!("[tls]\n{text}\n")).unwrap();
-            assert!(config.check().unwrap_err().contains(said), "{text}");
+            assert!(config.check().unwrap_err().contains(expected), "{text}");
         }
     }
 
     #[test]
     fn a_typing_mistake_is_named_with_its_line_and_the_nearest_setting() {
         let text = "[limits]\nbody_idel_timeout = \"5s\"\n";
-        let said = config::parse::<Config>(Path::new("o.toml"), text).unwrap_err().to_string();
-        assert!(said.starts_with("o.toml:2:1: ") && said.contains("`body_idle_timeout`"), "{said}");
+        let error = config::parse::<Config>(Path::new("o.toml"), text).unwrap_err().to_string();
+        assert!(error.starts_with("o.toml:2:1: ") && error.contains("`body_idle_timeout`"), "{error}");
     }
 }

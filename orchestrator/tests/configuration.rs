@@ -32,8 +32,8 @@ fn a_typing_mistake_in_the_configuration_is_78_with_place_and_suggestion() {
     for arguments in [&["--check-config"][..], &[]] {
         let output = run(arguments, &path);
         assert_eq!(output.status.code(), Some(78));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("orchestrator.toml:4:1: ") && said.contains("`connections`"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("orchestrator.toml:4:1: ") && stderr.contains("`connections`"), "{stderr}");
     }
     assert!(!folder.path().join("state").exists(), "nothing was touched");
 }
@@ -44,9 +44,9 @@ fn a_wrong_address_of_a_notification_sink_is_78_with_its_line() {
     let path = config(folder.path(), "[[notify.sink]]\nurl = \"gopher://x/hidden\"\n");
     let output = run(&["--check-config"], &path);
     assert_eq!(output.status.code(), Some(78));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("orchestrator.toml:4:7: ") && said.contains("expected ntfy://"), "{said}");
-    assert!(!said.contains("hidden"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("orchestrator.toml:4:7: ") && stderr.contains("expected ntfy://"), "{stderr}");
+    assert!(!stderr.contains("hidden"), "{stderr}");
 }
 
 #[test]
@@ -79,16 +79,16 @@ fn the_directory_beside_the_file_and_variables_set_what_show_config_lists_with_i
     let mut command = program();
     command.env("SWARM_ORCHESTRATOR__LOG__LEVEL", "debug").arg("--show-config");
     let output = command.arg("--config").arg(&path).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+    let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     let beside = format!("policy.lease = \"1m30s\"  # {}:2", beside.join("10-policy.toml").display());
     let here = format!("  # {}:1", path.display());
-    let is_there = |line: &str| said.lines().any(|l| l == line);
-    assert!(is_there(&beside) && said.lines().any(|l| l.ends_with(&here)), "{said}");
-    assert!(is_there("log.level = \"debug\"  # SWARM_ORCHESTRATOR__LOG__LEVEL"), "{said}");
-    assert!(said.contains("notify.sink.0.url") && !said.contains("hidden"), "{said}");
+    let is_there = |line: &str| stdout.lines().any(|l| l == line);
+    assert!(is_there(&beside) && stdout.lines().any(|l| l.ends_with(&here)), "{stdout}");
+    assert!(is_there("log.level = \"debug\"  # SWARM_ORCHESTRATOR__LOG__LEVEL"), "{stdout}");
+    assert!(stdout.contains("notify.sink.0.url") && !stdout.contains("hidden"), "{stdout}");
 
     std::fs::write(folder.path().join("orchestrator.conf.d/20.toml"), "[policy]\nlese = 1\n").unwrap();
-    let said = String::from_utf8_lossy(&run(&["--check-config"], &path).stderr).into_owned();
-    assert!(said.contains("20.toml:2:1: unknown key `lese`; did you mean `lease`?"), "{said}");
+    let stderr = String::from_utf8_lossy(&run(&["--check-config"], &path).stderr).into_owned();
+    assert!(stderr.contains("20.toml:2:1: unknown key `lese`; did you mean `lease`?"), "{stderr}");
 }

@@ -50,7 +50,7 @@ impl Running {
     }
 
     /// Starts it and waits until it says something.
-    fn starting(config: &Path, notify: Option<&Path>, said: &str) -> Self {
+    fn starting(config: &Path, notify: Option<&Path>, expected: &str) -> Self {
         let mut command = program();
         if let Some(socket) = notify {
             command.env("NOTIFY_SOCKET", socket);
@@ -66,7 +66,7 @@ impl Running {
         let (sender, lines) = channel();
         std::thread::spawn(move || errors.lines().try_for_each(|line| sender.send(line.unwrap() + "\n")));
         let mut running = Self { child, address: String::new(), log: String::new(), lines };
-        running.says(said);
+        running.says(expected);
         running
     }
 
@@ -146,8 +146,8 @@ fn the_second_orchestrator_on_a_state_directory_names_the_first_and_is_75() {
     let first = Running::start(&path, None);
     let output = run(&[], &path);
     assert_eq!(output.status.code(), Some(75));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains(&format!("process {}", first.child.id())), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains(&format!("process {}", first.child.id())), "{stderr}");
 }
 
 // fault: 16
@@ -173,14 +173,17 @@ fn the_first_start_prints_one_line_how_to_log_in_and_the_second_none() {
         let mut running = Running::start(&path, None);
         running.terminate();
         assert!(running.ended().success());
-        let mut said = String::new();
-        running.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-        assert_eq!(said.lines().count(), expected, "{said}");
+        let mut stdout = String::new();
+        running.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        assert_eq!(stdout.lines().count(), expected, "{stdout}");
         if expected == 1 {
             let token = folder.path().join("state/admin.token");
-            assert!(said.contains("swarmctl login") && said.contains(token.to_str().unwrap()), "{said}");
+            assert!(
+                stdout.contains("swarmctl login") && stdout.contains(token.to_str().unwrap()),
+                "{stdout}"
+            );
             let secret = std::fs::read_to_string(&token).unwrap();
-            assert!(!said.contains(secret.trim()), "the token itself is not printed");
+            assert!(!stdout.contains(secret.trim()), "the token itself is not printed");
             assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
         }
         let log = running.whole_log();
@@ -204,15 +207,15 @@ fn a_changed_configuration_is_taken_over_and_a_wrong_one_changes_nothing() {
 
     config(folder.path(), "[log]\nlevel = \"debug\"\n[policy]\nlease = \"5s\"\n[limits]\nconnections = 70\n");
     running.hang_up();
-    let said = running.says("configuration reloaded");
-    assert!(said.contains("log.level, policy.lease") && !said.contains("limits"), "{said}");
-    let said = running.says("restart");
-    assert!(said.contains("limits.connections") && said.contains("WARN"), "{said}");
+    let line = running.says("configuration reloaded");
+    assert!(line.contains("log.level, policy.lease") && !line.contains("limits"), "{line}");
+    let line = running.says("restart");
+    assert!(line.contains("limits.connections") && line.contains("WARN"), "{line}");
 
     config(folder.path(), "[policy]\nleases = \"5s\"\n");
     running.hang_up();
-    let said = running.says("keeping the old one");
-    assert!(said.contains("orchestrator.toml:4:1") && said.contains("`lease`"), "{said}");
+    let line = running.says("keeping the old one");
+    assert!(line.contains("orchestrator.toml:4:1") && line.contains("`lease`"), "{line}");
     let _answers = TcpStream::connect(&running.address).unwrap();
     running.terminate();
     assert!(running.ended().success());
@@ -278,9 +281,12 @@ fn with_tls(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
     let mut running = Running::start(&path, None);
     running.terminate();
     assert!(running.ended().success());
-    let mut said = String::new();
-    running.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(said.contains("swarmctl login https://nas:") && said.contains("--fingerprint sha256:"), "{said}");
+    let mut stdout = String::new();
+    running.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    assert!(
+        stdout.contains("swarmctl login https://nas:") && stdout.contains("--fingerprint sha256:"),
+        "{stdout}"
+    );
     (path, folder.join("state/tls.crt"), folder.join("state/tls.key"))
 }
 
@@ -297,7 +303,7 @@ fn a_certificate_or_key_that_cannot_be_used_is_78_or_74_and_says_which_file() {
     std::fs::write(&nothing, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
     std::fs::set_permissions(&nothing, std::fs::Permissions::from_mode(0o600)).unwrap();
     let missing = folder.path().join("missing.key");
-    for (certificate, key, said, code) in [
+    for (certificate, key, expected, code) in [
         (&certificate, &other_key, "does not match the certificate", 78),
         (&certificate, &open, "chmod 600", 78),
         (&certificate, &nothing, "no usable private key", 78),
@@ -310,9 +316,9 @@ fn a_certificate_or_key_that_cannot_be_used_is_78_or_74_and_says_which_file() {
         let path = config(folder.path(), &format!("[tls]\nlisten = \"127.0.0.1:0\"\n{files}"));
         let output = run(&[], &path);
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{said}: {errors}");
+        assert_eq!(output.status.code(), Some(code), "{expected}: {errors}");
         // Once in the log and once for whoever started it.
-        assert_eq!(errors.matches(said).count(), 2, "{said}: {errors}");
+        assert_eq!(errors.matches(expected).count(), 2, "{expected}: {errors}");
     }
 }
 
@@ -330,20 +336,20 @@ fn the_log_tells_how_long_the_certificate_is_valid_and_that_it_was_replaced() {
             std::fs::read_to_string(folder.path().join("state/tls.fingerprint")).unwrap(),
         )
     };
-    let (said, same) = log();
+    let (text, same) = log();
     assert_eq!(same, before);
     let in_ten_years = format!("valid_until={}", this_year() + 10);
-    assert!(said.contains(&in_ten_years) && said.contains(before.trim()), "{said}");
-    assert!(!said.contains("was replaced"), "{said}");
+    assert!(text.contains(&in_ten_years) && text.contains(before.trim()), "{text}");
+    assert!(!text.contains("was replaced"), "{text}");
     let other = tempfile::tempdir().unwrap();
     let (_, new_certificate, new_key) = with_tls(other.path());
     std::fs::copy(new_certificate, certificate).unwrap();
     std::fs::copy(new_key, key).unwrap();
-    let (said, after) = log();
+    let (text, after) = log();
     assert_ne!(after, before);
     assert!(
-        said.contains("was replaced") && said.contains(before.trim()) && said.contains(after.trim()),
-        "{said}"
+        text.contains("was replaced") && text.contains(before.trim()) && text.contains(after.trim()),
+        "{text}"
     );
 }
 

@@ -24,9 +24,9 @@ fn start(config: &Path, arguments: &[&str]) -> (Option<i32>, String) {
         .spawn()
         .unwrap();
     let mut errors = BufReader::new(child.stderr.take().unwrap());
-    let (mut line, mut said) = (String::new(), String::new());
+    let (mut line, mut output) = (String::new(), String::new());
     while errors.read_line(&mut line).unwrap() > 0 {
-        said.push_str(&line);
+        output.push_str(&line);
         if line.contains(" ready ") {
             let pid = rustix::process::Pid::from_child(&child);
             rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -34,8 +34,8 @@ fn start(config: &Path, arguments: &[&str]) -> (Option<i32>, String) {
         }
         line.clear();
     }
-    errors.read_to_string(&mut said).unwrap();
-    (child.wait().unwrap().code(), said)
+    errors.read_to_string(&mut output).unwrap();
+    (child.wait().unwrap().code(), output)
 }
 
 /// Every file directly below a directory, with its bytes. SQLite's shared index is no content,
@@ -78,14 +78,14 @@ fn what_has_vanished_while_its_traces_exist_stops_the_start_and_is_made_anew_onl
             fs::remove_file(state.join(name)).unwrap();
         }
         let before = files(&state);
-        let (code, said) = start(&config, &[]);
-        assert_eq!(code, Some(74), "{gone:?}: {said}");
-        assert!(said.contains(words) && said.contains("--accept-new"), "{gone:?}: {said}");
+        let (code, output) = start(&config, &[]);
+        assert_eq!(code, Some(74), "{gone:?}: {output}");
+        assert!(output.contains(words) && output.contains("--accept-new"), "{gone:?}: {output}");
         assert_eq!(files(&state).keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>(), "{gone:?}");
         assert!(files(&state) == before, "{gone:?}: something was changed");
 
-        let (code, said) = start(&config, &["--accept-new"]);
-        assert_eq!(code, Some(0), "{gone:?}: {said}");
+        let (code, output) = start(&config, &["--accept-new"]);
+        assert_eq!(code, Some(0), "{gone:?}: {output}");
         for name in gone {
             assert!(state.join(name).exists(), "{name} was not made anew");
         }
@@ -123,8 +123,8 @@ fn a_journal_is_backed_up_while_it_is_in_use_and_restored_with_all_it_had() {
     // Twice: the second takes the place of the first.
     for _ in 0..2 {
         let output = back_up();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.starts_with("Backed up 1 events to"), "{output:?}");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && stdout.starts_with("Backed up 1 events to"), "{output:?}");
     }
     running.kill().unwrap();
     running.wait().unwrap();
@@ -135,10 +135,10 @@ fn a_journal_is_backed_up_while_it_is_in_use_and_restored_with_all_it_had() {
     .unwrap();
     fs::create_dir(folder.path().join("new")).unwrap();
     fs::copy(&backup, folder.path().join("new/journal.sqlite")).unwrap();
-    let (code, said) = start(&config, &[]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("skipping IDs that may be in use"), "{said}");
-    let (code, said) = start(&config, &[]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(!said.contains("skipping IDs"), "{said}");
+    let (code, output) = start(&config, &[]);
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("skipping IDs that may be in use"), "{output}");
+    let (code, output) = start(&config, &[]);
+    assert_eq!(code, Some(0), "{output}");
+    assert!(!output.contains("skipping IDs"), "{output}");
 }

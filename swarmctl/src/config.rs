@@ -366,10 +366,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         secret::write_private(&path, "orchestrator = [\"http://nas\"]\n").unwrap();
-        let said = args(&path).connection().unwrap_err().to_string();
+        let error = args(&path).connection().unwrap_err().to_string();
         assert!(
-            said.contains("config.toml:1:1: unknown key `orchestrator`; did you mean `orchestrators`?"),
-            "{said}"
+            error.contains("config.toml:1:1: unknown key `orchestrator`; did you mean `orchestrators`?"),
+            "{error}"
         );
     }
 }

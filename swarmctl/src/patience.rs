@@ -18,7 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 pub struct Patience {
     away: Option<Instant>,
     tries: u32,
-    said: String,
+    last_message: String,
 }
 
 impl Patience {
@@ -34,9 +34,9 @@ impl Patience {
         }
         if self.tries > 0 {
             let text = clean(&error.to_string());
-            if text != self.said {
+            if text != self.last_message {
                 say(&format!("waiting for the orchestrator: {text}"));
-                self.said = text;
+                self.last_message = text;
             }
         }
         tokio::time::sleep(self.pause()).await;
@@ -46,7 +46,7 @@ impl Patience {
 
     /// Records that the orchestrator has answered.
     pub fn answered(&mut self, say: impl FnOnce(&str)) {
-        if !std::mem::take(self).said.is_empty() {
+        if !std::mem::take(self).last_message.is_empty() {
             say("reconnected to the orchestrator");
         }
     }
@@ -68,16 +68,19 @@ mod tests {
     #[tokio::test]
     async fn what_passes_is_said_once_and_that_it_is_over_too() {
         let mut patience = Patience::default();
-        let mut said = Vec::new();
+        let mut messages = Vec::new();
         for status in [502, 502, 504] {
-            patience.wait(proxys(status), |text| said.push(text.to_owned())).await.unwrap();
+            patience.wait(proxys(status), |text| messages.push(text.to_owned())).await.unwrap();
         }
-        patience.answered(|text| said.push(text.to_owned()));
-        patience.wait(proxys(404), |text| said.push(text.to_owned())).await.unwrap();
-        patience.answered(|text| said.push(text.to_owned()));
-        assert_eq!(said.len(), 3, "{said:?}");
-        assert!(said[0].contains("HTTP 502") && said[1].contains("HTTP 504"), "{said:?}");
-        assert!(said[2] == "reconnected to the orchestrator" && !said.concat().contains('\x1b'), "{said:?}");
+        patience.answered(|text| messages.push(text.to_owned()));
+        patience.wait(proxys(404), |text| messages.push(text.to_owned())).await.unwrap();
+        patience.answered(|text| messages.push(text.to_owned()));
+        assert_eq!(messages.len(), 3, "{messages:?}");
+        assert!(messages[0].contains("HTTP 502") && messages[1].contains("HTTP 504"), "{messages:?}");
+        assert!(
+            messages[2] == "reconnected to the orchestrator" && !messages.concat().contains('\x1b'),
+            "{messages:?}"
+        );
     }
 
     #[tokio::test]

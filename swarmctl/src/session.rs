@@ -141,8 +141,8 @@ mod tests {
         let drones = || fixtures::status().drones;
         assert_eq!(find_drone(drones(), "oak").unwrap().id, DroneId(1));
         assert_eq!(find_drone(drones(), "d2").unwrap().name.as_str(), "birch");
-        let said = find_drone(drones(), "brich").unwrap_err().to_string();
-        assert!(said.contains("did you mean `birch`?"), "{said}");
+        let error = find_drone(drones(), "brich").unwrap_err().to_string();
+        assert!(error.contains("did you mean `birch`?"), "{error}");
         assert!(find_drone(vec![], "x").unwrap_err().to_string().contains("drone token"));
     }
 }

@@ -57,10 +57,10 @@ fn each_old_name_is_read_as_the_new_one_and_both_at_once_are_refused() {
         assert_eq!(found.len(), 1, "{old}");
         assert_eq!(found[0].old, format!("{old} = 7000"));
         assert_eq!(read(program, section, &found[0].new).unwrap(), today, "{}", found[0].new);
-        let said = read(program, section, &format!("{old} = 7000\n{new} = \"{value}\"")).unwrap_err();
-        assert!(said.contains(&format!("`{old}` and `{new}`")), "{said}");
-        let said = read(program, section, &format!("{new} = 7000")).unwrap_err();
-        assert!(said.contains(&format!("`{new}`")) && said.contains("`7000` has no unit"), "{said}");
+        let error = read(program, section, &format!("{old} = 7000\n{new} = \"{value}\"")).unwrap_err();
+        assert!(error.contains(&format!("`{old}` and `{new}`")), "{error}");
+        let error = read(program, section, &format!("{new} = 7000")).unwrap_err();
+        assert!(error.contains(&format!("`{new}`")) && error.contains("`7000` has no unit"), "{error}");
     }
 }
 
@@ -99,17 +99,17 @@ fn check_config_says_the_new_form_of_each_old_one() {
     ] {
         let output = check(program, &text);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        let lines: Vec<&str> = said.lines().collect();
-        assert_eq!(lines.len(), want.len(), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<&str> = stderr.lines().collect();
+        assert_eq!(lines.len(), want.len(), "{stderr}");
         for (line, want) in lines.iter().zip(want) {
             assert!(line.starts_with(&format!("{program}: warning: ")) && line.ends_with(want), "{line}");
         }
     }
     let output = check("swarm-drone", &format!("{DRONE}heartbeat_s = 5\nheartbeat = \"5s\"\n"));
     assert_eq!(output.status.code(), Some(78));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("x.toml:2:1: `heartbeat_s` and `heartbeat` are the same setting"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("x.toml:2:1: `heartbeat_s` and `heartbeat` are the same setting"), "{stderr}");
 }
 
 fn walk(path: &Path, found: &mut Vec<PathBuf>) {

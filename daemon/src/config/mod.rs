@@ -98,38 +98,38 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
         let text = "listen = \"x\"\n\n[build]\njobs = 2\nbuild_timout_ms = 5\n";
-        let said = refusal(text);
-        assert!(said.starts_with("drone.toml:5:1: "), "{said}");
-        assert!(said.contains("unknown key `build_timout_ms`"), "{said}");
-        assert!(said.contains("did you mean `build_timeout_ms`?"), "{said}");
+        let error = refusal(text);
+        assert!(error.starts_with("drone.toml:5:1: "), "{error}");
+        assert!(error.contains("unknown key `build_timout_ms`"), "{error}");
+        assert!(error.contains("did you mean `build_timeout_ms`?"), "{error}");
     }
 
     #[test]
     fn an_unknown_key_like_no_other_lists_the_known_ones() {
-        let said = refusal("listen = \"x\"\ncolour = 1\n");
-        assert!(said.starts_with("drone.toml:2:1: unknown key `colour`"), "{said}");
-        assert!(said.contains("expected one of: `listen`, `build`"), "{said}");
+        let error = refusal("listen = \"x\"\ncolour = 1\n");
+        assert!(error.starts_with("drone.toml:2:1: unknown key `colour`"), "{error}");
+        assert!(error.contains("expected one of: `listen`, `build`"), "{error}");
     }
 
     #[test]
     fn a_wrong_type_says_where_and_what_was_expected() {
-        let said = refusal("listen = \"x\"\n[build]\njobs = \"two\"\n");
-        assert!(said.starts_with("drone.toml:3:8: "), "{said}");
-        assert!(said.contains("u32"), "{said}");
+        let error = refusal("listen = \"x\"\n[build]\njobs = \"two\"\n");
+        assert!(error.starts_with("drone.toml:3:8: "), "{error}");
+        assert!(error.contains("u32"), "{error}");
     }
 
     #[test]
     fn a_missing_key_and_broken_toml_are_told() {
         assert!(refusal("[build]\n").contains("missing key `listen`"));
-        let said = refusal("listen = \"x\n");
-        assert!(said.starts_with("drone.toml:1:"), "{said}");
+        let error = refusal("listen = \"x\n");
+        assert!(error.starts_with("drone.toml:1:"), "{error}");
     }
 
     #[test]
     fn a_missing_file_says_how_to_go_on() {
-        let said = load::<Outer>(Path::new("/nowhere/x.toml")).unwrap_err().to_string();
-        assert!(said.contains("/nowhere/x.toml"), "{said}");
-        assert!(said.contains("No such file"), "{said}");
+        let error = load::<Outer>(Path::new("/nowhere/x.toml")).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/x.toml"), "{error}");
+        assert!(error.contains("No such file"), "{error}");
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bad.toml");
         std::fs::write(&path, b"listen = \"x\"\n# \xff\n").unwrap();
-        let said = load::<Outer>(&path).unwrap_err().to_string();
-        assert!(said.contains("bad.toml:2: "), "{said}");
+        let error = load::<Outer>(&path).unwrap_err().to_string();
+        assert!(error.contains("bad.toml:2: "), "{error}");
     }
 }

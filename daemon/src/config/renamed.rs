@@ -241,8 +241,8 @@ mod tests {
     }
 
     fn refusal(text: &str) -> String {
-        let said = parse(text).unwrap_err().to_string();
-        said[said.find("x.toml").unwrap()..].to_owned()
+        let error = parse(text).unwrap_err().to_string();
+        error[error.find("x.toml").unwrap()..].to_owned()
     }
 
     #[test]
@@ -289,10 +289,10 @@ mod tests {
             "[policy]\nlease = \"1m\"\nlease_ms = 60000\n",
             "[policy]\nother = 1\nlease_ms = 60000\nlease = \"1m\"\n",
         ] {
-            let said = refusal(text);
+            let error = refusal(text);
             assert!(
-                said.starts_with("x.toml:3:1: `lease_ms` and `lease` of `[policy]` are the same"),
-                "{said}"
+                error.starts_with("x.toml:3:1: `lease_ms` and `lease` of `[policy]` are the same"),
+                "{error}"
             );
         }
         assert!(refusal("beat_s = 1\nbeat = \"1s\"\n").contains("`beat_s` and `beat` are the same"));
@@ -326,8 +326,8 @@ mod tests {
             ("[builder.nix]\nstore_max = \"4G\"\n", "`4G` is not a size, such as \"100KiB\", \"512MiB\""),
             ("[policy]\nleas_ms = 5\n", "x.toml:2:1: unknown key `leas_ms`; did you mean `lease`?"),
         ] {
-            let said = refusal(text);
-            assert!(said.contains(want), "{text}: {said}");
+            let error = refusal(text);
+            assert!(error.contains(want), "{text}: {error}");
         }
         // 0 is the same in every unit.
         assert_eq!(parse("beat = 0\n").unwrap().0.beat, Span::default());

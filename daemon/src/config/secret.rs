@@ -123,9 +123,9 @@ mod tests {
 
         for mode in [0o604, 0o644, 0o660, 0o602] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let said = read_secret(&path).unwrap_err().to_string();
-            assert!(said.contains("chmod 600"), "{said}");
-            assert!(!said.contains("abc123"), "{said}");
+            let error = read_secret(&path).unwrap_err().to_string();
+            assert!(error.contains("chmod 600"), "{error}");
+            assert!(!error.contains("abc123"), "{error}");
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(read_secret(&path).is_ok(), "a service group may read");
@@ -139,8 +139,8 @@ mod tests {
         assert_eq!(at("credential:mail", Some(dir.path())).unwrap(), dir.path().join("mail"));
         assert_eq!(at("/etc/mail", None).unwrap(), Path::new("/etc/mail"));
         for (path, given) in [("credential:other", Some(dir.path())), ("credential:mail", None)] {
-            let said = at(path, given).unwrap_err().to_string();
-            assert!(said.contains("LoadCredential="), "{said}");
+            let error = at(path, given).unwrap_err().to_string();
+            assert!(error.contains("LoadCredential="), "{error}");
         }
         for path in ["credential:", "credential:../mail", "credential:/etc/shadow", "credential:.."] {
             assert!(at(path, Some(dir.path())).is_err(), "{path}");

@@ -305,8 +305,8 @@ mod tests {
             "ü",
             "٥m",
         ] {
-            let said = text.parse::<Span>().unwrap_err().to_string();
-            assert!(said.contains("\"1h30m\"") && !said.contains('\n'), "{text}: {said}");
+            let error = text.parse::<Span>().unwrap_err().to_string();
+            assert!(error.contains("\"1h30m\"") && !error.contains('\n'), "{text}: {error}");
         }
         assert_eq!(
             "90".parse::<Span>().unwrap_err().to_string(),
@@ -347,8 +347,8 @@ mod tests {
             "", " ", "GiB", "4G", "4g", "4gib", "4Gb", "4Gib", "4K", "4M", "1.5GiB", "-4GiB", "4GiB2MiB",
             "4 G iB", "0x4GiB", "4GiB\n", "4,5GB", "1e3B", "ü", "٤GiB",
         ] {
-            let said = text.parse::<Size>().unwrap_err().to_string();
-            assert!(said.contains("\"4GiB\"") && !said.contains('\n'), "{text}: {said}");
+            let error = text.parse::<Size>().unwrap_err().to_string();
+            assert!(error.contains("\"4GiB\"") && !error.contains('\n'), "{text}: {error}");
         }
         assert_eq!(
             "4096".parse::<Size>().unwrap_err().to_string(),

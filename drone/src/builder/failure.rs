@@ -32,9 +32,9 @@ pub(super) fn resource_failure(
     missing: &MissingResource,
     phase: Phase,
     peak_memory_bytes: Option<u64>,
-    said: &str,
+    details: &str,
 ) -> Failure {
-    let message = format!("{}\n{said}", missing.describe(peak_memory_bytes));
+    let message = format!("{}\n{details}", missing.describe(peak_memory_bytes));
     made(FailureClass::Drone, Some(missing.cause), phase, &message)
 }
 

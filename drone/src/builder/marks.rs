@@ -38,8 +38,8 @@ pub(super) struct Marks {
 pub(super) trait Downloads: Debug + Send + Sync {
     fn see(&mut self, line: &str);
 
-    /// The failure, if no mirror delivered a file. `said` is the error output to append.
-    fn failure(&self, phase: Phase, said: &str) -> Option<Failure>;
+    /// The failure, if no mirror delivered a file. `errors` is the error output to append.
+    fn failure(&self, phase: Phase, errors: &str) -> Option<Failure>;
 }
 
 impl Marks {

@@ -138,22 +138,23 @@ impl Steps {
             End::TimedOut => timeout(format!("stopped: time limit of {} s exceeded", self.timeout.as_secs())),
             End::Silent => timeout(format!("stopped: no output for {} s", self.silence.as_secs())),
             End::DiskFull(excess) => {
-                let mut said = self.log.errors.last();
+                let mut last_lines = self.log.errors.last();
                 if let Excess::Left(bytes) = excess {
-                    said = format!("stopped with {} MiB free; the last lines were:\n{said}", bytes >> 20);
+                    last_lines =
+                        format!("stopped with {} MiB free; the last lines were:\n{last_lines}", bytes >> 20);
                 }
                 Err(Stop::Failed(failure::resource_failure(
                     &MissingResource::of_disk(excess),
                     phase,
                     None,
-                    &said,
+                    &last_lines,
                 )))
             }
             End::Exited(status) if !status.success() && (ran.out_of_memory || killed(status)) => {
-                let said = self.log.errors.first().unwrap_or_default();
+                let first_error = self.log.errors.first().unwrap_or_default();
                 let (missing, peak) =
                     (MissingResource::of_memory(ran.out_of_memory), Some(ran.peak_memory_bytes));
-                Err(Stop::Failed(failure::resource_failure(&missing, phase, peak, said)))
+                Err(Stop::Failed(failure::resource_failure(&missing, phase, peak, first_error)))
             }
             End::Exited(status) if status.code() == Some(NO_ROOT) => {
                 let message = format!("the build root cannot be made\n{}", self.log.errors.last());

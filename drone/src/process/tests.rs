@@ -217,9 +217,9 @@ async fn a_job_that_forks_without_end_gets_no_further_than_its_limit() {
     job.processes_max = 30;
     let mut keep = Keep::default();
     ran(&job, &mut keep).await;
-    let said = String::from_utf8_lossy(&keep.tail).into_owned();
+    let tail = String::from_utf8_lossy(&keep.tail).into_owned();
     let limited = group::can(dir.path(), |cgroups| cgroups.limit_processes(1000));
-    assert_eq!(said.contains("Resource temporarily unavailable"), limited, "{said}");
+    assert_eq!(tail.contains("Resource temporarily unavailable"), limited, "{tail}");
     assert_eq!(alive(dir.path()), 0);
 }
 

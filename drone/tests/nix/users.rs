@@ -36,8 +36,8 @@ async fn an_ordinary_user_plans_and_builds() {
             .current_dir("/")
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+        let output = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success() && output.contains("1 passed"), "{output}");
         return;
     }
     let lab = Lab::new(&["lib", "password"]);

@@ -48,8 +48,8 @@ fn dist_line(lab: &Lab, name: &str) -> String {
     let file = lab.dir.path().join(name);
     std::fs::write(&file, SOURCE).unwrap();
     let sum = |program: &str| {
-        let said = Command::new(program).arg(&file).output().unwrap().stdout;
-        String::from_utf8(said).unwrap().split_whitespace().next().unwrap().to_owned()
+        let stdout = Command::new(program).arg(&file).output().unwrap().stdout;
+        String::from_utf8(stdout).unwrap().split_whitespace().next().unwrap().to_owned()
     };
     format!("DIST {name} {} BLAKE2B {} SHA512 {}\n", SOURCE.len(), sum("b2sum"), sum("sha512sum"))
 }

@@ -97,9 +97,9 @@ fn by_emerge(base: &Path, lab: &Lab) -> BTreeSet<String> {
         emerge.env(name, value);
     }
     let ran = emerge.output().unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
-    let merged = said.lines().filter_map(|line| line.strip_prefix("[ebuild")?.split_once("] "));
+    let stdout = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&ran.stderr));
+    let merged = stdout.lines().filter_map(|line| line.strip_prefix("[ebuild")?.split_once("] "));
     merged.map(|(_, rest)| rest.split(' ').next().unwrap().to_owned()).collect()
 }
 

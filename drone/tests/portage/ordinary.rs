@@ -29,9 +29,9 @@ async fn an_ordinary_user_is_told_what_build_roots_take() {
         fs::write(&config, text).unwrap();
         let drone =
             Command::new(env!("CARGO_BIN_EXE_swarm-drone")).arg("--config").arg(config).output().unwrap();
-        let said = String::from_utf8_lossy(&drone.stderr);
-        assert_eq!(drone.status.code(), Some(78), "{said}");
-        assert!(said.contains("runs without root") && said.contains(advice), "{said}");
+        let stderr = String::from_utf8_lossy(&drone.stderr);
+        assert_eq!(drone.status.code(), Some(78), "{stderr}");
+        assert!(stderr.contains("runs without root") && stderr.contains(advice), "{stderr}");
         assert!(!lab.dir.path().join("state").exists(), "it began all the same");
     }
 }

@@ -70,7 +70,7 @@ pub fn rerun(mut command: Command, name: &str, place: &Path) {
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
     command.env(INSIDE, name).env(PLACE, place).env("SWARM_PORTAGE", portage());
     let ran = command.output().expect("unshare and setpriv are part of util-linux; install it");
-    let said = [ran.stdout, ran.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(ran.status.success() && said.contains("1 passed"), "{name}: {}\n{said}", ran.status);
+    let output = [ran.stdout, ran.stderr].concat();
+    let output = String::from_utf8_lossy(&output);
+    assert!(ran.status.success() && output.contains("1 passed"), "{name}: {}\n{output}", ran.status);
 }

@@ -80,10 +80,10 @@ async fn a_base_whose_libc_is_newer_than_the_planned_one_is_a_problem_of_the_pla
             let (end, log, _) = play(over(&place.join("base"), lab.context(Work::Plan))).await;
             let BuildEnd::Planned { plan, .. } = end else { panic!("{end:?}\n{log}") };
             let problem = plan.problems.iter().find(|problem| problem.atoms == ["sys-libs/glibc"]);
-            let said = format!(
+            let message = format!(
                 "the base has sys-libs/glibc-2.42-r1, newer than the planned sys-libs/glibc-{planned}"
             );
-            let is_explained = problem.is_some_and(|problem| problem.message.starts_with(&said));
+            let is_explained = problem.is_some_and(|problem| problem.message.starts_with(&message));
             assert_eq!((problem.is_some(), is_explained), (newer, newer), "{planned}: {:?}", plan.problems);
         }
     })

@@ -76,8 +76,8 @@ fn what_could_not_be_worked_in_is_no_root_and_the_reason_says_why() {
         let mut contents = ImageContents::default();
         contents.add_root(at.path()).unwrap();
         let (digest, bytes) = pack(contents);
-        let said = verify(&bytes[..], digest).unwrap_err().to_string();
-        assert!(said.contains(want), "{said}");
+        let error = verify(&bytes[..], digest).unwrap_err().to_string();
+        assert!(error.contains(want), "{error}");
     };
     rejects(&|at| fs::remove_dir(at.join("etc")).unwrap(), "no directory /etc");
     rejects(&|at| fs::remove_file(at.join("usr/bin/bash")).unwrap(), "no shell /bin/sh");
@@ -103,8 +103,8 @@ fn devices_are_left_out_of_dev_and_refused_elsewhere() {
     let notes = contents.add_root(dir.path()).unwrap();
     assert!(notes.len() == 1 && notes[0].contains("dev/initctl"), "{notes:?}");
     pipe("var/tmp/pipe");
-    let said = ImageContents::default().add_root(dir.path()).unwrap_err().to_string();
-    assert!(said.contains("var/tmp/pipe") && said.contains("named pipe"), "{said}");
+    let error = ImageContents::default().add_root(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("var/tmp/pipe") && error.contains("named pipe"), "{error}");
 }
 
 /// The type, path and target of an entry.
@@ -149,8 +149,8 @@ fn an_archive_that_would_write_elsewhere_is_refused_before_it_does() {
         let to = dir.path().join("to");
         fs::create_dir(&to).unwrap();
         let (digest, bytes) = forged(entries);
-        let said = unpack(&bytes[..], digest, &to).unwrap_err().to_string();
-        assert!(said.contains(want), "{entries:?}: {said}");
+        let error = unpack(&bytes[..], digest, &to).unwrap_err().to_string();
+        assert!(error.contains(want), "{entries:?}: {error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

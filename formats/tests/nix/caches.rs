@@ -197,8 +197,8 @@ fn what_nix_refuses_for_its_signature_we_refuse_as_well() {
     ] {
         fs::write(cache.info(&cache.app), text).unwrap();
         let fetched = cache.fetch(&lab, client, &key);
-        let said = String::from_utf8_lossy(&fetched.stderr);
-        assert!(!fetched.status.success() && said.contains("sign"), "{client}: {said}");
+        let stderr = String::from_utf8_lossy(&fetched.stderr);
+        assert!(!fetched.status.success() && stderr.contains("sign"), "{client}: {stderr}");
         let info = NarInfo::parse(text.as_bytes(), &dir).unwrap();
         assert!(!info.is_signed_by(&[key], &dir), "{client}");
     }

@@ -13,9 +13,10 @@ use swarm_formats::{
 /// Parses an index. Corrects a wrong number of packages, because mutations would hardly do so.
 fn parse(text: &str) -> Option<(String, PackagesIndex)> {
     let text = match PackagesIndex::parse(text) {
-        Err(IndexError::Count { said, found }) => {
-            let said = if said.is_empty() { "PACKAGES:".to_owned() } else { format!("PACKAGES: {said}") };
-            text.replacen(&said, &format!("PACKAGES: {found}"), 1)
+        Err(IndexError::Count { declared, found }) => {
+            let declared =
+                if declared.is_empty() { "PACKAGES:".to_owned() } else { format!("PACKAGES: {declared}") };
+            text.replacen(&declared, &format!("PACKAGES: {found}"), 1)
         }
         _ => text.to_owned(),
     };

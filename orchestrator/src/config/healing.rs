@@ -241,8 +241,8 @@ mod tests {
             ("[healing]\nprobes = 0\n", "`probes`"),
             ("[healing]\nexec_timeout = \"0s\"\n", "`exec_timeout`"),
         ] {
-            let said = read(text).unwrap_err();
-            assert!(said.contains(meant), "{text}: {said}");
+            let error = read(text).unwrap_err();
+            assert!(error.contains(meant), "{text}: {error}");
         }
     }
 
@@ -251,8 +251,8 @@ mod tests {
         let table =
             |name: &str, port: u16| format!("[healing.drone.{name}]\naddress = \"nat.lan\"\nport = {port}\n");
         assert!(read(&(table("oak", 22) + &table("elm", 23))).is_ok());
-        let said = read(&(table("oak", 22) + &table("elm", 22))).unwrap_err();
-        assert!(said.contains("elm") && said.contains("oak"), "{said}");
+        let error = read(&(table("oak", 22) + &table("elm", 22))).unwrap_err();
+        assert!(error.contains("elm") && error.contains("oak"), "{error}");
     }
 
     #[test]

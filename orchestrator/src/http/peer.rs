@@ -92,9 +92,9 @@ fn client(headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
 /// Whether the client used TLS to reach the nearest proxy. If both headers are present, both must
 /// say so, because a proxy that sets one may pass on the other unchanged.
 fn is_https(headers: &HeaderMap) -> bool {
-    let said = [values(headers, &FORWARDED[1]).last(), elements(headers, "proto").pop()];
-    let mut said = said.into_iter().flatten().peekable();
-    said.peek().is_some() && said.all(|proto| proto.eq_ignore_ascii_case("https"))
+    let protocols = [values(headers, &FORWARDED[1]).last(), elements(headers, "proto").pop()];
+    let mut protocols = protocols.into_iter().flatten().peekable();
+    protocols.peek().is_some() && protocols.all(|proto| proto.eq_ignore_ascii_case("https"))
 }
 
 /// The elements of a list header in all its lines.

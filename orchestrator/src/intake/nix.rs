@@ -145,12 +145,12 @@ impl Nix {
         attempt: AttemptId,
         digest: Digest,
         run_paths: &Arc<RunPaths>,
-        said: &[String],
+        registered: &[String],
     ) -> Result<(), ReceiveError> {
         let seen = self.nars().verified.get(&(attempt, digest)).map(|file| file.references.clone());
         let Some(seen) = seen else { return Ok(()) };
-        let said = said.iter().filter_map(|name| name.parse::<StorePath>().ok());
-        let paths: BTreeSet<StorePath> = said.filter(|path| !seen.contains(path)).collect();
+        let registered = registered.iter().filter_map(|name| name.parse::<StorePath>().ok());
+        let paths: BTreeSet<StorePath> = registered.filter(|path| !seen.contains(path)).collect();
         if paths.is_empty() {
             return Ok(());
         }
@@ -227,8 +227,8 @@ impl Nix {
             let stored = target.nix().is_some_and(|target| self.stored(attempt, target, *digest).is_some());
             if !stored {
                 self.verify_nar(attempt, *digest, run_paths.clone(), None).await?;
-                let said = references.get(nth).map_or(&[][..], Vec::as_slice);
-                self.confirm(attempt, *digest, &run_paths, said).await?;
+                let registered = references.get(nth).map_or(&[][..], Vec::as_slice);
+                self.confirm(attempt, *digest, &run_paths, registered).await?;
             }
         }
         let this = self.clone();

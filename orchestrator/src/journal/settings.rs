@@ -194,12 +194,12 @@ mod tests {
             ("kind = \"postgres\"", "redis"),
             ("kind = \"redis\"\nurll = \"redis://nas\"", "did you mean `url`"),
         ] {
-            let said = parse(section).unwrap_err();
-            assert!(said.contains(want), "{section}: {said}");
+            let error = parse(section).unwrap_err();
+            assert!(error.contains(want), "{section}: {error}");
             let line: usize =
-                said.strip_prefix("o.toml:").unwrap().split(':').next().unwrap().parse().unwrap();
-            assert!(line >= 3, "{said}");
-            assert!(!said.contains("hunter2"), "{said}");
+                error.strip_prefix("o.toml:").unwrap().split(':').next().unwrap().parse().unwrap();
+            assert!(line >= 3, "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 }

@@ -176,14 +176,14 @@ mod tests {
         let path = dir.path().join("key");
         assert!(matches!(NixKeys::load(std::slice::from_ref(&path)), Err(KeyError::Disk(_))));
         NixKeys::load_or_create(&path, "k-1").unwrap();
-        let said = NixKeys::load(&[path.clone(), path.clone()]).unwrap_err().to_string();
-        assert!(said.contains("duplicate key name `k-1`"), "{said}");
+        let error = NixKeys::load(&[path.clone(), path.clone()]).unwrap_err().to_string();
+        assert!(error.contains("duplicate key name `k-1`"), "{error}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(NixKeys::load(std::slice::from_ref(&path)), Err(KeyError::Exposed { .. })));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "k-1:AAAA").unwrap();
-        let said = NixKeys::load(&[path]).unwrap_err().to_string();
-        assert!(said.contains("--generate-binary-cache-key") && !said.contains("AAAA"), "{said}");
+        let error = NixKeys::load(&[path]).unwrap_err().to_string();
+        assert!(error.contains("--generate-binary-cache-key") && !error.contains("AAAA"), "{error}");
     }
 
     #[test]

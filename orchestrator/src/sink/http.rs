@@ -46,12 +46,12 @@ pub(super) async fn post(url: &Url, secret: Option<&Secret>, document: &Value) -
             Ok(None) | Err(_) => break,
         }
     }
-    let said: String = String::from_utf8_lossy(&body)
+    let detail: String = String::from_utf8_lossy(&body)
         .chars()
         .take(SHOWN)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    let why = format!("HTTP {status}: {}", said.trim()).trim_end_matches([':', ' ']).to_owned();
+    let why = format!("HTTP {status}: {}", detail.trim()).trim_end_matches([':', ' ']).to_owned();
     Err(DeliveryError { why, after_ms })
 }
 

@@ -195,9 +195,9 @@ mod tests {
             ("smtp://me@host?from=c@d.org&to=c@d.org&tls=none", "without TLS"),
             ("smtps://host?from=c@d.org&to=c@d.org&tls=none", "only accepts `none`"),
         ] {
-            let said = text.parse::<Address>().unwrap_err();
-            assert!(said.contains(want), "{text}: {said}");
-            assert!(!said.contains("hidden"), "{said}");
+            let error = text.parse::<Address>().unwrap_err();
+            assert!(error.contains(want), "{text}: {error}");
+            assert!(!error.contains("hidden"), "{error}");
         }
     }
 
@@ -211,8 +211,8 @@ mod tests {
             ("url = \"ntfy://h/t\"\nminimum = \"loud\"", "s.toml:2:"),
             ("url = \"ntfy://h/t\"\ntokenfile = \"/x\"", "`token_file`"),
         ] {
-            let said = parse(text).unwrap_err().to_string();
-            assert!(said.contains(want), "{text}: {said}");
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(want), "{text}: {error}");
         }
         assert_eq!(parse("url = \"ntfy://h/t\"").unwrap().minimum, Severity::Info);
     }

@@ -97,7 +97,7 @@ mod tests {
             took_ms: 120,
         };
         assert_eq!(outcome(&test(None), plain), "ntfys://ntfy.sh: delivered in 120 ms");
-        let said = outcome(&test(Some("HTTP 403\n\x1b[2J")), plain);
-        assert_eq!(said, "ntfys://ntfy.sh: not delivered: HTTP 403\\n\\u{1b}[2J");
+        let text = outcome(&test(Some("HTTP 403\n\x1b[2J")), plain);
+        assert_eq!(text, "ntfys://ntfy.sh: not delivered: HTTP 403\\n\\u{1b}[2J");
     }
 }

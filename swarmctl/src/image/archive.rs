@@ -112,8 +112,8 @@ fn decompressed(from: &Path) -> Result<File, Failure> {
         return Err(Failure::Failed(format!("{name} unpacks to more than {MAX_BYTES} bytes")));
     }
     if !ended.status.success() {
-        let said = String::from_utf8_lossy(&ended.stderr);
-        return Err(Failure::Failed(format!("cannot decompress {name}: {}", said.trim())));
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        return Err(Failure::Failed(format!("cannot decompress {name}: {}", stderr.trim())));
     }
     plain.rewind().map_err(no_space)?;
     Ok(plain)

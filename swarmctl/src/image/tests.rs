@@ -55,8 +55,8 @@ fn what_is_no_root_or_no_archive_is_refused_with_the_reason() {
     for (name, want) in [("a.tar.xz", "cannot decompress"), ("a.iso", "neither"), ("a.tar", "cannot be read")]
     {
         fs::write(dir.path().join(name), "no archive").unwrap();
-        let said = refused(&dir.path().join(name));
-        assert!(said.contains(want), "{said}");
+        let error = refused(&dir.path().join(name));
+        assert!(error.contains(want), "{error}");
     }
 }
 
@@ -75,12 +75,12 @@ fn only_the_given_keys_signature_of_this_file_counts() {
     }
     let path = |name: &str| dir.path().join(name);
     fs::write(path("stage3"), "content").unwrap();
-    let said = signer(&path("stage3"), None, &path("one.key")).unwrap_err().to_string();
-    assert!(said.contains("is not signed") && said.contains("stage3.asc"), "{said}");
+    let error = signer(&path("stage3"), None, &path("one.key")).unwrap_err().to_string();
+    assert!(error.contains("is not signed") && error.contains("stage3.asc"), "{error}");
     gpg("one", &["--armor", "--output", "stage3.asc", "--detach-sign", "stage3"]);
     assert_eq!(signer(&path("stage3"), None, &path("one.key")).unwrap().len(), 40);
-    let said = signer(&path("stage3"), None, &path("two.key")).unwrap_err().to_string();
-    assert!(said.contains("is not signed by the key"), "{said}");
+    let error = signer(&path("stage3"), None, &path("two.key")).unwrap_err().to_string();
+    assert!(error.contains("is not signed by the key"), "{error}");
     fs::write(path("stage3"), "changed").unwrap();
     assert!(signer(&path("stage3"), None, &path("one.key")).is_err());
 }

@@ -49,8 +49,8 @@ impl<'a> Checkout<'a> {
     pub(super) fn git(&self, args: &[&str]) -> Result<String, Failure> {
         let output = self.call(args)?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().replace('\t', "    ");
-            return Err(self.failed(args, &said));
+            let stderr = String::from_utf8_lossy(&output.stderr).trim().replace('\t', "    ");
+            return Err(self.failed(args, &stderr));
         }
         String::from_utf8(output.stdout).map_err(|_| self.failed(args, "a file name is not UTF-8"))
     }

@@ -200,8 +200,8 @@ fn main_repository<'a>(
             ))
         });
     }
-    let said = conf.main.as_deref().and_then(find);
-    if let Some(main) = said.or_else(|| find("gentoo")) {
+    let configured = conf.main.as_deref().and_then(find);
+    if let Some(main) = configured.or_else(|| find("gentoo")) {
         return Ok(main);
     }
     // Use the only repository without masters.

@@ -147,8 +147,8 @@ mod tests {
             ("location = /x\n", "repos.conf:1: expected [NAME]"),
             ("[a]\nlocation\n", "repos.conf:2: expected"),
         ] {
-            let said = conf(text).unwrap_err().to_string();
-            assert!(said.contains(want), "{want}: {said}");
+            let error = conf(text).unwrap_err().to_string();
+            assert!(error.contains(want), "{want}: {error}");
         }
     }
 }

@@ -292,8 +292,8 @@ mod tests {
             ("if true; then\n", "make.conf:1: expected NAME"),
             ("source make.conf\n", "recursively"),
         ] {
-            let said = read(&[("make.conf", text)]).unwrap_err();
-            assert!(said.contains(want), "{want}: {said}");
+            let error = read(&[("make.conf", text)]).unwrap_err();
+            assert!(error.contains(want), "{want}: {error}");
         }
         let growing = format!("A=\"{}\"\n{}", "x".repeat(100), "A=\"$A$A\"\n".repeat(30));
         assert!(read(&[("make.conf", &growing)]).unwrap_err().contains("more than"));

@@ -79,8 +79,8 @@ fn a_commit_is_taken_exactly_and_changes_are_refused_unless_wanted() {
     assert_eq!(quiet(&sources).unwrap().digest, first.digest, "twice the same");
 
     put(&repository, "app-misc/a/a-2.ebuild", "EAPI=8\n");
-    let said = quiet(&sources).unwrap_err().to_string();
-    assert!(said.contains("--allow-dirty") && said.contains("a-2.ebuild"), "{said}");
+    let error = quiet(&sources).unwrap_err().to_string();
+    assert!(error.contains("--allow-dirty") && error.contains("a-2.ebuild"), "{error}");
     sources.allow_dirty = true;
     let dirty = quiet(&sources).unwrap();
     assert!(dirty.source.contains("uncommitted"), "{}", dirty.source);
@@ -97,8 +97,8 @@ fn make_profile_may_say_the_profile() {
     let dir = tempfile::tempdir().unwrap();
     let sources = sources(dir.path());
     fs::remove_file(sources.bundle.join("profile.toml")).unwrap();
-    let said = quiet(&sources).unwrap_err().to_string();
-    assert!(said.contains("portage_profile ="), "{said}");
+    let error = quiet(&sources).unwrap_err().to_string();
+    assert!(error.contains("portage_profile ="), "{error}");
     let link = sources.bundle.join("etc/portage/make.profile");
     symlink("/var/db/repos/example/profiles/example/amd64", link).unwrap();
     assert!(quiet(&sources).is_ok());
@@ -121,7 +121,7 @@ fn what_is_missing_or_wrong_is_told_with_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let mut sources = sources(dir.path());
         spoil(dir.path(), &mut sources);
-        let said = quiet(&sources).unwrap_err().to_string();
-        assert!(said.contains(want), "{want}: {said}");
+        let error = quiet(&sources).unwrap_err().to_string();
+        assert!(error.contains(want), "{want}: {error}");
     }
 }

@@ -135,8 +135,8 @@ impl World {
     /// It fails.
     pub async fn ok(&self, store: &str, program: &str, args: &[&str]) -> Result<String> {
         let output = self.run(store, program, args).await?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{program} {args:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{program} {args:?}: {stderr}");
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
@@ -213,8 +213,8 @@ impl World {
     /// # Errors
     /// The path is not in the drone's store.
     pub async fn references(&self, path: &str) -> Result<Vec<String>> {
-        let said = self.ok("drone", "nix-store", &["-q", "--references", path]).await?;
-        let others = said.lines().filter(|other| *other != path);
+        let output = self.ok("drone", "nix-store", &["-q", "--references", path]).await?;
+        let others = output.lines().filter(|other| *other != path);
         Ok(others.map(|other| base_name(other).to_owned()).collect())
     }
 

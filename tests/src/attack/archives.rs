@@ -82,8 +82,8 @@ async fn send(
     tally: &mut Tally,
 ) {
     let token = prey.token();
-    let (said, took) = prey.send(Method::PUT, &format!("/{kind}/{digest}"), token, &[], packed).await;
-    tally.judge(format!("{kind}: {what}, called {}", digest.short()), due, &said, took);
+    let (answer, took) = prey.send(Method::PUT, &format!("/{kind}/{digest}"), token, &[], packed).await;
+    tally.judge(format!("{kind}: {what}, called {}", digest.short()), due, &answer, took);
 }
 
 /// Entries that neither kind of archive may contain.

@@ -123,9 +123,9 @@ async fn tried(whole: &Whole, place: &Path, file: &Path, tally: &mut Tally) -> R
     let swarm = match block_in_place(|| Orchestrator::start(place, POLICY)) {
         Ok(swarm) => swarm,
         Err(error) => {
-            let (said, log) =
+            let (message, log) =
                 (format!("{error:#}"), fs::read_to_string(place.join("log")).unwrap_or_default());
-            let log = [said, log].concat();
+            let log = [message, log].concat();
             if log.contains("panicked at") {
                 tally.crashes += 1;
             }

@@ -70,10 +70,10 @@ async fn bring(
     let due = if body.len() as u64 > Limits::default().plan_size.bytes() { Due::Refused } else { due };
     let credential = &prey.hostile.credential;
     let path = format!("/attempts/{attempt}/report");
-    let (said, took) = prey.send(Method::POST, &path, credential, &[], body).await;
-    tally.judge(format!("a plan: {what}"), due, &said, took);
+    let (answer, took) = prey.send(Method::POST, &path, credential, &[], body).await;
+    tally.judge(format!("a plan: {what}"), due, &answer, took);
     tally.took_for_plan(what, took);
-    if said.is_ok() { prey.plan_to_make().await } else { Ok(attempt) }
+    if answer.is_ok() { prey.plan_to_make().await } else { Ok(attempt) }
 }
 
 /// A random valid request of a drone. The first value says whether the liar sends it.
@@ -124,17 +124,17 @@ async fn say(prey: &Prey, dice: &mut Dice, attempt: AttemptId, tally: &mut Tally
     let shown: String = String::from_utf8_lossy(&body).chars().take(200).collect();
     let patience = if path == "/claim" { Duration::from_millis(500) } else { PATIENCE };
     let sent = timeout(patience, prey.send(Method::POST, &path, credential, &[], body)).await;
-    let (said, took) = sent.unwrap_or((Said::Nothing("nothing came".into()), patience));
+    let (answer, took) = sent.unwrap_or((Said::Nothing("nothing came".into()), patience));
     // A claim may stay open for as long as it requests.
-    if path == "/claim" && matches!(said, Said::Nothing(_)) {
+    if path == "/claim" && matches!(answer, Said::Nothing(_)) {
         return Ok(false);
     }
-    if let Said::Nothing(why) = &said {
+    if let Said::Nothing(why) = &answer {
         tally.wrong(format!("{path} got no answer: {why}: {shown}"));
     }
-    tally.judge(format!("{path} {shown}"), due, &said, took);
+    tally.judge(format!("{path} {shown}"), due, &answer, took);
     // This includes an attempt that was lost with its answer or given to the liar.
-    Ok(!lies && (said.is_ok() || matches!(said, Said::Status(404 | 409, _))))
+    Ok(!lies && (answer.is_ok() || matches!(answer, Said::Status(404 | 409, _))))
 }
 
 /// Changes a random part of a value to something invalid.

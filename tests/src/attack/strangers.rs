@@ -72,13 +72,13 @@ pub async fn attack(prey: &Prey, dice: &mut Dice, until: Instant, tally: &mut Ta
             }
         }
         let began = Instant::now();
-        let (said, text) = ask(prey, &bytes).await;
+        let (answer, text) = ask(prey, &bytes).await;
         let what = format!("{}", bytes[..bytes.len().min(120)].escape_ascii());
         if text.contains(prey.token()) || text.contains("PRIVATE KEY") || text.contains("root:x:") {
             tally.wrong(format!("{what} was told a secret"));
         }
         let due = if public { Due::Either } else { Due::Refused };
-        tally.judge(what, due, &said, began.elapsed());
+        tally.judge(what, due, &answer, began.elapsed());
     }
     Ok(())
 }

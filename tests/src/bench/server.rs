@@ -166,8 +166,8 @@ pub fn independent(series: usize, count: usize) -> PlanReport {
 pub fn announced(process: &mut Process) -> Result<SocketAddr> {
     let found = wait::until("the server is ready", SOON, || {
         ensure!(process.ended()?.is_none(), "the server ended");
-        let said = process.output();
-        let at = said.split("ready address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let output = process.output();
+        let at = output.split("ready address=").nth(1).and_then(|rest| rest.split_whitespace().next());
         Ok(at.map(str::to_owned))
     });
     let address = found.with_context(|| process.output())?;

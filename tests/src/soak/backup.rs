@@ -50,10 +50,10 @@ fn copy(from: &Path, to: &Path, is_selected: &dyn Fn(&str) -> bool) -> Result<()
             continue;
         }
         let done = Command::new("cp").arg("-a").arg(entry.path()).arg(to).output()?;
-        let said = String::from_utf8_lossy(&done.stderr);
+        let stderr = String::from_utf8_lossy(&done.stderr);
         // Files that were removed during the copy do not belong in the backup.
-        let gone = said.lines().all(|line| line.contains("No such file"));
-        ensure!(done.status.success() || gone, "{said}");
+        let gone = stderr.lines().all(|line| line.contains("No such file"));
+        ensure!(done.status.success() || gone, "{stderr}");
     }
     fs::metadata(to).map(drop).context("the backup is gone")
 }

@@ -160,8 +160,14 @@ impl Liar {
     }
 
     /// Uploads a file. Returns whether it was accepted.
-    async fn upload(&self, attempt: AttemptId, target: &str, bytes: Vec<u8>, said: Option<Digest>) -> Answer {
-        let digest = said.unwrap_or_else(|| Digest::of(&bytes));
+    async fn upload(
+        &self,
+        attempt: AttemptId,
+        target: &str,
+        bytes: Vec<u8>,
+        announced: Option<Digest>,
+    ) -> Answer {
+        let digest = announced.unwrap_or_else(|| Digest::of(&bytes));
         let request = UploadRequest { digest, size: bytes.len() as u64, target: target.to_owned() };
         let begun = self.drone.client.begin_upload(attempt, &request).await?;
         let rest = Bytes::from(bytes).slice(usize::try_from(begun.offset).unwrap_or(0)..);

@@ -14,8 +14,8 @@ impl StatusReports {
             return;
         }
         let name = fault.drone().map(|n| farm.nodes[n].name.as_str());
-        let said = farm.ground().ctl_whatever(&["status"]);
-        let all: Vec<&str> = said.lines().map(str::trim).collect();
+        let output = farm.ground().ctl_whatever(&["status"]);
+        let all: Vec<&str> = output.lines().map(str::trim).collect();
         let is_named = |line: &str, name| line.split(|c: char| !c.is_alphanumeric()).any(|word| word == name);
         let lines: Vec<String> = all
             .iter()
@@ -33,7 +33,7 @@ impl StatusReports {
     }
 
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
-        self.0.iter().flat_map(|(kind, said)| said.iter().map(move |line| format!("{kind}: {line}")))
+        self.0.iter().flat_map(|(kind, lines)| lines.iter().map(move |line| format!("{kind}: {line}")))
     }
 }
 

@@ -38,8 +38,8 @@ impl Ground {
     /// Runs `swarmctl` and returns its output.
     pub(super) fn ctl(&self, arguments: &[&str]) -> Result<String> {
         let done = self.swarmctl()?.args(arguments).output()?;
-        let said = String::from_utf8_lossy(&done.stderr);
-        ensure!(done.status.success(), "swarmctl {}: {said}", arguments.join(" "));
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        ensure!(done.status.success(), "swarmctl {}: {stderr}", arguments.join(" "));
         Ok(String::from_utf8(done.stdout)?)
     }
 
@@ -55,8 +55,8 @@ impl Ground {
     /// The output of `swarmctl --json`, whatever its exit code.
     pub(super) fn ask<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
         let done = self.swarmctl()?.arg("--json").args(arguments).output()?;
-        let said = || String::from_utf8_lossy(&[done.stdout.clone(), done.stderr].concat()).into_owned();
-        serde_json::from_slice(&done.stdout).with_context(said)
+        let output = || String::from_utf8_lossy(&[done.stdout.clone(), done.stderr].concat()).into_owned();
+        serde_json::from_slice(&done.stdout).with_context(output)
     }
 
     /// Pins the profile to the current state of the repository. `verb` is `add` or `update`.

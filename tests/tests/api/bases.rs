@@ -173,8 +173,8 @@ async fn what_is_no_image_or_another_one_is_refused_and_leaves_nothing() {
     assert_eq!(refused(swarm.admin.put_image(digest, &cut).await), 422);
     fs::remove_file(at.join("usr/bin/sh")).unwrap();
     let (digest, archive) = pack(&at);
-    let said = swarm.admin.put_image(digest, &archive).await.unwrap_err();
-    assert!(said.status() == Some(422) && said.to_string().contains("no shell /bin/sh"), "{said}");
+    let error = swarm.admin.put_image(digest, &archive).await.unwrap_err();
+    assert!(error.status() == Some(422) && error.to_string().contains("no shell /bin/sh"), "{error}");
     assert!(!swarm.admin.has_image(digest).await.unwrap());
     assert_eq!(fs::read_dir(swarm.state_dir().join("images")).unwrap().count(), 0);
 }

@@ -122,20 +122,20 @@ async fn each_structure_one_beyond_its_bound_is_refused_by_a_problem_that_names_
         let headers = [("authorization", bearer.as_str())];
         let headers = if who == Who::Nobody { &headers[..0] } else { &headers[..] };
         let mut raw = swarm.raw().await.unwrap();
-        let (kind, said) = ask(&mut raw, line, headers, &body(most + 1)).await;
-        if kind != "/problems/beyond-limit" || !said.contains(&format!("at most {most} ")) {
-            wrong.push(format!("{line} beyond {most}: {kind} {said}"));
+        let (kind, message) = ask(&mut raw, line, headers, &body(most + 1)).await;
+        if kind != "/problems/beyond-limit" || !message.contains(&format!("at most {most} ")) {
+            wrong.push(format!("{line} beyond {most}: {kind} {message}"));
         }
-        let (kind, said) = ask(&mut raw, line, headers, &body(most)).await;
+        let (kind, message) = ask(&mut raw, line, headers, &body(most)).await;
         if kind == "/problems/beyond-limit"
-            || kind == "/problems/invalid" && said.contains("does not match the schema")
+            || kind == "/problems/invalid" && message.contains("does not match the schema")
         {
-            wrong.push(format!("{line} at {most}: {kind} {said}"));
+            wrong.push(format!("{line} at {most}: {kind} {message}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let (long, bearer) = (x(129), format!("Bearer {}", swarm.admin_token()));
     let headers = [("authorization", bearer.as_str()), ("idempotency-key", long.as_str())];
-    let (kind, said) = ask(&mut swarm.raw().await.unwrap(), "DELETE /pause", &headers, &json!({})).await;
-    assert_eq!(kind, "/problems/beyond-limit", "{said}");
+    let (kind, message) = ask(&mut swarm.raw().await.unwrap(), "DELETE /pause", &headers, &json!({})).await;
+    assert_eq!(kind, "/problems/beyond-limit", "{message}");
 }

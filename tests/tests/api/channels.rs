@@ -79,8 +79,11 @@ async fn a_rollback_serves_the_old_packages_also_after_a_restart_and_a_promotion
         "{listed}"
     );
     assert!(listed.contains("dev-libs/pebble  1.2 "), "{listed}");
-    let said = follow(&swarm, "swarmctl channel rollback desk --generation 1").await;
-    assert!(said.starts_with("desk is at generation 3: 1 package of r1, with the content of 1\n"), "{said}");
+    let output = follow(&swarm, "swarmctl channel rollback desk --generation 1").await;
+    assert!(
+        output.starts_with("desk is at generation 3: 1 package of r1, with the content of 1\n"),
+        "{output}"
+    );
 
     // Files missing on disk are published again as the same generation.
     let stable = swarm.app.binhosts.stable(&name(PROFILE));
@@ -193,8 +196,11 @@ async fn what_is_built_is_served_in_staging_and_stable_stays_until_the_promotion
     let audit = swarm.admin.audit().await.unwrap();
     assert_eq!((audit.faults, audit.mended), (Vec::<String>::new(), Vec::new()));
 
-    let said = follow(&swarm, "swarmctl channel promote desk --from staging --generation 3").await;
-    assert!(said.starts_with("desk is at generation 4: 1 package of r2, with the content of 3\n"), "{said}");
+    let output = follow(&swarm, "swarmctl channel promote desk --from staging --generation 3").await;
+    assert!(
+        output.starts_with("desk is at generation 4: 1 package of r2, with the content of 3\n"),
+        "{output}"
+    );
     serves(&swarm, NEW).await;
     generation(&swarm, 4).await;
     let listed = follow(&swarm, "swarmctl channel list").await;

@@ -16,16 +16,16 @@ async fn at_terminal(home: &Path, arguments: &str, answer: &str) -> (i32, String
     let script = format!("echo {answer} | script --quiet --return --command \"{typed}\" /dev/null");
     let mut command = Command::new("sh");
     command.args(["-c", &script]).env("NO_COLOR", "1");
-    let (code, shown, said) = done(home, command).await;
-    (code, shown + &said)
+    let (code, shown, stderr) = done(home, command).await;
+    (code, shown + &stderr)
 }
 
 async fn logged_in(swarm: &Swarm) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let token = swarm.state_dir().join("admin.token");
     let login = ["login", swarm.admin.address().as_str(), "--token-file", token.to_str().unwrap()];
-    let (code, out, said) = swarmctl(home.path(), &login).await;
-    assert_eq!(code, 0, "{out}{said}");
+    let (code, out, stderr) = swarmctl(home.path(), &login).await;
+    assert_eq!(code, 0, "{out}{stderr}");
     home
 }
 
@@ -54,14 +54,14 @@ async fn all_quarantined_packages_are_released_together_once_that_is_confirmed()
     let swarm = Swarm::start().await.unwrap();
     let home = logged_in(&swarm).await;
     let release = ["quarantine", "release", "--all"];
-    let (code, out, said) = swarmctl(home.path(), &release).await;
-    assert_eq!((code, out.as_str()), (0, "No quarantined packages.\n"), "{said}");
+    let (code, out, stderr) = swarmctl(home.path(), &release).await;
+    assert_eq!((code, out.as_str()), (0, "No quarantined packages.\n"), "{stderr}");
 
     let drone = swarm.drone("one").await.unwrap();
     swarm.planned(&drone).await.unwrap();
     let package = quarantine(&swarm, &drone).await;
-    let (code, _, said) = swarmctl(home.path(), &release).await;
-    assert!(code == 2 && said.contains("pass --yes"), "{code} {said}");
+    let (code, _, stderr) = swarmctl(home.path(), &release).await;
+    assert!(code == 2 && stderr.contains("pass --yes"), "{code} {stderr}");
     let (code, shown) = at_terminal(home.path(), &release.join(" "), "n").await;
     assert!(code == 1 && shown.contains("Retry all 1 quarantined packages?"), "{code} {shown}");
     assert_eq!(swarm.admin.package(package).await.unwrap().state, PackageState::Quarantined);
@@ -72,8 +72,8 @@ async fn all_quarantined_packages_are_released_together_once_that_is_confirmed()
     let widest = table.iter().map(|line| line.trim_end().chars().count()).max();
     assert!(code == 0 && table.len() == 2 && widest <= Some(60) && table[1].contains('…'), "{shown}");
 
-    let (code, out, said) = swarmctl(home.path(), &[&release[..], &["--yes", "--json"]].concat()).await;
+    let (code, out, stderr) = swarmctl(home.path(), &[&release[..], &["--yes", "--json"]].concat()).await;
     let released: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert!(code == 0 && released[0]["id"] == package.to_string().as_str(), "{out}{said}");
+    assert!(code == 0 && released[0]["id"] == package.to_string().as_str(), "{out}{stderr}");
     assert_eq!(swarm.admin.package(package).await.unwrap().state, PackageState::Needed);
 }

@@ -96,8 +96,8 @@ async fn befallen(file: &str, harm: Harm, then: Then) {
     let started = swarm.restart_after(|_| harm.befall(&path)).await;
     let swarm = match (started, &then) {
         (Err(error), Then::Refused(words)) => {
-            let said = format!("{error:#}");
-            assert!(said.contains(words), "{what}: {said}");
+            let message = format!("{error:#}");
+            assert!(message.contains(words), "{what}: {message}");
             return;
         }
         (Err(error), _) => panic!("{what}: {error:#}"),
@@ -233,8 +233,8 @@ async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
         let row = tokio::task::LocalSet::new();
         let befalls = async move { tokio::task::spawn_local(befallen(file, harm, then)).await };
         if let Err(panicked) = row.run_until(befalls).await {
-            let said = panicked.into_panic();
-            wrong.push(said.downcast_ref::<String>().cloned().unwrap_or_else(|| format!("{file} {harm:?}")));
+            let panic = panicked.into_panic();
+            wrong.push(panic.downcast_ref::<String>().cloned().unwrap_or_else(|| format!("{file} {harm:?}")));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -305,8 +305,8 @@ async fn a_state_directory_that_is_copied_while_it_is_written_to_starts_whole_or
                 started.stop().await.unwrap();
             }
             Err(error) => {
-                let said = format!("{error:#}");
-                assert!(said.contains("journal"), "{round}: {said}");
+                let message = format!("{error:#}");
+                assert!(message.contains("journal"), "{round}: {message}");
             }
         }
     }

@@ -45,9 +45,9 @@ async fn a_login_pins_only_what_was_said_or_asked() {
 
     // Without a terminal nobody can be asked, and `--yes` is not a comparison.
     for more in [&[][..], &["--yes"]] {
-        let (code, _, said) = swarmctl(home.path(), &[&login, more].concat()).await;
-        assert_eq!(code, 2, "{said}");
-        assert!(said.contains(&format!("--fingerprint {pin}")), "{said}");
+        let (code, _, stderr) = swarmctl(home.path(), &[&login, more].concat()).await;
+        assert_eq!(code, 2, "{stderr}");
+        assert!(stderr.contains(&format!("--fingerprint {pin}")), "{stderr}");
     }
     let wrong = format!("sha256:{}", "0".repeat(64));
     let (code, _, said) = swarmctl(home.path(), &[&login[..], &["--fingerprint", &wrong]].concat()).await;
@@ -69,18 +69,18 @@ async fn a_login_pins_only_what_was_said_or_asked() {
         let script = format!("echo {answer} | script --quiet --return --command \"{typed}\" /dev/null");
         let mut command = Command::new("sh");
         command.args(["-c", &script]);
-        let (code, shown, said) = done(home.path(), command).await;
-        assert_eq!(code, expected, "{shown}{said}");
-        assert!(shown.contains(&pin) && shown.contains("Do they match?"), "{shown}{said}");
+        let (code, shown, stderr) = done(home.path(), command).await;
+        assert_eq!(code, expected, "{shown}{stderr}");
+        assert!(shown.contains(&pin) && shown.contains("Do they match?"), "{shown}{stderr}");
         assert_eq!(config.exists(), expected == 0);
     }
     assert_eq!(swarmctl(home.path(), &["drone", "list"]).await.0, 0);
 
-    let (code, out, said) = swarmctl(home.path(), &["drone", "token"]).await;
-    assert_eq!((code, out.lines().count()), (0, 1), "{out}{said}");
+    let (code, out, stderr) = swarmctl(home.path(), &["drone", "token"]).await;
+    assert_eq!((code, out.lines().count()), (0, 1), "{out}{stderr}");
     let url = url.trim_end_matches('/');
-    assert!(said.contains(&format!("orchestrators = [\"{url}\"]\n")), "{said}");
-    assert!(said.contains(&format!("fingerprint = \"{pin}\"\n")), "{said}");
+    assert!(stderr.contains(&format!("orchestrators = [\"{url}\"]\n")), "{stderr}");
+    assert!(stderr.contains(&format!("fingerprint = \"{pin}\"\n")), "{stderr}");
     swarm.stop().await.unwrap();
 }
 
@@ -91,19 +91,19 @@ async fn init_pins_what_the_state_directory_vouches_for() {
     let home = tempfile::tempdir().unwrap();
     let state = swarm.state_dir();
     let arguments = ["init", "--state-dir", state.to_str().unwrap(), "--address", url.as_str()];
-    let (code, _, said) = swarmctl(home.path(), &arguments).await;
-    assert_eq!(code, 0, "{said}");
+    let (code, _, stderr) = swarmctl(home.path(), &arguments).await;
+    assert_eq!(code, 0, "{stderr}");
     let kept = std::fs::read_to_string(home.path().join(".config/swarmctl/config.toml")).unwrap();
     assert!(kept.contains(&trust.pins.0[0].to_string()), "{kept}");
 
     // Portage on a workstation pins no certificate; it needs the plain address.
     swarm.profile().await.unwrap();
-    let (code, _, said) = swarmctl(home.path(), &["client", "setup", "desk"]).await;
-    assert_eq!(code, 2, "{said}");
-    assert!(said.contains("--address http://"), "{said}");
+    let (code, _, stderr) = swarmctl(home.path(), &["client", "setup", "desk"]).await;
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("--address http://"), "{stderr}");
     let plain = format!("http://{}", swarm.address);
-    let (code, out, said) = swarmctl(home.path(), &["client", "setup", "desk", "--address", &plain]).await;
-    assert_eq!(code, 0, "{said}");
+    let (code, out, stderr) = swarmctl(home.path(), &["client", "setup", "desk", "--address", &plain]).await;
+    assert_eq!(code, 0, "{stderr}");
     assert!(out.contains(&format!("sync-uri = {plain}/binhost/desk")), "{out}");
     swarm.stop().await.unwrap();
 }

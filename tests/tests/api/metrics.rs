@@ -30,9 +30,9 @@ fn promtool(arguments: &[&str], input: &str) -> Output {
 
 #[track_caller]
 fn content(output: &Output) {
-    let said =
+    let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}");
+    assert!(output.status.success(), "{text}");
 }
 
 async fn scrape(swarm: &Swarm, token: Option<&str>) -> Answer {

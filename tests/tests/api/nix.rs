@@ -62,9 +62,9 @@ async fn realise(world: &World, store: &str, path: &str, url: &str, key: &str) -
     let args = ["--realise", path, "--max-jobs", "0", "--option", "substituters", url];
     let args = [&args[..], &["--option", "trusted-public-keys", key]].concat();
     let output = world.run(store, "nix-store", &args).await?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{said}");
-    Ok(said)
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{stderr}");
+    Ok(stderr)
 }
 
 fn url(swarm: &Swarm) -> String {
@@ -99,8 +99,8 @@ async fn the_real_nix_installs_a_host_and_runs_its_program() {
     let drones = world.ok("drone", "nix-store", &["-qR", &top]).await.unwrap();
     assert_eq!(closure, drones, "the references are those that Nix found where it was built");
     let prog = closure.lines().find(|path| path.ends_with("-prog-2.0")).unwrap();
-    let said = world.ok("client", "nix", &["shell", prog, "-c", "prog"]).await.unwrap();
-    assert_eq!(said, "the library speaks");
+    let output = world.ok("client", "nix", &["shell", prog, "-c", "prog"]).await.unwrap();
+    assert_eq!(output, "the library speaks");
 
     let sizes = world.ok("any", "nix", &["path-info", "--store", &url, "-rs", &top]).await.unwrap();
     assert_eq!(sizes.lines().count() as u64, ready.closure_paths);
@@ -228,8 +228,8 @@ async fn a_cut_connection_is_resumed() {
     let (swarm, top) = built(&world).await.unwrap();
     let line = Line::that_breaks_after(1 << 20, swarm.address).await.unwrap();
     let url = format!("http://{}/binhost/{PROFILE}", line.address());
-    let said = realise(&world, "client", &top, &url, &key(&swarm).await).await.unwrap();
-    assert!(said.contains("retrying from offset"), "{said}");
+    let output = realise(&world, "client", &top, &url, &key(&swarm).await).await.unwrap();
+    assert!(output.contains("retrying from offset"), "{output}");
     let brought = line.brought();
     assert!(brought < 6 << 20, "{brought} bytes came for 4 MiB: it began anew");
 }

@@ -233,9 +233,9 @@ async fn a_body_that_nginx_does_not_take_is_said_with_the_setting_to_change() ->
     let arguments = ["profile", "add", "desk", "--from", &*bundle, "--repository", &*repository];
     let mut command = Watcher::command(&swarm, &url, &trust, &folder.path().join("out"), &arguments)?;
     let done = tokio::task::spawn_blocking(move || command.output()).await??;
-    let said = String::from_utf8_lossy(&done.stderr);
-    ensure!(done.status.code() == Some(1), "{said}");
-    ensure!(said.contains("HTTP 413") && said.contains("client_max_body_size"), "{said}");
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.code() == Some(1), "{stderr}");
+    ensure!(stderr.contains("HTTP 413") && stderr.contains("client_max_body_size"), "{stderr}");
     Ok(())
 }
 

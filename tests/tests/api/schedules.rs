@@ -155,9 +155,9 @@ async fn what_cannot_be_is_refused_with_what_can() {
         ("* * * * *", "UTC", "minimum interval is 10 min"),
     ] {
         let refusal = set(&swarm, cron, zone).await;
-        let said = format!("{refusal:?}");
+        let message = format!("{refusal:?}");
         assert_eq!(refused(refusal), 422, "{cron} {zone}");
-        assert!(said.contains(want), "{said}");
+        assert!(message.contains(want), "{message}");
     }
     let request = ScheduleRequest { cron: "0 0 * * *".into(), zone: "UTC".into(), enabled: true };
     assert_eq!(refused(swarm.admin.put_schedule(&name("none"), &request, &key()).await), 404);

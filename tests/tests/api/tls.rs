@@ -54,9 +54,9 @@ async fn another_certificate_than_the_pinned_one_is_refused_with_both_fingerprin
     let other = Fingerprint::of_certificate(b"another");
     let error = admin(&swarm, &url, &only(other)).status().await.unwrap_err();
     assert!(error.is_untrusted() && !error.is_transient(), "{error:?}");
-    let said = error.to_string();
+    let message = error.to_string();
     for part in [&other.to_string(), &right.pins.0[0].to_string(), "nothing was sent", "was replaced"] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(message.contains(part), "{part}: {message}");
     }
     // One matching pin of several is enough, as during the replacement of a certificate.
     let both = Trust { pins: Pins(vec![other, right.pins.0[0]]), ca: None };

@@ -42,7 +42,7 @@ async fn a_drone_may_send_fields_that_the_orchestrator_does_not_know_and_an_admi
     // An unknown field from a person is a typing error and must not do something other than intended.
     let pause = json!({ "for_ms": 60_000, "reason": "r", "untill": "6:00" });
     let answer = ask("POST /api/v1/pause", &swarm.admin_token(), pause).await;
-    let said = String::from_utf8(answer.body).unwrap();
-    assert!(answer.status == 422 && said.contains("unknown field `untill`"), "{said}");
+    let body = String::from_utf8(answer.body).unwrap();
+    assert!(answer.status == 422 && body.contains("unknown field `untill`"), "{body}");
     assert!(swarm.admin.status().await.unwrap().pause.is_none());
 }

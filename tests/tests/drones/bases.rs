@@ -138,8 +138,8 @@ async fn an_image_that_is_damaged_at_the_orchestrator_is_refused_and_leaves_noth
     fs::write(lab.stored(), bytes).unwrap();
     let error = lab.bases().get(&lab.drone.client, &lab.image).await.unwrap_err();
     assert!(matches!(error, BaseError::Unusable { .. }) && error.class() == FailureClass::Infra, "{error}");
-    let said = error.to_string();
-    assert!(said.contains("damaged") && said.contains("swarmctl base update"), "{said}");
+    let message = error.to_string();
+    assert!(message.contains("damaged") && message.contains("swarmctl base update"), "{message}");
     for dir in ["images", "bases"] {
         assert_eq!(entries(&lab.cache().join(dir)), [""; 0]);
     }
@@ -151,8 +151,8 @@ async fn an_image_larger_than_the_disk_is_not_fetched_and_the_drone_says_what_he
     let image = Image { unpacked_bytes: 1 << 60, ..lab.image.clone() };
     let error = lab.bases().get(&lab.drone.client, &image).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Drone);
-    let said = error.to_string();
-    assert!(said.contains("MiB free") && said.contains("builder.cache_dir"), "{said}");
+    let message = error.to_string();
+    assert!(message.contains("MiB free") && message.contains("builder.cache_dir"), "{message}");
     assert!(!lab.partial().exists());
 }
 

@@ -67,8 +67,8 @@ fn in_a_base() -> Result<()> {
     let workstation = Workstation::new(&swarm.repository())?;
     swarm.set_up(&workstation)?;
     let args = ["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/where", "app-misc/lifegame"];
-    let (good, said) = workstation.emerge(&args)?;
-    ensure!(good, "{said}");
+    let (good, output) = workstation.emerge(&args)?;
+    ensure!(good, "{output}");
     ensure!(fs::read_to_string(workstation.path("usr/share/where"))? == "june /usr/bin/emerge\n");
 
     // A profile keeps its base until another is named, and a run uses its newest generation.
@@ -80,8 +80,11 @@ fn in_a_base() -> Result<()> {
     ensure!(profile.base.is_some_and(|base| base.as_str() == "gentoo"));
     succeeds(&swarm, swarm.start_run()?)?;
     workstation.sync(&swarm.repository())?;
-    let (good, said) = workstation.emerge(&args)?;
-    ensure!(good && fs::read_to_string(workstation.path("usr/share/where"))?.starts_with("july "), "{said}");
+    let (good, output) = workstation.emerge(&args)?;
+    ensure!(
+        good && fs::read_to_string(workstation.path("usr/share/where"))?.starts_with("july "),
+        "{output}"
+    );
     let base: BaseView = swarm.ask(&["base", "show", "gentoo"])?;
     for generation in &base.generations {
         let kept = swarm.path("ada/cache/bases").join(generation.image.digest.to_string());
@@ -111,8 +114,9 @@ fn by_an_ordinary_user(swarm: &mut Swarm, workstation: &Workstation, pin: &[&str
     let other = swarm.ask::<StartRunReply>(&["run", "start", "other"])?.run;
     succeeds(swarm, swarm.start_run()?)?;
     workstation.sync(&swarm.repository())?;
-    let (good, said) = workstation.emerge(&["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/where"])?;
-    ensure!(good, "{said}");
+    let (good, output) =
+        workstation.emerge(&["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/where"])?;
+    ensure!(good, "{output}");
     let owners = ["where", "owned", "program"].map(|name| {
         let found = fs::metadata(workstation.path("usr/share").join(name))?;
         Ok::<_, std::io::Error>((found.uid(), found.gid(), found.mode() & 0o7777))

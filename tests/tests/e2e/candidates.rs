@@ -93,9 +93,9 @@ impl Followed {
     }
 
     fn offer(&self, more: &[&str]) -> Result<String> {
-        let (good, said) = self.profile("update", &[&["--candidate"], more].concat())?;
-        ensure!(good, "{said}");
-        Ok(said)
+        let (good, output) = self.profile("update", &[&["--candidate"], more].concat())?;
+        ensure!(good, "{output}");
+        Ok(output)
     }
 
     fn run(&self) -> Result<RunView> {
@@ -145,8 +145,8 @@ fn the_whole_way() -> Result<()> {
     let mut followed = Followed::start()?;
     fs::write(followed.words().join("words"), "world")?;
     let first = followed.commit("hello")?;
-    let (good, said) = followed.profile("add", &[])?;
-    ensure!(good, "{said}");
+    let (good, output) = followed.profile("add", &[])?;
+    ensure!(good, "{output}");
     followed.swarm.enrol("ada", "")?;
     let run = followed.run()?;
     ensure!(run.state == RunState::Succeeded, "{run:?}");
@@ -154,15 +154,15 @@ fn the_whole_way() -> Result<()> {
 
     // The schedule accepts a new commit.
     let second = followed.commit("good morning")?;
-    let said = followed.offer(&[])?;
-    ensure!(said.contains("switches to snapshot") && followed.view()?.candidates.len() == 1, "{said}");
+    let output = followed.offer(&[])?;
+    ensure!(output.contains("switches to snapshot") && followed.view()?.candidates.len() == 1, "{output}");
     followed.serves(&first, "hello world")?;
     followed.swarm.ctl(&["schedule", "set", PROFILE, &soon()?, "--zone", "UTC"])?;
     followed.serves(&second, "good morning world")?;
     // Its timer reports also if there is nothing new.
     ensure!(followed.timer()?.is_none());
-    let said = followed.offer(&["--every", "1d"])?;
-    ensure!(said.contains("already") && followed.view()?.candidates.is_empty(), "{said}");
+    let output = followed.offer(&["--every", "1d"])?;
+    ensure!(output.contains("already") && followed.view()?.candidates.is_empty(), "{output}");
     let idle = followed.timer()?.context("it said that it will run again")?;
     ensure!(idle.every_ms == 24 * 3_600_000, "{idle:?}");
     let shown = followed.swarm.ctl(&["profile", "show", PROFILE])?;
@@ -183,8 +183,8 @@ fn the_whole_way() -> Result<()> {
     lock(&followed)?;
     let third = followed.commit("good evening")?;
     fs::write(followed.words().join("words"), "everybody")?;
-    let (good, said) = followed.profile("update", &["--candidate", "--every", "1d"])?;
-    ensure!(!good && said.contains("words"), "{said}");
+    let (good, output) = followed.profile("update", &["--candidate", "--every", "1d"])?;
+    ensure!(!good && output.contains("words"), "{output}");
     ensure!(followed.timer()?.is_some_and(|failing| failing.ran_at > idle.ran_at));
     let reason = followed.refused()?.context("nothing is said of it")?;
     ensure!(

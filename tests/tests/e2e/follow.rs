@@ -56,8 +56,8 @@ fn follows() -> Result<()> {
 
     // A base in which the marker is installed and registered.
     let workstation = Workstation::new(&swarm.repository())?;
-    let (good, said) = workstation.emerge(&["--oneshot", "app-misc/marker"])?;
-    ensure!(good, "{said}");
+    let (good, output) = workstation.emerge(&["--oneshot", "app-misc/marker"])?;
+    ensure!(good, "{output}");
     let root = swarm.path("root");
     small_root(&root)?;
     for (part, into) in [("usr/share/marker", "usr/share"), ("var/db/pkg", "var/db")] {
@@ -162,8 +162,8 @@ fn seals(swarm: &Swarm, drone: &str) -> Result<BTreeMap<PathBuf, String>> {
 fn probed(swarm: &Swarm, workstation: &Workstation) -> Result<String> {
     workstation.sync(&swarm.repository())?;
     let args = ["--oneshot", "--usepkgonly", "--getbinpkg", "app-misc/probe"];
-    let (good, said) = workstation.emerge(&args)?;
-    ensure!(good, "{said}");
+    let (good, output) = workstation.emerge(&args)?;
+    ensure!(good, "{output}");
     Ok(fs::read_to_string(workstation.path("usr/share/probe"))?)
 }
 

@@ -167,8 +167,8 @@ fn the_whole_way() -> Result<()> {
     let next = farm.path(HOST)?;
     let moved = farm.ready(&next)?;
     ensure!(moved.generation > pointer.generation && next != system, "{moved:?} after {pointer:?}");
-    let (good, said) = host.realise(&next)?;
-    ensure!(good && !said.contains("building '"), "{said}");
+    let (good, output) = host.realise(&next)?;
+    ensure!(good && !output.contains("building '"), "{output}");
     says(&host, &next, &["wordtally", "--version"], "wordtally 1.3 with libtally 2.0")?;
 
     waits_for_all_of_it(&farm, &moved)?;
@@ -203,8 +203,8 @@ fn first_run(farm: &Farm) -> Result<u64> {
 
 /// A host installs the system with signatures required and builds forbidden, and its programs run.
 fn installs(farm: &Farm, host: &NixMachine, system: &str) -> Result<()> {
-    let (good, said) = host.realise(system)?;
-    ensure!(good && !said.contains("building '"), "{said}");
+    let (good, output) = host.realise(system)?;
+    ensure!(good && !output.contains("building '"), "{output}");
     says(host, system, &["wordtally", "--version"], "wordtally 1.3 with libtally 1.0")?;
     says(host, system, &["reckon", "2*(3+4)"], "2*(3+4) = 14")?;
     says(host, system, &["factors", "360"], "360: 2 2 2 3 3 5")?;
@@ -229,8 +229,8 @@ fn installs(farm: &Farm, host: &NixMachine, system: &str) -> Result<()> {
 fn says(host: &NixMachine, system: &str, command: &[&str], expected: &str) -> Result<()> {
     let programs = fs::read_link(host.file(system).join("sw"))?;
     let (program, arguments) = command.split_first().context("no command")?;
-    let said = host.run(&programs.display().to_string(), program, arguments)?;
-    ensure!(said.lines().any(|line| line.trim() == expected), "{command:?}: {said}");
+    let output = host.run(&programs.display().to_string(), program, arguments)?;
+    ensure!(output.lines().any(|line| line.trim() == expected), "{command:?}: {output}");
     Ok(())
 }
 
@@ -241,8 +241,11 @@ fn refuses_strangers(farm: &Farm, system: &str) -> Result<()> {
     ensure!(settings.lines().any(|line| trusting(&line)), "{settings}");
     let without: Vec<&str> = settings.lines().filter(|line| !trusting(line)).collect();
     let stranger = NixMachine::new(&(without.join("\n") + "\n"))?;
-    let (good, said) = stranger.realise(system)?;
-    ensure!(!good && (said.contains("not signed by any") || said.contains("lacks a signature")), "{said}");
+    let (good, output) = stranger.realise(system)?;
+    ensure!(
+        !good && (output.contains("not signed by any") || output.contains("lacks a signature")),
+        "{output}"
+    );
     ensure!(!stranger.has(system), "what was refused is there");
     Ok(())
 }
@@ -313,8 +316,8 @@ fn drone_killed() -> Result<()> {
     let host = farm.host()?;
     let postcard = farm.path("postcard")?;
     wait::until("it is served", SOON, || Ok(host.realise(&postcard)?.0.then_some(())))?;
-    let said = host.run(&postcard, "postcard", &["Bob"])?;
-    ensure!(said.contains("postcard 1.0, Bob"), "{said}");
+    let output = host.run(&postcard, "postcard", &["Bob"])?;
+    ensure!(output.contains("postcard 1.0, Bob"), "{output}");
     Ok(())
 }
 

@@ -90,13 +90,13 @@ fn refusals(swarm: &Swarm) -> Result<()> {
         swarm.set_up(&workstation)?;
         workstation.redirect(&binhost.uri())?;
 
-        let (good, said) = workstation.emerge(&arguments)?;
-        ensure!(!good && said.contains(reason), "{what}: {said}");
+        let (good, output) = workstation.emerge(&arguments)?;
+        ensure!(!good && output.contains(reason), "{what}: {output}");
         ensure!(!workstation.has("app-misc/lifegame-1.0"), "a {what} package was installed");
 
         workstation.redirect(&swarm.binhost()?)?;
-        let (good, said) = workstation.emerge(&arguments)?;
-        ensure!(good, "the honest package after the {what} one: {said}");
+        let (good, output) = workstation.emerge(&arguments)?;
+        ensure!(good, "the honest package after the {what} one: {output}");
     }
     Ok(())
 }
@@ -163,14 +163,14 @@ fn orchestrator_killed() -> Result<()> {
 
     let workstation = Workstation::new(&swarm.repository())?;
     swarm.set_up(&workstation)?;
-    let (good, said) = workstation.emerge(&["--usepkgonly", "--getbinpkg", "app-misc/reckon"])?;
-    ensure!(good, "{said}");
+    let (good, output) = workstation.emerge(&["--usepkgonly", "--getbinpkg", "app-misc/reckon"])?;
+    ensure!(good, "{output}");
     says(&workstation, "reckon", &["6*7"], "6*7 = 42")
 }
 
 fn says(workstation: &Workstation, program: &str, arguments: &[&str], expected: &str) -> Result<()> {
-    let said = workstation.run(program, arguments)?;
-    ensure!(said.trim_end() == expected.trim_end(), "{program} said {said:?}, not {expected:?}");
+    let output = workstation.run(program, arguments)?;
+    ensure!(output.trim_end() == expected.trim_end(), "{program} said {output:?}, not {expected:?}");
     Ok(())
 }
 
@@ -204,8 +204,8 @@ fn successor_without_its_library() -> Result<()> {
     swarm.set_up(&new)?;
     for workstation in [&old, &new] {
         workstation.sync(&swarm.repository())?;
-        let (good, said) = workstation.emerge(&install)?;
-        ensure!(good && workstation.has("app-misc/spyglass-1.0"), "{said}");
+        let (good, output) = workstation.emerge(&install)?;
+        ensure!(good && workstation.has("app-misc/spyglass-1.0"), "{output}");
     }
     let (good, said) = new.emerge(&["--usepkgonly", "--getbinpkg", "app-misc/bystander"])?;
     ensure!(good && new.has("app-misc/bystander-2.0"), "it has nothing to do with the failure: {said}");
@@ -217,10 +217,10 @@ fn successor_without_its_library() -> Result<()> {
     ensure!(swarm.run_to_its_end(run, RUN)?.state == RunState::Succeeded);
     for workstation in [&old, &new] {
         workstation.sync(&swarm.repository())?;
-        let (good, said) = workstation.emerge(&install)?;
+        let (good, output) = workstation.emerge(&install)?;
         ensure!(
             good && workstation.has("app-misc/spyglass-2.0") && workstation.has("dev-libs/lens-1.0"),
-            "{said}"
+            "{output}"
         );
     }
     rolled_back(&swarm, first, &old, &install)
@@ -242,14 +242,14 @@ fn rolled_back(swarm: &Swarm, first: RunId, old: &Workstation, install: &[&str])
     ensure!(why.contains("is stored but not published") && why.contains("channel promote"), "{why}");
     let fresh = Workstation::new(&swarm.repository())?;
     swarm.set_up(&fresh)?;
-    let (good, said) = fresh.emerge(install)?;
-    ensure!(good && fresh.has("app-misc/spyglass-1.0"), "{said}");
+    let (good, output) = fresh.emerge(install)?;
+    ensure!(good && fresh.has("app-misc/spyglass-1.0"), "{output}");
     fs::write(old.path("var/lib/portage/world"), "app-misc/spyglass\n")?;
     old.update()?;
     ensure!(old.has("app-misc/spyglass-1.0"), "the new version stays");
     change(&["promote", PROFILE])?;
-    let (good, said) = old.emerge(install)?;
-    ensure!(good && old.has("app-misc/spyglass-2.0"), "{said}");
+    let (good, output) = old.emerge(install)?;
+    ensure!(good && old.has("app-misc/spyglass-2.0"), "{output}");
     staged(swarm, old)
 }
 
@@ -275,18 +275,18 @@ fn staged(swarm: &Swarm, stable: &Workstation) -> Result<()> {
     let second = published(first + 1)?;
     for workstation in [&canary, stable] {
         workstation.sync(&swarm.repository())?;
-        let (good, said) = workstation.emerge(&install)?;
+        let (good, output) = workstation.emerge(&install)?;
         let is_new = workstation.has("app-misc/bystander-3.0");
-        ensure!(good && is_new == std::ptr::eq(workstation, &canary), "{said}");
+        ensure!(good && is_new == std::ptr::eq(workstation, &canary), "{output}");
     }
     ensure!(swarm.exit_code(&["status"])? == 0, "what waits in staging needs nobody");
-    let said = swarm.ctl(&["status"])?;
-    ensure!(said.contains(&format!("swarmctl channel promote {PROFILE}")), "{said}");
+    let output = swarm.ctl(&["status"])?;
+    ensure!(output.contains(&format!("swarmctl channel promote {PROFILE}")), "{output}");
     swarm.ctl(&["channel", "promote", PROFILE, "--generation", &second.to_string()])?;
     let number = channel()?.generations[0].number;
     until("it is published", RUN, || Ok((swarm.profile()?.generation == number).then_some(())))?;
-    let (good, said) = stable.emerge(&install)?;
-    ensure!(good && stable.has("app-misc/bystander-3.0"), "{said}");
+    let (good, output) = stable.emerge(&install)?;
+    ensure!(good && stable.has("app-misc/bystander-3.0"), "{output}");
     Ok(())
 }
 

@@ -19,8 +19,8 @@ async fn when_redis_is_killed_all_wait_for_it_and_nothing_is_lost() {
         redis.kill().unwrap();
         for n in [0, 1] {
             concern(&house, n, "is unavailable").await;
-            let (status, said) = ready(&house, n).await;
-            assert!(status == 503 && said.contains("is unavailable"), "{status} {said}");
+            let (status, body) = ready(&house, n).await;
+            assert!(status == 503 && body.contains("is unavailable"), "{status} {body}");
             assert!(is_published(&house, n).await, "published packages are still served");
         }
         redis.run().unwrap();
@@ -51,8 +51,8 @@ async fn a_redis_that_comes_back_empty_is_not_written_to_and_everybody_says_why(
     for n in [0, 1] {
         let shown = concern(&house, n, "lost acknowledged events").await;
         assert!(shown.contains("restored from a replica or a backup"), "{shown}");
-        let (status, said) = ready(&house, n).await;
-        assert!(status == 503 && said.contains("lost acknowledged events"), "{status} {said}");
+        let (status, body) = ready(&house, n).await;
+        assert!(status == 503 && body.contains("lost acknowledged events"), "{status} {body}");
         assert!(is_published(&house, n).await);
     }
     // A restart does not forget this, and the published files are still served.
@@ -76,8 +76,8 @@ async fn without_memory_or_as_a_replica_redis_takes_nothing_and_then_all_goes_on
     // A replica of a master that does not exist, so that it keeps its data.
     redis.say("REPLICAOF 127.0.0.1 1").unwrap();
     concern(&house, 0, "read-only replica").await;
-    let (status, said) = ready(&house, 0).await;
-    assert!(status == 503 && said.contains("read-only replica"), "{status} {said}");
+    let (status, body) = ready(&house, 0).await;
+    assert!(status == 503 && body.contains("read-only replica"), "{status} {body}");
     redis.say("REPLICAOF NO ONE").unwrap();
     crew.works(SOME).await.unwrap();
     all_is_there(&redis, &house, crew).await;

@@ -105,10 +105,10 @@ fn its_installation_leads_from_three_bare_machines_to_an_installed_package() {
 
     let drone = Section::of(&page, "### 3. Drone");
     let token = drone.inline("swarmctl drone token > token");
-    let said = follow(&nas, &format!("cd /root\n{{ {token}; }} 2>&1"), &[]);
+    let output = follow(&nas, &format!("cd /root\n{{ {token}; }} 2>&1"), &[]);
     let setting = |name: &str| {
-        let line = said.lines().map(str::trim).find(|line| line.starts_with(name));
-        line.unwrap_or_else(|| panic!("no {name} in {said}")).to_owned()
+        let line = output.lines().map(str::trim).find(|line| line.starts_with(name));
+        line.unwrap_or_else(|| panic!("no {name} in {output}")).to_owned()
     };
     let (orchestrators, fingerprint) = (setting("orchestrators = "), setting("fingerprint = "));
     // It builds in its own `/`, which is a Debian, and so needs Portage: see the handbook's table.
@@ -132,8 +132,8 @@ fn its_installation_leads_from_three_bare_machines_to_an_installed_package() {
 
     let first = Section::of(&page, "### 4. First run");
     let wait = first.inline("swarmctl run start desk --wait");
-    let said = follow(&desk, &format!("{{ {wait}; }} 2>&1"), &[]);
-    assert!(said.contains("succeeded"), "{said}");
+    let output = follow(&desk, &format!("{{ {wait}; }} 2>&1"), &[]);
+    assert!(output.contains("succeeded"), "{output}");
 
     let workstation = Section::of(&page, "### 5. Workstation");
     let pasted =

@@ -29,8 +29,8 @@ fn kill(pid: u32) {
 
 /// The output of `rc-service NAME status`.
 fn status(services: &Services, service: &str) -> String {
-    let said = services.machine.run(&["rc-service", service, "status"]).unwrap();
-    swarm_tests::e2e::workstation::text(&said)
+    let output = services.machine.run(&["rc-service", service, "status"]).unwrap();
+    swarm_tests::e2e::workstation::text(&output)
 }
 
 // fault: 43

@@ -47,8 +47,8 @@ impl Lab {
 
     fn refusal(&self) -> String {
         let read = |sources: Sources| sources.parse::<Settings>(RENAMED).map_err(|e| e.to_string());
-        let said = self.sources().and_then(read).unwrap_err();
-        said.replace(&format!("{}/", self.dir.path().display()), "")
+        let error = self.sources().and_then(read).unwrap_err();
+        error.replace(&format!("{}/", self.dir.path().display()), "")
     }
 }
 
@@ -87,16 +87,16 @@ fn a_mistake_is_reported_in_the_source_that_has_it() {
         ("listen = \n", "x.conf.d/10.toml:1:10: "),
         ("[build]\nlease_ms = 1.5\n", "x.conf.d/10.toml:2:12: "),
     ] {
-        let said = Lab::new(&[good, ("x.conf.d/10.toml", text)], &[]).refusal();
-        assert!(said.starts_with(want), "{said}");
+        let error = Lab::new(&[good, ("x.conf.d/10.toml", text)], &[]).refusal();
+        assert!(error.starts_with(want), "{error}");
     }
     for (name, value, want) in [
         ("X__BUILD__SLOTS", "two", "X__BUILD__SLOTS:1:15: `slots` of `[build]`"),
         ("X__BUILD__SLOT", "2", "X__BUILD__SLOT:1:7: unknown key `slot`"),
         ("X__", "2", "the environment variable X__: it does not name a setting"),
     ] {
-        let said = Lab::new(&[good, ("x.conf.d/10.toml", "")], &[(name, value)]).refusal();
-        assert!(said.starts_with(want), "{said}");
+        let error = Lab::new(&[good, ("x.conf.d/10.toml", "")], &[(name, value)]).refusal();
+        assert!(error.starts_with(want), "{error}");
     }
     assert!(Lab::new(&[("x.toml", "[build]\n")], &[]).refusal().starts_with("x.toml:1:1: missing key"));
 }

@@ -229,8 +229,8 @@ async fn realise(session: &mut Session<'_>, drv: &str, phase: Phase) -> Result<(
     let killed = heard.errors.iter().any(|error| error.contains("failed due to signal 9"));
     if ran.out_of_memory || killed {
         let missing = MissingResource::of_memory(ran.out_of_memory);
-        let said = session.steps.log.errors.first().unwrap_or_default();
-        return Err(Stop::Failed(resource_failure(&missing, phase, Some(peak), said)));
+        let first_error = session.steps.log.errors.first().unwrap_or_default();
+        return Err(Stop::Failed(resource_failure(&missing, phase, Some(peak), first_error)));
     }
     Err(Stop::Failed(failure::failure(status.code(), &heard, &session.steps.log.errors, phase, peak)))
 }
@@ -257,12 +257,12 @@ fn archive(store: &Store, paths: &[String], to: &Path) -> Result<Vec<PathBuf>, S
 /// Writes the compressed archive of `from` and returns its digest. A different `cut` gives other compressed
 /// bytes for the same archive.
 fn compress(from: &Path, to: &Path, cut: usize) -> Result<Digest, String> {
-    let said = |error: io::Error| error.to_string();
-    let file = io::BufWriter::new(File::create(to).map_err(said)?);
-    let encoder = zstd::Encoder::new(DigestWriter::new(file), LEVEL).map_err(said)?;
+    let to_text = |error: io::Error| error.to_string();
+    let file = io::BufWriter::new(File::create(to).map_err(to_text)?);
+    let encoder = zstd::Encoder::new(DigestWriter::new(file), LEVEL).map_err(to_text)?;
     let (cutter, _) = dump(from, Cutter { encoder, left: cut }).map_err(|error| error.to_string())?;
-    let (mut file, digest) = cutter.encoder.finish().map_err(said)?.finish();
-    file.flush().map_err(said)?;
+    let (mut file, digest) = cutter.encoder.finish().map_err(to_text)?.finish();
+    file.flush().map_err(to_text)?;
     Ok(digest)
 }
 

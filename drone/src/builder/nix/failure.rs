@@ -40,38 +40,42 @@ pub(super) fn failure(
     phase: Phase,
     peak_memory_bytes: u64,
 ) -> Failure {
-    let said = heard.errors.join("\n");
+    let nix_error = heard.errors.join("\n");
     let with_last = |what: &str| format!("{what}\nthe last lines were:\n{}", errors.last());
     match code {
-        Some(TIMED_OUT) => of(FailureClass::Timeout, phase, with_last(&format!("stopped: {}", short(&said)))),
+        Some(TIMED_OUT) => {
+            of(FailureClass::Timeout, phase, with_last(&format!("stopped: {}", short(&nix_error))))
+        }
         Some(OTHER_HASH) => {
-            made(FailureClass::Infra, Some(FailureCause::SourceMismatch), phase, &short(&said))
+            made(FailureClass::Infra, Some(FailureCause::SourceMismatch), phase, &short(&nix_error))
         }
-        Some(NOT_DETERMINISTIC) => of(FailureClass::Package, phase, short(&said)),
-        Some(FAILED) if NOT_HERE.iter().any(|text| said.contains(text)) => {
-            of(FailureClass::Drone, phase, short(&said))
+        Some(NOT_DETERMINISTIC) => of(FailureClass::Package, phase, short(&nix_error)),
+        Some(FAILED) if NOT_HERE.iter().any(|text| nix_error.contains(text)) => {
+            of(FailureClass::Drone, phase, short(&nix_error))
         }
-        Some(FAILED) if said.contains("failed due to signal 9") || errors.first().is_some() => {
+        Some(FAILED) if nix_error.contains("failed due to signal 9") || errors.first().is_some() => {
             errors.failure(FailureClass::Package, phase, peak_memory_bytes)
         }
-        Some(OTHER) if said.contains("failed with exit code") => {
+        Some(OTHER) if nix_error.contains("failed with exit code") => {
             let known = errors.failure(FailureClass::Infra, phase, peak_memory_bytes);
             match known.cause {
                 Some(_) => known,
                 None => {
-                    let message = with_end(&said, errors);
+                    let message = with_end(&nix_error, errors);
                     made(FailureClass::Infra, Some(FailureCause::SourceMissing), phase, &message)
                 }
             }
         }
         Some(FAILED) => {
-            let message = with_end(&said, errors);
+            let message = with_end(&nix_error, errors);
             // The output shows no known error, but it may show a missing resource.
             let class = errors.failure(FailureClass::Package, phase, peak_memory_bytes).class;
             of(class, phase, message)
         }
-        _ if NO_INPUT.iter().any(|text| said.contains(text)) => of(FailureClass::Infra, phase, short(&said)),
-        _ => of(FailureClass::Drone, phase, short(&said)),
+        _ if NO_INPUT.iter().any(|text| nix_error.contains(text)) => {
+            of(FailureClass::Infra, phase, short(&nix_error))
+        }
+        _ => of(FailureClass::Drone, phase, short(&nix_error)),
     }
 }
 
@@ -81,31 +85,31 @@ pub(super) fn stop(class: FailureClass, phase: Phase, message: String) -> Stop {
 }
 
 /// How the builder ended, and the last lines that it printed.
-fn with_end(said: &str, errors: &Errors) -> String {
+fn with_end(nix_error: &str, errors: &Errors) -> String {
     let last = errors.last();
     match last.lines().last() {
-        None | Some("") => short(said),
-        Some(end) => format!("{end} ({})\nthe last lines were:\n{last}", ending(said)),
+        None | Some("") => short(nix_error),
+        Some(end) => format!("{end} ({})\nthe last lines were:\n{last}", ending(nix_error)),
     }
 }
 
 /// How the builder ended, in Nix's words: `failed with exit code 3`.
-fn ending(said: &str) -> &str {
-    let at = ["failed with exit code", "failed due to signal"].iter().find_map(|text| said.find(text));
-    let end = at.map_or("the builder failed", |at| &said[at..]);
+fn ending(nix_error: &str) -> &str {
+    let at = ["failed with exit code", "failed due to signal"].iter().find_map(|text| nix_error.find(text));
+    let end = at.map_or("the builder failed", |at| &nix_error[at..]);
     end.split(['\n', ';', '.']).next().unwrap_or(end)
 }
 
 /// Nix's message without the parts that every error has.
-fn short(said: &str) -> String {
-    let said = said.trim().trim_start_matches("error: ").trim();
-    if said.is_empty() { "Nix failed without a word of why".into() } else { said.to_owned() }
+fn short(nix_error: &str) -> String {
+    let nix_error = nix_error.trim().trim_start_matches("error: ").trim();
+    if nix_error.is_empty() { "Nix failed without a word of why".into() } else { nix_error.to_owned() }
 }
 
 /// The error in the output of a Nix program, without escape sequences, warnings and advice. Its first line
 /// says what is wrong.
-pub(super) fn error(said: &str) -> String {
-    let lines: Vec<_> = said.lines().map(plain).collect();
+pub(super) fn error(output: &str) -> String {
+    let lines: Vec<_> = output.lines().map(plain).collect();
     let noise = ["warning:", "(use '--show-trace'", "GC Warning:", "trace:", "• ", "    'path:"];
     let is_noise = |line: &str| noise.iter().any(|start| line.starts_with(start));
     let from = lines.iter().position(|line| line.starts_with("error:")).unwrap_or(0);

@@ -85,21 +85,21 @@ fn addresses(locked: &Map<String, Value>) -> Vec<String> {
 
 /// Adds the query parameters for a Git or Mercurial repository.
 fn git_query(locked: &Map<String, Value>, query: &mut BTreeMap<String, String>) {
-    let mut said = |key: &str, value: String| query.insert(key.to_owned(), value);
+    let mut set = |key: &str, value: String| query.insert(key.to_owned(), value);
     for key in ["rev", "ref"] {
         if let Some(value) = locked.get(key) {
-            said(key, written(value));
+            set(key, written(value));
         }
     }
     for key in GIT {
         if locked.get(key) == Some(&Value::Bool(true)) {
-            said(key, "1".to_owned());
+            set(key, "1".to_owned());
         }
     }
     // A single key is given by attributes of its own.
     let mut key = |kind: Option<&Value>, key: &Value| {
-        said("keytype", kind.map_or_else(|| "ssh-ed25519".to_owned(), written));
-        said("publicKey", written(key));
+        set("keytype", kind.map_or_else(|| "ssh-ed25519".to_owned(), written));
+        set("publicKey", written(key));
     };
     let several = locked.get("publicKeys").and_then(Value::as_str);
     let several: Vec<Value> = several.and_then(|keys| serde_json::from_str(keys).ok()).unwrap_or_default();
@@ -107,7 +107,7 @@ fn git_query(locked: &Map<String, Value>, query: &mut BTreeMap<String, String>) 
         (Some(one), _) => key(locked.get("keytype"), one),
         (None, [one]) => key(one.get("type"), &one["key"]),
         (None, []) => {}
-        (None, several) => _ = said("publicKeys", Value::from(several).to_string()),
+        (None, several) => _ = set("publicKeys", Value::from(several).to_string()),
     }
 }
 

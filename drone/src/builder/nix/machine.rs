@@ -57,7 +57,7 @@ impl Programs {
     /// The program cannot be run, or its output cannot be parsed.
     pub fn machine(&self, config: &NixConfig) -> Result<NixMachine, String> {
         let words: &[&str] = if self.is_at_least(RENAMED) { &["config", "show"] } else { &["show-config"] };
-        let said = Command::new("timeout")
+        let output = Command::new("timeout")
             .arg(LIMIT)
             .arg(self.path("nix"))
             .args(words)
@@ -70,10 +70,10 @@ impl Programs {
             .env("NIX_CONFIG", store::settings(config))
             .stdin(Stdio::null())
             .output();
-        let said = said.map_err(|error| format!("nix {}: {error}", words.join(" ")))?;
-        let parsed = parse(&said.stdout);
+        let output = output.map_err(|error| format!("nix {}: {error}", words.join(" ")))?;
+        let parsed = parse(&output.stdout);
         parsed.ok_or_else(|| {
-            let errors = String::from_utf8_lossy(&said.stderr);
+            let errors = String::from_utf8_lossy(&output.stderr);
             let error = errors.lines().last().unwrap_or("it does not tell system and features");
             format!("nix {}: {error}", words.join(" "))
         })

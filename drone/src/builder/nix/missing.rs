@@ -50,10 +50,10 @@ pub(super) async fn missing(
 }
 
 /// Parses the list after `these 2 derivations will be built:`.
-fn to_build(said: &str) -> BTreeSet<String> {
+fn to_build(output: &str) -> BTreeSet<String> {
     let mut is_listed = false;
     let mut found = BTreeSet::new();
-    for line in said.lines() {
+    for line in output.lines() {
         match line.strip_prefix("  ") {
             Some(path) if is_listed => _ = found.insert(path.trim().to_owned()),
             Some(_) => {}
@@ -69,10 +69,10 @@ mod tests {
 
     #[test]
     fn only_what_will_be_built_is_listed() {
-        let said = "warning: unable to download 'http://x'\n\
+        let output = "warning: unable to download 'http://x'\n\
             these 2 derivations will be built:\n  /nix/store/a.drv\n  /nix/store/b.drv\n\
             these 1 paths will be fetched (0.10 MiB download, 0.50 MiB unpacked):\n  /nix/store/c\n";
-        assert_eq!(to_build(said), ["/nix/store/a.drv", "/nix/store/b.drv"].map(String::from).into());
+        assert_eq!(to_build(output), ["/nix/store/a.drv", "/nix/store/b.drv"].map(String::from).into());
         assert_eq!(to_build("this derivation will be built:\n  /nix/store/a.drv\n").len(), 1);
         assert!(to_build("").is_empty());
     }

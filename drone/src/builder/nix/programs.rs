@@ -77,18 +77,18 @@ pub fn find(config: &NixConfig) -> Result<Option<Programs>, String> {
 fn examine(dir: &Path) -> Result<Programs, String> {
     let program = dir.join("nix");
     // Even this command looks into the home directory.
-    let said = Command::new(&program)
+    let output = Command::new(&program)
         .arg("--version")
         .env_clear()
         .env("HOME", "/nonexistent")
         .stdin(Stdio::null())
         .output();
-    let said = said.map_err(|error| format!("{}: {error}", program.display()))?;
-    let said = String::from_utf8_lossy(&said.stdout);
+    let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
     // `nix (Nix) 2.8.0`
-    let version = said.trim().rsplit(' ').next().unwrap_or_default().to_owned();
+    let version = stdout.trim().rsplit(' ').next().unwrap_or_default().to_owned();
     let Some(number) = number(&version) else {
-        return Err(format!("{} --version says `{}`", program.display(), said.trim().escape_debug()));
+        return Err(format!("{} --version says `{}`", program.display(), stdout.trim().escape_debug()));
     };
     if number < OLDEST {
         return Err(format!("Nix is {version}; {}.{} or newer is needed", OLDEST.0, OLDEST.1));

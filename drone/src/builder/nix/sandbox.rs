@@ -76,11 +76,11 @@ impl Sandbox {
         let memory_max = Some(job.memory_max.map_or(memory, |most| most.min(memory)));
         let job = Invocation { timeout: limit.min(job.timeout), memory_max, ..job };
         let ended = session.attend(job, Some(&self.dir.join("output"))).await?;
-        let is_broken = ended.code() == Some(BROKEN) || ended.said.starts_with("unshare:");
+        let is_broken = ended.code() == Some(BROKEN) || ended.log_tail.starts_with("unshare:");
         if is_broken && matches!(ended.end, End::Exited(_)) {
             return Err(drone(format!(
                 "evaluation needs a mount namespace of its own: {}",
-                ended.said.trim()
+                ended.log_tail.trim()
             )));
         }
         Ok(ended)

@@ -64,7 +64,7 @@ pub(super) struct Ended {
     pub end: End,
     pub out_of_memory: bool,
     /// The end of its output in the log.
-    pub said: String,
+    pub log_tail: String,
     /// Its standard output, if that was requested.
     pub output: String,
 }
@@ -80,7 +80,7 @@ impl Ended {
 
     /// Its last error, without escape sequences.
     pub fn error(&self) -> String {
-        super::failure::error(if self.said.trim().is_empty() { &self.output } else { &self.said })
+        super::failure::error(if self.log_tail.trim().is_empty() { &self.output } else { &self.log_tail })
     }
 }
 
@@ -170,9 +170,9 @@ impl<'a> Session<'a> {
     /// Runs a job. Its standard output goes to `file`, if given.
     pub async fn attend(&mut self, job: process::Invocation, file: Option<&Path>) -> Result<Ended, Stop> {
         let cancel = self.steps.cancel().clone();
-        let mut said = LogTail { log: &mut self.steps.log, text: Vec::new() };
-        let ran = process::run(&job, &mut said, &cancel).await;
-        let said = String::from_utf8_lossy(&said.text).into_owned();
+        let mut log_tail = LogTail { log: &mut self.steps.log, text: Vec::new() };
+        let ran = process::run(&job, &mut log_tail, &cancel).await;
+        let log_tail = String::from_utf8_lossy(&log_tail.text).into_owned();
         let ran = ran.map_err(|error| drone(error.to_string()))?;
         self.steps.count(&ran);
         self.ended(&ran, &job)?;
@@ -180,7 +180,7 @@ impl<'a> Session<'a> {
             Some(file) => read(file).map_err(|error| disk("Nix's output", &error))?,
             None => String::new(),
         };
-        Ok(Ended { end: ran.end, out_of_memory: ran.out_of_memory, said, output })
+        Ok(Ended { end: ran.end, out_of_memory: ran.out_of_memory, log_tail, output })
     }
 
     /// Runs a build whose log Nix writes in its machine format. The build may be silent for as long as the

@@ -172,8 +172,8 @@ async fn select_newest(root: &Root, files: &[(Dependency, PathBuf)], steps: &mut
     if selected {
         return Ok(());
     }
-    let said = steps.log.errors.first().map_or_else(|| steps.log.errors.last(), str::to_owned);
-    Err(broken(format!("the newest toolchain of the new base cannot be selected: {}", said.trim())))
+    let message = steps.log.errors.first().map_or_else(|| steps.log.errors.last(), str::to_owned);
+    Err(broken(format!("the newest toolchain of the new base cannot be selected: {}", message.trim())))
 }
 
 /// Checks that the compiler and Portage of the new base work.
@@ -185,14 +185,14 @@ async fn works(root: &Root, steps: &mut Steps) -> Result<(), Stop> {
         ("Portage", root.program("emerge"), vec![text("--version")]),
     ];
     for (what, program, args) in checks {
-        let said = match (Step { program, args, env: Vec::new(), root }).run(steps).await {
+        let message = match (Step { program, args, env: Vec::new(), root }).run(steps).await {
             Ok(true) => continue,
             Ok(false) => steps.log.errors.first().map_or_else(|| steps.log.errors.last(), str::to_owned),
             // The program could not be started at all.
             Err(Stop::Failed(failure)) if failure.cause.is_none() => failure.message,
             Err(stop) => return Err(stop),
         };
-        return Err(broken(format!("{what} of the new base does not work: {}", said.trim())));
+        return Err(broken(format!("{what} of the new base does not work: {}", message.trim())));
     }
     Ok(())
 }

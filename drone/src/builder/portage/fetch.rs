@@ -90,13 +90,13 @@ impl Downloads for Fetch {
             self.detail(text);
         } else if let Some(words) = REFUSALS.iter().find_map(|words| line.find(words))
             && self.more == 0
-            && let Some((_, said)) = self.places.last_mut()
+            && let Some((_, error)) = self.places.last_mut()
         {
-            *said = Some(line[words..].chars().take(120).collect());
+            *error = Some(line[words..].chars().take(120).collect());
         }
     }
 
-    fn failure(&self, phase: Phase, said: &str) -> Option<Failure> {
+    fn failure(&self, phase: Phase, errors: &str) -> Option<Failure> {
         let file = self.given_up.as_ref()?;
         let wrong = self.mismatch.as_ref().filter(|m| m.file.rsplit('/').next() == Some(file));
         let (cause, what) = match wrong {
@@ -108,7 +108,7 @@ impl Downloads for Fetch {
         };
         let mut failure = made(FailureClass::Infra, Some(cause), phase, &what);
         failure.message =
-            made(FailureClass::Infra, None, phase, &format!("{what}{}\n{said}", self.places())).message;
+            made(FailureClass::Infra, None, phase, &format!("{what}{}\n{errors}", self.places())).message;
         Some(failure)
     }
 }
@@ -132,8 +132,8 @@ impl Fetch {
 
     /// The list of tried URLs, for a message.
     fn places(&self) -> String {
-        let tried = self.places.iter().map(|(place, said)| match said {
-            Some(said) => format!("{place} ({said})"),
+        let tried = self.places.iter().map(|(place, error)| match error {
+            Some(error) => format!("{place} ({error})"),
             None => place.clone(),
         });
         let tried: Vec<String> = tried.collect();

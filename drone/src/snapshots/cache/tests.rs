@@ -88,7 +88,7 @@ fn what_was_changed_added_or_removed_is_named_once_a_start_and_the_snapshot_goes
             fs::set_permissions(at.join("files/repos"), fs::Permissions::from_mode(0o700)).unwrap();
         }),
     ];
-    for (said, change) in changes {
+    for (expected, change) in changes {
         let dir = tempfile::tempdir().unwrap();
         let cache = SnapshotCache::open(dir.path()).unwrap();
         make(&cache, 1, None);
@@ -98,7 +98,7 @@ fn what_was_changed_added_or_removed_is_named_once_a_start_and_the_snapshot_goes
         // File times may have a granularity of some milliseconds.
         std::thread::sleep(Duration::from_millis(20));
         change(&at);
-        assert_eq!(seal::damage(&at).as_deref(), Some(said));
+        assert_eq!(seal::damage(&at).as_deref(), Some(expected));
         assert_eq!(cache.find(digest(2)).unwrap(), None, "what lies over it is no better");
         assert_eq!(left(&cache), [0_u8; 0]);
     }

@@ -39,9 +39,9 @@ pub enum IndexError {
     #[error("the package that ends in line {0} of the package index has no CPV")]
     NoCpv(usize),
     /// The number of packages differs from PACKAGES in the header.
-    #[error("the package index says PACKAGES {said} but has {found}: it is incomplete")]
+    #[error("the package index says PACKAGES {declared} but has {found}: it is incomplete")]
     Count {
-        said: String,
+        declared: String,
         /// The actual number of packages.
         found: usize,
     },
@@ -199,9 +199,9 @@ impl PackagesIndex {
             index.insert(entry);
             found += 1;
         }
-        let said = header.get("PACKAGES").cloned().unwrap_or_default();
-        if said != found.to_string() {
-            return Err(IndexError::Count { said: said.chars().take(40).collect(), found });
+        let declared = header.get("PACKAGES").cloned().unwrap_or_default();
+        if declared != found.to_string() {
+            return Err(IndexError::Count { declared: declared.chars().take(40).collect(), found });
         }
         index.header.remove("PACKAGES");
         Ok(index)

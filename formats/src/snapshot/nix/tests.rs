@@ -133,8 +133,8 @@ fn what_would_mean_something_else_to_nix_is_refused_by_name() {
     for (change, want) in cases {
         let mut bad = source();
         change(&mut bad);
-        let said = manifest(bad).check().unwrap_err().to_string();
-        assert!(said.contains(want), "{want}: {said}");
+        let error = manifest(bad).check().unwrap_err().to_string();
+        assert!(error.contains(want), "{want}: {error}");
     }
     let with_arguments = NixSource { arguments: source().arguments, ..flake() };
     assert!(manifest(with_arguments).check().is_err());
@@ -156,8 +156,8 @@ fn a_snapshot_with_files_elsewhere_or_without_its_source_is_refused() {
         verify(zstd::encode_all(tar.as_slice(), 1).unwrap().as_slice(), Digest::of(&tar))
     };
     check(&[&whole[0], &whole[1]]).unwrap();
-    let said = check(&[&whole[0]]).unwrap_err().to_string();
-    assert!(said.contains("source/default.nix is not in it"), "{said}");
+    let message = check(&[&whole[0]]).unwrap_err().to_string();
+    assert!(message.contains("source/default.nix is not in it"), "{message}");
     for stray in ["world", "etc/nix/nix.conf", "inputs/nixpkgs", "inputs/.x/y", "inputs/a b/c", "sources/x"] {
         let error = check(&[&whole[0], &whole[1], &Raw(EntryType::Regular, stray, "", b"x")]).unwrap_err();
         assert!(matches!(error, SnapshotError::Entry { .. }), "{stray}: {error}");

@@ -58,13 +58,13 @@ mod tests {
 
     #[test]
     fn a_sentence_begins_with_a_capital_but_an_id_does_not() {
-        for (text, said) in [
+        for (text, expected) in [
             ("waits for a drone", "Waits for a drone."),
             ("a194 on one, building for 8 s", "a194 on one, building for 8 s."),
             ("dev-libs/icu needs it.", "dev-libs/icu needs it."),
             ("", "."),
         ] {
-            assert_eq!(sentence(text), said);
+            assert_eq!(sentence(text), expected);
         }
     }
 }

@@ -110,8 +110,8 @@ fn a_drone_that_cannot_use_the_image_gets_neither_its_plan_nor_its_packages_and_
 fn an_image_without_portage_is_no_base() {
     let Command::PutBase { name, image, request } = put("gentoo", "debian", None) else { unreachable!() };
     let image = Image { has_portage: false, ..image };
-    let said = Kit::new(&[]).send(Command::PutBase { name, image, request }).unwrap_err();
-    assert!(said.to_string().contains("no /usr/bin/emerge"), "{said}");
+    let error = Kit::new(&[]).send(Command::PutBase { name, image, request }).unwrap_err();
+    assert!(error.to_string().contains("no /usr/bin/emerge"), "{error}");
 }
 
 #[test]
@@ -123,8 +123,8 @@ fn without_a_base_or_with_the_reserved_one_it_is_the_drones_own() {
         start(&mut kit);
         assert_eq!(kit.claim(drone).unwrap().base, Base::Host);
     }
-    let said = Kit::new(&[]).send(put("host", "stage3", None)).unwrap_err();
-    assert!(said.to_string().contains("drone's own"), "{said}");
+    let error = Kit::new(&[]).send(put("host", "stage3", None)).unwrap_err();
+    assert!(error.to_string().contains("drone's own"), "{error}");
 }
 
 #[test]
@@ -133,8 +133,8 @@ fn a_profile_needs_a_base_that_is_there_and_a_base_that_is_used_stays() {
     assert_eq!(kit.send(pin(Some("gentoo"))), Err(Refusal::UnknownBase(name("gentoo"))));
     kit.must(put("gentoo", "stage3", None));
     kit.must(pin(Some("gentoo")));
-    let said = kit.send(Command::RemoveBase(name("gentoo"))).unwrap_err();
-    assert!(said.to_string().contains("in use by profile `desk`"), "{said}");
+    let error = kit.send(Command::RemoveBase(name("gentoo"))).unwrap_err();
+    assert!(error.to_string().contains("in use by profile `desk`"), "{error}");
     kit.must(pin(None));
     kit.must(Command::RemoveBase(name("gentoo")));
     assert_eq!(kit.send(Command::RemoveBase(name("gentoo"))), Err(Refusal::UnknownBase(name("gentoo"))));
@@ -148,8 +148,8 @@ fn going_back_uses_the_generation_before_and_never_gives_a_number_twice() {
         (generation.number, generation.source.clone())
     };
     kit.must(put("gentoo", "June", None));
-    let said = kit.send(Command::RollBackBase(name("gentoo"))).unwrap_err();
-    assert!(said.to_string().contains("only generation"), "{said}");
+    let error = kit.send(Command::RollBackBase(name("gentoo"))).unwrap_err();
+    assert!(error.to_string().contains("only generation"), "{error}");
     kit.must(put("gentoo", "July", None));
     kit.must(put("gentoo", "July", None));
     assert_eq!(current(&kit), (2, "July".into()), "the same image is not another generation");
@@ -164,8 +164,8 @@ fn a_base_that_was_signed_takes_nothing_unsigned_or_signed_by_others() {
     let mut kit = Kit::new(&[]);
     kit.must(put("gentoo", "June", Some("AAAA")));
     for other in [None, Some("BBBB")] {
-        let said = kit.send(put("gentoo", "July", other)).unwrap_err().to_string();
-        assert!(said.contains("signed by AAAA"), "{said}");
+        let error = kit.send(put("gentoo", "July", other)).unwrap_err().to_string();
+        assert!(error.contains("signed by AAAA"), "{error}");
     }
     kit.must(put("gentoo", "July", Some("AAAA")));
 }

@@ -62,8 +62,8 @@ fn a_machine_is_known_by_its_id_and_by_the_boots_that_it_left_behind() {
                 ),
                 Some(words),
             ) => {
-                let said = error.to_string();
-                assert!(said.contains(words) && said.contains("drone `oak`"), "{what}: {said}");
+                let message = error.to_string();
+                assert!(message.contains(words) && message.contains("drone `oak`"), "{what}: {message}");
                 // As the handler does.
                 kit.must(Command::NoteClone { drone: OAK, what: why.clone() });
                 assert_eq!(kit.swarm.seq, seq, "{what}: it was journaled");

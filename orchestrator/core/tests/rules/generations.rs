@@ -82,19 +82,19 @@ fn a_package_that_a_rollback_or_a_newer_version_took_away_is_not_called_publishe
     };
     let [first, last] = [1, 3].map(|run| viewer(&kit, run));
     assert!(why(&kit, last).contains("It is stored and published"), "{}", why(&kit, last));
-    let said = why(&kit, first);
+    let text = why(&kit, first);
     assert!(
-        said.contains("generation 3, which is published, does not have it") && said.contains("another"),
-        "{said}"
+        text.contains("generation 3, which is published, does not have it") && text.contains("another"),
+        "{text}"
     );
     roll_back(&mut kit, 1);
     assert!(why(&kit, first).contains("It is stored and published"), "{}", why(&kit, first));
-    let said = why(&kit, last);
+    let text = why(&kit, last);
     assert!(
-        said.contains("generation 4, which is published, does not have it, as desk was rolled back"),
-        "{said}"
+        text.contains("generation 4, which is published, does not have it, as desk was rolled back"),
+        "{text}"
     );
-    assert!(said.contains("`swarmctl channel promote desk`"), "{said}");
+    assert!(text.contains("`swarmctl channel promote desk`"), "{text}");
     promote(&mut kit);
     assert!(why(&kit, last).contains("It is stored and published"), "{}", why(&kit, last));
 }

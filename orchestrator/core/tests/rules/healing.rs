@@ -22,9 +22,9 @@ fn the_ladder_goes_from_a_probe_to_a_reboot_and_then_to_a_person() {
     silent(&mut kit, 200_000);
     assert_eq!(kit.drone_state(D1), DroneState::Lost);
     assert!(
-        said(&kit).contains("drone oak is lost: it is still silent after restarts and a reboot"),
+        concern_lines(&kit).contains("drone oak is lost: it is still silent after restarts and a reboot"),
         "{}",
-        said(&kit)
+        concern_lines(&kit)
     );
     assert!(due(&kit).is_empty());
 }
@@ -35,8 +35,8 @@ fn nothing_is_done_before_a_silence_has_lasted() {
     silent(&mut kit, 80_000);
     assert_eq!(kit.drone_state(D1), DroneState::Offline);
     assert!(due(&kit).is_empty());
-    assert!(said(&kit).contains("drone oak is offline: silent for"), "{}", said(&kit));
-    assert!(said(&kit).contains("healing probes its machine in "), "{}", said(&kit));
+    assert!(concern_lines(&kit).contains("drone oak is offline: silent for"), "{}", concern_lines(&kit));
+    assert!(concern_lines(&kit).contains("healing probes its machine in "), "{}", concern_lines(&kit));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_drone_that_said_goodbye_or_is_drained_or_has_no_address_is_not_healed() {
     kit.must(Command::SignOff { drone: D1, reason: "stopping".into() });
     silent(&mut kit, 300_000);
     assert!(due(&kit).is_empty());
-    assert!(!said(&kit).contains("oak"), "{}", said(&kit));
+    assert!(!concern_lines(&kit).contains("oak"), "{}", concern_lines(&kit));
 
     let mut kit = reachable(&["oak", "elm", "ash"], RebootRule::Allow);
     kit.must(Command::DrainDrone(D1));
@@ -121,7 +121,7 @@ fn a_drone_that_said_goodbye_or_is_drained_or_has_no_address_is_not_healed() {
     let mut kit = one_silent(RebootRule::Allow);
     kit.swarm.policy.heal.reach.remove(&name("oak"));
     assert!(due(&kit).is_empty());
-    assert!(said(&kit).contains("healing needs `[healing.drone.oak]`"), "{}", said(&kit));
+    assert!(concern_lines(&kit).contains("healing needs `[healing.drone.oak]`"), "{}", concern_lines(&kit));
 }
 
 #[test]
@@ -131,7 +131,9 @@ fn a_machine_that_is_another_or_is_not_known_is_never_touched_and_a_person_is_to
         take(&mut kit, Probe, outcome);
         silent(&mut kit, 10_000);
         assert_eq!(kit.drone_state(D1), DroneState::Lost);
-        assert!(said(&kit).contains("drone oak is lost: what was seen -> `swarmctl drone resume oak`"));
+        assert!(
+            concern_lines(&kit).contains("drone oak is lost: what was seen -> `swarmctl drone resume oak`")
+        );
         silent(&mut kit, 90_000_000);
         assert!(due(&kit).is_empty(), "{outcome}");
         // An admin has intervened.
@@ -157,7 +159,11 @@ fn a_machine_that_does_not_answer_is_asked_ever_more_rarely_and_then_given_up() 
     assert_eq!(waits, [0, 1, 2, 4, 8]);
     silent(&mut kit, 10_000);
     assert_eq!(kit.drone_state(D1), DroneState::Lost);
-    assert!(said(&kit).contains("its machine was unreachable 5 times: what was seen"), "{}", said(&kit));
+    assert!(
+        concern_lines(&kit).contains("its machine was unreachable 5 times: what was seen"),
+        "{}",
+        concern_lines(&kit)
+    );
     // Somebody switches the machine on.
     kit.pass(10_000, &[D1, DroneId(2), DroneId(3)]);
     assert_eq!(kit.drone_state(D1), DroneState::Online);

@@ -13,7 +13,7 @@ fn more_than_half_of_the_drones_at_once_is_our_fault_and_nobody_is_healed() {
     let mut kit = reachable(&["oak", "elm", "ash", "fir", "yew"], RebootRule::Allow);
     kit.pass(200_000, &[DroneId(4), DroneId(5)]);
     assert!(due(&kit).is_empty());
-    let lines = said(&kit);
+    let lines = concern_lines(&kit);
     assert!(lines.contains("3 of 5 drones went silent together (oak, elm, ash) -> probably this"), "{lines}");
     assert!(
         lines.contains("drone oak is offline: silent for 70 s -> healing is suspended: 3 of 5"),
@@ -40,7 +40,11 @@ fn after_our_own_start_nobody_is_touched() {
     assert_eq!(due(&kit), [(D1, Probe)]);
     kit.must(Command::StartOrchestrator);
     assert!(due(&kit).is_empty());
-    assert!(said(&kit).contains("healing is suspended: the orchestrator has just started"), "{}", said(&kit));
+    assert!(
+        concern_lines(&kit).contains("healing is suspended: the orchestrator has just started"),
+        "{}",
+        concern_lines(&kit)
+    );
     silent(&mut kit, 90_000);
     assert_eq!(due(&kit), [(D1, Probe)]);
 }
@@ -54,9 +58,9 @@ fn nobody_is_healed_or_given_up_in_a_pause() {
     assert!(due(&kit).is_empty());
     assert_eq!(kit.drone_state(D1), DroneState::Offline);
     assert!(
-        said(&kit).contains("healing is suspended: ") && said(&kit).contains("electrician"),
+        concern_lines(&kit).contains("healing is suspended: ") && concern_lines(&kit).contains("electrician"),
         "{}",
-        said(&kit)
+        concern_lines(&kit)
     );
     silent(&mut kit, 300_000);
     assert_eq!(due(&kit), [(D1, Restart)]);
@@ -93,8 +97,8 @@ fn a_protected_machine_is_never_rebooted() {
         let mut kit = one_silent(RebootRule::Allow);
         if by_configuration {
             kit.swarm.policy.heal.reach.get_mut(&name("oak")).unwrap().protected = true;
-            let said = refusal(&mut kit, Command::ProtectDrone { drone: D1, protected: false });
-            assert!(said.contains("`[healing.drone.oak]` protects it"), "{said}");
+            let error = refusal(&mut kit, Command::ProtectDrone { drone: D1, protected: false });
+            assert!(error.contains("`[healing.drone.oak]` protects it"), "{error}");
         } else {
             kit.must(Command::ProtectDrone { drone: D1, protected: true });
         }
@@ -103,7 +107,7 @@ fn a_protected_machine_is_never_rebooted() {
         up_to_the_reboot(&mut kit);
         assert!(due(&kit).is_empty());
         assert_eq!(kit.drone_state(D1), DroneState::Lost);
-        assert!(said(&kit).contains("is protected from reboots"), "{}", said(&kit));
+        assert!(concern_lines(&kit).contains("is protected from reboots"), "{}", concern_lines(&kit));
     }
 }
 
@@ -125,7 +129,7 @@ fn budgets_bound_what_is_done_to_one_machine_and_to_all() {
     take(&mut kit, Restart, Done);
     silent(&mut kit, 3_600_000);
     assert!(due(&kit).is_empty());
-    assert!(said(&kit).contains("healing restarts its service in 23 h"), "{}", said(&kit));
+    assert!(concern_lines(&kit).contains("healing restarts its service in 23 h"), "{}", concern_lines(&kit));
     silent(&mut kit, 84_000_000);
     take(&mut kit, Restart, Done);
 
@@ -149,7 +153,7 @@ fn budgets_bound_what_is_done_to_one_machine_and_to_all() {
     }
     kit.pass(3_600_000, &[D1, DroneId(3)]);
     assert!(due(&kit).is_empty());
-    assert!(said(&kit).contains("healing reboots its machine in 2"), "{}", said(&kit));
+    assert!(concern_lines(&kit).contains("healing reboots its machine in 2"), "{}", concern_lines(&kit));
 }
 
 #[test]

@@ -134,10 +134,10 @@ fn what_waits_is_said_and_is_no_concern() {
         let id = view::find(&kit.swarm, package, None).unwrap();
         view::why(&kit.swarm, kit.now, id).unwrap().lines.join("\n")
     };
-    let said = why(&kit, "viewer");
+    let text = why(&kit, "viewer");
     assert!(
-        said.contains("waits in staging, in generation 4: publish it with `swarmctl channel promote desk`"),
-        "{said}"
+        text.contains("waits in staging, in generation 4: publish it with `swarmctl channel promote desk`"),
+        "{text}"
     );
     assert!(why(&kit, "lib").contains("stored and published"), "stable has the same");
     let view = view::channel(&desk, &kit.swarm.profiles[&desk]);

@@ -127,20 +127,20 @@ impl Link {
         let path = self.name();
         let away = |what: String| JournalError::Away { journal: path.clone(), what };
         let unusable = |what: String| JournalError::Unusable { path: path.clone().into(), what };
-        let said = error.to_string();
+        let message = error.to_string();
         match error.kind() {
-            _ if is_broken(error) => away(said),
+            _ if is_broken(error) => away(message),
             ErrorKind::Server(
                 ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown | ServerErrorKind::TryAgain,
-            ) => away(said),
-            ErrorKind::MasterNameNotFoundBySentinel => away(said),
+            ) => away(message),
+            ErrorKind::MasterNameNotFoundBySentinel => away(message),
             ErrorKind::Server(ServerErrorKind::ReadOnly) => unusable(
                 "it is a read-only replica; set `url` of `[journal]` to the master, or set `sentinels`"
                     .into(),
             ),
-            ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
-                unusable(format!("access denied, see `username` and `password_file` of `[journal]`: {said}"))
-            }
+            ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => unusable(
+                format!("access denied, see `username` and `password_file` of `[journal]`: {message}"),
+            ),
             _ => unusable(match error.code() {
                 Some("OOM") => "it is out of memory; raise its maxmemory or remove other data; no data was \
                     lost, and work resumes automatically"
@@ -154,9 +154,9 @@ impl Link {
                         .into()
                 }
                 Some("NOAUTH" | "WRONGPASS") => {
-                    format!("access denied, see `username` and `password_file` of `[journal]`: {said}")
+                    format!("access denied, see `username` and `password_file` of `[journal]`: {message}")
                 }
-                _ => said,
+                _ => message,
             }),
         }
     }

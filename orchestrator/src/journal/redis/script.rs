@@ -76,8 +76,8 @@ pub(super) fn run(
             }
         }
     }
-    let said: Vec<String> = link.with(|c| call.invoke(c))?;
-    let word = |at: usize| said.get(at).cloned().unwrap_or_default();
+    let reply: Vec<String> = link.with(|c| call.invoke(c))?;
+    let word = |at: usize| reply.get(at).cloned().unwrap_or_default();
     Ok(match word(0).as_str() {
         "held" => AppendOutcome::Held,
         "kept" => AppendOutcome::Kept,

@@ -234,9 +234,9 @@ fn a_redis_without_memory_refuses_the_batch_whole_and_takes_it_later() {
     // The lock is kept meanwhile.
     let (mut left, mut renewals) = (0, 0);
     until("the lock is renewed", || {
-        let said = redis.say("PTTL {test}:lock").unwrap();
+        let reply = redis.say("PTTL {test}:lock").unwrap();
         let before =
-            std::mem::replace(&mut left, said.trim().trim_start_matches(':').parse::<i64>().unwrap());
+            std::mem::replace(&mut left, reply.trim().trim_start_matches(':').parse::<i64>().unwrap());
         renewals += i32::from(left > before);
         renewals > 2
     });

@@ -94,8 +94,9 @@ async fn act<R: Remote>(remote: &R, order: &Order, still_due: &(impl Fn() -> boo
 
 /// Verifies the machine's identity and returns its boot id.
 async fn prove<S: Session>(session: &mut S, order: &Order) -> Result<String, Fault> {
-    let said = session.run(Script::WhoAreYou).await?.output;
-    let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let output = session.run(Script::WhoAreYou).await?.output;
+    let value =
+        |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
     let place = format!("{}:{}", order.host.address, order.host.port);
     if order.machine_id.is_empty() || value("machine=") != order.machine_id {
         return Err(Fault::new(

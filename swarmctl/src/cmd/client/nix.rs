@@ -195,8 +195,8 @@ mod tests {
 
     /// Runs a program of the real Nix, without the machine's configuration.
     fn nix(program: &str, dir: &Path, args: &[&str]) -> String {
-        let (is_sound, output, said) = run(program, dir, args);
-        assert!(is_sound && !said.contains("warning"), "{said}");
+        let (is_sound, output, stderr) = run(program, dir, args);
+        assert!(is_sound && !stderr.contains("warning"), "{stderr}");
         output
     }
 
@@ -231,10 +231,10 @@ mod tests {
                 [&["--extra-experimental-features", "nix-command"][..], name, &["--json"]].concat();
             run("nix", dir.path(), &arguments)
         };
-        let (is_sound, shown, said) = Some(named(&["config", "show"]))
+        let (is_sound, shown, stderr) = Some(named(&["config", "show"]))
             .filter(|(is_sound, ..)| *is_sound)
             .unwrap_or_else(|| named(&["show-config"]));
-        assert!(is_sound && !said.contains("warning"), "{said}");
+        assert!(is_sound && !stderr.contains("warning"), "{stderr}");
         let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
         let list = |name: &str| shown[name]["value"].as_array().unwrap().clone();
         for cache in ["http://nas:8100/binhost/home", UPSTREAM] {

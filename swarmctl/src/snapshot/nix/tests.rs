@@ -120,19 +120,22 @@ fn a_checkout_is_taken_as_committed_and_what_git_does_not_know_is_told() {
     assert!(made.source.contains(" at ") && !made.source.contains("uncommitted"), "{}", made.source);
     let to = tempfile::tempdir().unwrap();
     let nix = unpacked(&made, &to.path().join("to"));
-    let said = |format: &str| {
+    let git_log = |format: &str| {
         let git = Command::new("git").arg("-C").arg(dir.path()).args(["log", "-1", format]).output().unwrap();
         String::from_utf8(git.stdout).unwrap().trim().to_owned()
     };
-    assert_eq!(nix.commit, Some(said("--format=%H")));
-    assert_eq!((nix.modified, nix.relocked), (said("--format=%ct").parse().ok(), false));
+    assert_eq!(nix.commit, Some(git_log("--format=%H")));
+    assert_eq!((nix.modified, nix.relocked), (git_log("--format=%ct").parse().ok(), false));
     assert_eq!(nix.attributes, [format!("packages.{}-linux.hello", std::env::consts::ARCH)]);
     assert!(made.notes.iter().any(|note| note.contains("nix flake lock")), "{:?}", made.notes);
     assert!(!to.path().join("to/source/result").exists() && !to.path().join("to/source/.git").exists());
 
     // Nix reports the newest commit to a flake, whatever that commit changed.
     git(dir.path(), &["commit", "-q", "--allow-empty", "-m", "y"]);
-    assert_eq!(unpacked(&quiet(&sources).unwrap(), &to.path().join("to")).commit, Some(said("--format=%H")));
+    assert_eq!(
+        unpacked(&quiet(&sources).unwrap(), &to.path().join("to")).commit,
+        Some(git_log("--format=%H"))
+    );
     let whole = Extent { marker: "flake.nix", derived: Some(LOCK), whole: true, allow_dirty: false };
     assert!(!Tree::read(dir.path(), whole).unwrap().is_changed(LOCK).unwrap());
     put(dir.path(), LOCK, "{}");
@@ -146,7 +149,7 @@ fn a_checkout_is_taken_as_committed_and_what_git_does_not_know_is_told() {
     let dirty = quiet(&sources).unwrap();
     assert!(dirty.source.contains("with uncommitted changes"));
     let nix = unpacked(&dirty, &to.path().join("to"));
-    assert_eq!((nix.commit, nix.modified), (None, said("--format=%ct").parse().ok()));
+    assert_eq!((nix.commit, nix.modified), (None, git_log("--format=%ct").parse().ok()));
     put(dir.path(), ".gitignore", "result\nflake.lock\n");
     put(dir.path(), "flake.lock", "{}");
     assert!(refused(&sources).contains("git add"));
@@ -159,7 +162,7 @@ fn inputs_come_from_the_lock_files_directory_the_store_or_the_user_and_have_the_
     let hash = input(&given);
     flake(&root, &hash);
     let mut sources = NixSources { store: store.clone(), ..sources(&root) };
-    let said = refused(&sources);
+    let error = refused(&sources);
     for part in [
         "lib: github o/lib at 0123456789ab",
         "tools: path /nowhere/tools",
@@ -167,9 +170,9 @@ fn inputs_come_from_the_lock_files_directory_the_store_or_the_user_and_have_the_
         "nix flake archive",
         "--input lib=DIR --input tools/lib=DIR --input tools=DIR",
     ] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(error.contains(part), "{part}: {error}");
     }
-    assert!(!said.contains("sub"), "it is in the source: {said}");
+    assert!(!error.contains("sub"), "it is in the source: {error}");
 
     let path = StoreDir::default().source_path("source", &swarm_formats::nix::hash::from_sri(&hash).unwrap());
     let stored = store.join(path.unwrap().as_str());
@@ -192,8 +195,8 @@ fn inputs_come_from_the_lock_files_directory_the_store_or_the_user_and_have_the_
     }
     assert_eq!(quiet(&sources).unwrap().digest, made.digest);
     put(&given, "a/new", "");
-    let said = refused(&sources);
-    assert!(said.contains("does not match input lib in flake.lock") && said.contains(&hash), "{said}");
+    let error = refused(&sources);
+    assert!(error.contains("does not match input lib in flake.lock") && error.contains(&hash), "{error}");
     sources.inputs.insert("libs".into(), given);
     assert!(refused(&sources).contains("did you mean `lib`?"));
 }
@@ -251,8 +254,8 @@ fn what_is_missing_or_wrong_is_told_with_what_to_do() {
         put(dir.path(), "flake.nix", "{ }");
         let mut sources = sources(dir.path());
         spoil(dir.path(), &mut sources);
-        let said = refused(&sources);
-        assert!(said.contains(want), "{want}: {said}");
+        let error = refused(&sources);
+        assert!(error.contains(want), "{want}: {error}");
     }
 }
 

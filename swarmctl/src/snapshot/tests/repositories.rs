@@ -47,8 +47,8 @@ fn priorities_and_masters_of_repos_conf_are_taken_along_and_its_places_are_the_d
     assert!(lost.len() == 1 && lost[0].contains("skipping repository"), "{:?}", made.notes);
 
     put(&sources.bundle, "etc/portage/repos.conf", "");
-    let said = quiet(&sources).unwrap_err().to_string();
-    assert!(said.contains("--repository") && said.contains("repos.conf"), "{said}");
+    let error = quiet(&sources).unwrap_err().to_string();
+    assert!(error.contains("--repository") && error.contains("repos.conf"), "{error}");
 }
 
 #[test]
@@ -116,13 +116,13 @@ fn a_profile_directory_is_taken_along_and_names_its_parents_by_repository() {
         assert_eq!(text("more/make.defaults"), "USE=\"bright\"\n");
     }
     put(&own, "parent", "/srv/elsewhere\n");
-    let said = quiet(&sources).unwrap_err().to_string();
-    assert!(said.contains("parent:1") && said.contains("REPOSITORY:PATH"), "{said}");
+    let error = quiet(&sources).unwrap_err().to_string();
+    assert!(error.contains("parent:1") && error.contains("REPOSITORY:PATH"), "{error}");
     // Two profiles are ambiguous, unless one inherits from the other.
     put(&sources.repositories[0], "profiles/other/eapi", "8\n");
     put(&own, "parent", "example:other\n");
-    let said = quiet(&sources).unwrap_err().to_string();
-    assert!(said.contains("of its profile.toml") && said.contains("example/amd64"), "{said}");
+    let error = quiet(&sources).unwrap_err().to_string();
+    assert!(error.contains("of its profile.toml") && error.contains("example/amd64"), "{error}");
     fs::remove_file(sources.bundle.join("profile.toml")).unwrap();
     sources.allow_dirty = true;
     assert!(quiet(&sources).is_ok());
@@ -202,9 +202,9 @@ fn an_empty_tree_and_links_out_of_one_are_told() {
     let sources = sources(dir.path());
     let repository = &sources.repositories[0];
     symlink("../../../etc/passwd", repository.join("app-misc/link")).unwrap();
-    let said = quiet(&sources).unwrap_err().to_string();
-    assert!(said.contains("app-misc/link") && said.contains("lies outside"), "{said}");
+    let error = quiet(&sources).unwrap_err().to_string();
+    assert!(error.contains("app-misc/link") && error.contains("lies outside"), "{error}");
     fs::remove_dir_all(repository.join("app-misc")).unwrap();
-    let said = quiet(&sources).unwrap_err().to_string();
-    assert!(said.contains("no ebuild") && said.contains("is complete"), "{said}");
+    let error = quiet(&sources).unwrap_err().to_string();
+    assert!(error.contains("no ebuild") && error.contains("is complete"), "{error}");
 }

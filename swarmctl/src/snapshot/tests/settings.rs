@@ -26,7 +26,7 @@ fn elm() -> Builder {
 }
 
 /// The notes or the error for a bundle with these files and drones.
-fn said(files: &[(&str, &str)], drones: Vec<Builder>) -> Result<Vec<String>, String> {
+fn check(files: &[(&str, &str)], drones: Vec<Builder>) -> Result<Vec<String>, String> {
     let dir = tempfile::tempdir().unwrap();
     let mut sources = sources(dir.path());
     sources.drones = drones;
@@ -71,7 +71,7 @@ fn native_is_refused_with_its_place_and_the_best_that_all_drones_can_do() {
         (conf("CFLAGS=\"-march=x86-64-v4\""), vec![oak(), elm()], "is not supported by oak, elm"),
     ];
     for (files, drones, want) in cases {
-        let error = said(&files, drones).unwrap_err();
+        let error = check(&files, drones).unwrap_err();
         assert!(error.contains(want), "{files:?}: expected {want} in {error}");
     }
 }
@@ -132,7 +132,7 @@ fn settings_of_the_portage_profile_and_its_parents_count_with_their_place() {
 
 #[test]
 fn a_processor_that_is_not_known_is_told_as_not_checked() {
-    let notes = |text: &str, drones| said(&[("make.conf", text)], drones).unwrap();
+    let notes = |text: &str, drones| check(&[("make.conf", text)], drones).unwrap();
     let unchecked =
         |notes: &[String]| notes.iter().filter(|note| note.contains("not checking -march")).count();
     let notes_for =
@@ -155,7 +155,7 @@ fn a_processor_that_is_not_known_is_told_as_not_checked() {
         ("core-avx2", "elm"),
     ] {
         let conf = format!("CFLAGS=\"-march={name}\"\n");
-        let error = said(&[("make.conf", &conf)], vec![oak(), elm()]).unwrap_err();
+        let error = check(&[("make.conf", &conf)], vec![oak(), elm()]).unwrap_err();
         assert!(error.contains(&format!("-march={name} is not supported by {lacking};")), "{error}");
     }
 }
@@ -168,7 +168,7 @@ fn flags_that_reach_no_compiler_or_fit_every_drone_pass() {
         "#CFLAGS=\"-march=native\"\n",
         "CFLAGS=\"-march=x86-64-v2 -mtune=znver3\"\n",
     ] {
-        assert!(said(&[("make.conf", text)], vec![oak(), elm()]).is_ok(), "{text}");
+        assert!(check(&[("make.conf", text)], vec![oak(), elm()]).is_ok(), "{text}");
     }
 }
 
@@ -183,23 +183,23 @@ fn cpu_flags_that_a_drone_lacks_are_refused_and_named_wherever_they_stand() {
         ("make.conf", "RUSTFLAGS=\"-C target-feature=+aes,+avx2,-fma\"\n"),
     ];
     for (file, text) in places {
-        let error = said(&[(file, text)], vec![oak(), elm()]).unwrap_err();
+        let error = check(&[(file, text)], vec![oak(), elm()]).unwrap_err();
         let line = text.lines().count();
         assert!(error.contains(&format!("etc/portage/{file}:{line}")), "{error}");
         assert!(error.contains("avx2 is not supported by elm") && error.contains("support: aes"), "{error}");
-        let notes = said(&[(file, text)], vec![oak()]).unwrap();
+        let notes = check(&[(file, text)], vec![oak()]).unwrap();
         assert!(!notes.iter().any(|note| note.contains("CPU flags")), "{notes:?}");
-        let notes = said(&[(file, text)], vec![]).unwrap();
+        let notes = check(&[(file, text)], vec![]).unwrap();
         assert!(notes.iter().any(|note| note.contains("no drone of the profile is known")), "{notes:?}");
         let old = Builder { name: "ash".into(), cpu: None };
-        let notes = said(&[(file, text)], vec![oak(), old]).unwrap();
+        let notes = check(&[(file, text)], vec![oak(), old]).unwrap();
         assert!(notes.iter().any(|note| note.contains("CPU flags for ash")), "{notes:?}");
     }
 }
 
 #[test]
 fn a_level_of_go_that_a_drone_lacks_is_refused() {
-    let error = said(&[("make.conf", "GOAMD64=\"v3\"\n")], vec![oak(), elm()]).unwrap_err();
+    let error = check(&[("make.conf", "GOAMD64=\"v3\"\n")], vec![oak(), elm()]).unwrap_err();
     assert!(error.contains("make.conf:1: GOAMD64: v3 is not supported by elm; v2 is the highest"), "{error}");
 }
 
@@ -226,7 +226,7 @@ fn what_has_no_effect_on_drones_is_said_in_one_note() {
         FEATURES=\"ccache splitdebug -network-sandbox split-log\"\nCCACHE_DIR=/x\nUSE=\"a\"\nPORTAGE_COMPRESS=xz\n";
     let files =
         [("make.conf", conf), ("package.env", "app-misc/a tmp\n"), ("env/tmp", "PORTAGE_TMPDIR=/mnt/ram\n")];
-    let notes = said(&files, vec![]).unwrap();
+    let notes = check(&files, vec![]).unwrap();
     let without: Vec<_> = notes.iter().filter(|note| note.contains("ignored on drones")).collect();
     let [note] = &without[..] else { panic!("{notes:?}") };
     for name in [
@@ -245,8 +245,8 @@ fn what_has_no_effect_on_drones_is_said_in_one_note() {
 
 #[test]
 fn a_setting_that_portage_cannot_read_is_told_with_its_line() {
-    let error = said(&[("make.conf", "USE=\"a\"\nCFLAGS=\"-O2\nCXXFLAGS=\"-O2\"\n")], vec![]).unwrap_err();
+    let error = check(&[("make.conf", "USE=\"a\"\nCFLAGS=\"-O2\nCXXFLAGS=\"-O2\"\n")], vec![]).unwrap_err();
     assert!(error.contains("etc/portage/make.conf:"), "{error}");
-    let error = said(&[("make.conf", "source /home/me/flags\n")], vec![]).unwrap_err();
+    let error = check(&[("make.conf", "source /home/me/flags\n")], vec![]).unwrap_err();
     assert!(error.contains("make.conf:1") && error.contains("not in the bundle"), "{error}");
 }

@@ -64,10 +64,10 @@ impl Peer {
     /// # Errors
     /// It does not accept all of them.
     pub fn fix(&self, stock: bool, expected: usize) -> Result<()> {
-        let said = self.run(if stock { &["fix", "--stock"] } else { &["fix"] })?;
+        let output = self.run(if stock { &["fix", "--stock"] } else { &["fix"] })?;
         let found = fs::read_to_string(self.packages().join("Packages")).unwrap_or_default();
         let found = found.lines().filter(|line| line.starts_with("CPV: ")).count();
-        ensure!(found == expected, "emaint accepts {found} of {expected} packages: {said}");
+        ensure!(found == expected, "emaint accepts {found} of {expected} packages: {output}");
         Ok(())
     }
 
@@ -76,8 +76,8 @@ impl Peer {
     /// # Errors
     /// It does not accept the package.
     pub fn inject(&self, cpv: &str) -> Result<Vec<f64>> {
-        let said = self.run(&["inject", cpv])?;
-        said.lines().map(|line| line.parse().with_context(|| said.clone())).collect()
+        let output = self.run(&["inject", cpv])?;
+        output.lines().map(|line| line.parse().with_context(|| output.clone())).collect()
     }
 }
 

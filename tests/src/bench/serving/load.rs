@@ -97,11 +97,12 @@ impl Load {
         let done = command.arg("-s").arg(&self.script).arg(url).arg("--").args(paths).output();
         let done = done.context("taskset is missing: install util-linux")?;
         let cpu = cpu_seconds(server.id)? - before;
-        let said = String::from_utf8_lossy(&done.stdout);
-        let why =
-            || format!("wrk (apt-get install wrk) on {url}: {said}{}", String::from_utf8_lossy(&done.stderr));
+        let stdout = String::from_utf8_lossy(&done.stdout);
+        let why = || {
+            format!("wrk (apt-get install wrk) on {url}: {stdout}{}", String::from_utf8_lossy(&done.stderr))
+        };
         ensure!(done.status.success(), why());
-        let line = said.lines().find_map(|line| line.strip_prefix("counted\t")).with_context(why)?;
+        let line = stdout.lines().find_map(|line| line.strip_prefix("counted\t")).with_context(why)?;
         let counted: Vec<f64> =
             line.split('\t').map(str::parse).collect::<Result<_, _>>().with_context(why)?;
         let [requests, bytes, micros, p99_micros, errors] = counted[..] else { anyhow::bail!(why()) };

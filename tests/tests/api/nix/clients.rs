@@ -225,7 +225,7 @@ async fn with(
 ) -> Result<String> {
     let before = cache.present(changes);
     cache.write(changes);
-    let said = realise(world, &client(what), path, url, key).await;
+    let output = realise(world, &client(what), path, url, key).await;
     cache.write(&before);
-    said
+    output
 }

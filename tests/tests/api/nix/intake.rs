@@ -53,8 +53,8 @@ async fn what_is_no_sound_archive_of_what_was_asked_for_is_refused_with_the_reas
     ] {
         let (swarm, drone) = building(&plan, names).await;
         let (attempt, order) = drone.build_order().await.unwrap();
-        let (is, said) = refusal(&drone, attempt, &order.targets[0], bytes).await;
-        assert!(is == kind && said.contains(words), "{names:?}: {is}: {said}");
+        let (is, message) = refusal(&drone, attempt, &order.targets[0], bytes).await;
+        assert!(is == kind && message.contains(words), "{names:?}: {is}: {message}");
         assert!(swarm.admin.artifacts(None).await.unwrap().is_empty());
     }
 }
@@ -143,9 +143,9 @@ async fn no_archive_that_is_made_to_do_harm_is_taken() {
         let (attempt, order) = drone.build_order().await.unwrap();
         let target = &order.targets[0];
         let bytes = zstd::encode_all(&nar[..], 3).unwrap();
-        let (is, said) = refusal(&drone, attempt, target, bytes).await;
-        if is != kind || !said.contains(reason) {
-            wrong.push(format!("{what}: {is}: {said}"));
+        let (is, message) = refusal(&drone, attempt, target, bytes).await;
+        if is != kind || !message.contains(reason) {
+            wrong.push(format!("{what}: {is}: {message}"));
         }
         assert!(swarm.admin.artifacts(None).await.unwrap().is_empty(), "{what}");
         let narinfo = format!("{}.narinfo", &base_name(target.id())[..32]);
@@ -162,7 +162,7 @@ async fn a_drone_brings_nothing_for_the_attempt_of_another() {
     let two = swarm.nix_drone("two").await.unwrap();
     let (attempt, order) = one.build_order().await.unwrap();
     let lib = world.archive(order.targets[0].id()).await.unwrap();
-    let (kind, said) = refusal(&two, attempt, &order.targets[0], lib).await;
-    assert_eq!(kind, "not-yours", "{said}");
+    let (kind, message) = refusal(&two, attempt, &order.targets[0], lib).await;
+    assert_eq!(kind, "not-yours", "{message}");
     assert!(swarm.admin.artifacts(None).await.unwrap().is_empty());
 }

@@ -190,8 +190,8 @@ fn options_have_types_and_descriptions_and_others_do_not_exist() {
         (json!({ "update": { "home": { "source": "s", "host": ["x"] } } }), "is not a attrsOf submodule"),
         (json!({ "update": { "home": { "source": "s", "pushLockTo": "s" } } }), "pushLockTo needs a host"),
     ] {
-        let said = evaluate(&settings).unwrap_err();
-        assert!(said.contains(want), "{want}: {said}");
+        let error = evaluate(&settings).unwrap_err();
+        assert!(error.contains(want), "{want}: {error}");
     }
     assert_eq!(evaluate(&json!({})).unwrap()["users"], json!({}), "nothing is on by itself");
 }

@@ -66,7 +66,7 @@ pub fn concerns(swarm: &Swarm, kit: &Kit) -> Vec<Concern> {
     view::status(swarm, kit.now, kit.now, "0", &[]).concerns
 }
 
-pub fn said(kit: &Kit) -> String {
+pub fn concern_lines(kit: &Kit) -> String {
     let lines = concerns(&kit.swarm, kit).into_iter().map(|c| format!("{} -> {}", c.what, c.next));
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     /// `part`, `foreign`, or the path and the other parsed fields, as text for assertions.
-    fn said(head: &str) -> String {
+    fn summary(head: &str) -> String {
         let seen = |path: &str, head: &RequestHead| {
             format!("{path} {:?} {:?}", head.range, head.conditions.if_modified_since)
         };
@@ -114,11 +114,11 @@ mod tests {
     fn a_plain_request_is_read_and_what_follows_is_left() {
         let text =
             "GET /binhost/desk/Packages HTTP/1.1\r\nHost: s\r\nRange: bytes=1-\r\nrange: bytes=9-\r\n\r\nGET";
-        assert_eq!(said(text), "desk/Packages Some(\"bytes=1-\") None rest=3 head=false close=false");
+        assert_eq!(summary(text), "desk/Packages Some(\"bytes=1-\") None rest=3 head=false close=false");
         let text = "HEAD /binhost/x HTTP/1.1\r\nHOST: [::1]:80\r\nconnection: TE, Close\r\ncontent-length: 0\r\nif-modified-since: then\r\n\r\n";
-        assert_eq!(said(text), "x None Some(\"then\") rest=0 head=true close=true");
+        assert_eq!(summary(text), "x None Some(\"then\") rest=0 head=true close=true");
         for end in 0..text.len() {
-            assert_eq!(said(&text[..end]), "part", "cut at {end}");
+            assert_eq!(summary(&text[..end]), "part", "cut at {end}");
         }
     }
 
@@ -142,8 +142,8 @@ mod tests {
             "GET /binhost/desk/Packages HTTP/1.1\r\nhost: a b",
             "\0",
         ] {
-            assert_eq!(said(&format!("{line}\r\nhost: s\r\n\r\n")), "foreign", "{line}");
+            assert_eq!(summary(&format!("{line}\r\nhost: s\r\n\r\n")), "foreign", "{line}");
         }
-        assert_eq!(said("GET /binhost/desk/Packages HTTP/1.1\r\n\r\n"), "foreign", "no host");
+        assert_eq!(summary("GET /binhost/desk/Packages HTTP/1.1\r\n\r\n"), "foreign", "no host");
     }
 }

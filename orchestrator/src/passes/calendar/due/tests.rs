@@ -82,7 +82,7 @@ fn a_forecast_knows_the_longest_time_between_two_due_times() {
 
 #[test]
 fn what_is_no_schedule_is_refused_with_what_is_right() {
-    let said = |text: &str, zone: &str| {
+    let rejection = |text: &str, zone: &str| {
         let now = at("2026-11-21T12:00[Europe/Berlin]");
         DueTimes::read(text, zone).and_then(|d| d.forecast(now)).unwrap_err().to_string()
     };
@@ -99,8 +99,8 @@ fn what_is_no_schedule_is_refused_with_what_is_right() {
         ("* * * * *", "due every 60 s"),
         ("0,5 3 * * *", "due every 300 s"),
     ] {
-        let said = said(text, "Europe/Berlin");
-        assert!(said.contains(want), "{text}: {said}");
+        let rejection = rejection(text, "Europe/Berlin");
+        assert!(rejection.contains(want), "{text}: {rejection}");
     }
     for (zone, want) in [
         ("Europe/Berlyn", "did you mean `Europe/Berlin`?"),
@@ -109,8 +109,8 @@ fn what_is_no_schedule_is_refused_with_what_is_right() {
         ("CEST+17", "unknown time zone"),
         ("Mars/Olympus_Mons", "unknown time zone"),
     ] {
-        let said = said("30 3 * * *", zone);
-        assert!(said.contains(want), "{zone}: {said}");
+        let rejection = rejection("30 3 * * *", zone);
+        assert!(rejection.contains(want), "{zone}: {rejection}");
     }
     assert!(DueTimes::read(&"9".repeat(5000), "UTC").unwrap_err().to_string().len() < 600);
 }
