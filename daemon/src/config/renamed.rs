@@ -256,10 +256,10 @@ mod tests {
         assert_eq!(file.builder.nix.store_max, Size::from_gib(40));
         assert_eq!(file.log.max_age, Span::from_days(30));
         assert_eq!((file.log.file_size, file.log.room), (Size::from_mib(16), Size::from_mib(0)));
-        let said: Vec<String> =
+        let found: Vec<String> =
             old.iter().map(|form| format!("{} {} {} {}", form.line, form.name, form.old, form.new)).collect();
         assert_eq!(
-            said,
+            found,
             [
                 "1 beat_s beat_s = 10 beat = \"10s\"",
                 "4 policy.lease_ms lease_ms = 60000 lease = \"1m\"",

@@ -101,9 +101,9 @@ impl Crowd {
 /// Keeps a connection open until the peer closes it.
 async fn annoy(mut stream: TcpStream, shape: &str) -> std::io::Result<()> {
     stream.write_all(shape.as_bytes()).await?;
-    let mut said = [0; 512];
+    let mut buffer = [0; 512];
     loop {
-        match timeout(SLOWLY, stream.read(&mut said)).await {
+        match timeout(SLOWLY, stream.read(&mut buffer)).await {
             Ok(Ok(0)) => return Ok(()),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(error),

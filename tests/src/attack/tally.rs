@@ -79,16 +79,16 @@ impl Tally {
     }
 
     /// Compares a result with the expected one.
-    pub fn judge(&mut self, what: impl Display, due: Due, said: &Said, took: Duration) {
-        self.count(said.is_ok());
+    pub fn judge(&mut self, what: impl Display, due: Due, answer: &Said, took: Duration) {
+        self.count(answer.is_ok());
         self.took(&what, took);
-        match (said, due) {
+        match (answer, due) {
             // A temporary refusal: there is no room, or another request is sending the same upload.
             (Said::Status(503, kind), Due::Refused | Due::Either)
                 if kind == "/problems/no-room" || kind == "/problems/upload-busy" => {}
-            (Said::Status(500.., _), _) => self.wrong(format!("{what}: {said:?}")),
+            (Said::Status(500.., _), _) => self.wrong(format!("{what}: {answer:?}")),
             (Said::Status(200..=299, _), Due::Refused) => self.wrong(format!("{what} was taken")),
-            (_, Due::Taken) if !said.is_ok() => self.wrong(format!("{what} was not taken: {said:?}")),
+            (_, Due::Taken) if !answer.is_ok() => self.wrong(format!("{what} was not taken: {answer:?}")),
             _ => {}
         }
     }

@@ -68,19 +68,19 @@ const EXEMPT: [(&str, &str); 17] = [
 ];
 
 /// Causes a condition, reads it in the four places, and resolves it.
-async fn known_until_it_ends((kind, said, severity): (&str, &str, &str)) {
+async fn known_until_it_ends((kind, expected, severity): (&str, &str, &str)) {
     let lab = Lab::new(kind).await;
     assert_eq!(lab.concerns(kind).await, [], "{kind}");
     lab.make(kind).await;
     let found = until(kind, async || lab.concerns(kind).await.into_iter().next()).await;
-    assert!(found.what.contains(said) && found.severity.to_string() == severity, "{found:?}");
+    assert!(found.what.contains(expected) && found.severity.to_string() == severity, "{found:?}");
     assert!(!found.next.is_empty(), "{found:?}");
 
     let ready = lab.swarm.raw().await.unwrap().ask("GET /readyz", &[], b"").await.unwrap();
     let stops = stops(&found.fact);
     assert_eq!(ready.status, if stops { 503 } else { 200 }, "{kind}");
     let text = String::from_utf8_lossy(&ready.body);
-    assert_eq!(text.contains(said), stops, "{text}");
+    assert_eq!(text.contains(expected), stops, "{text}");
 
     let metrics = metrics::text(&lab.swarm.app);
     let line = format!("\nswarm_concern{{kind=\"{kind}\"}} 1\n");
@@ -90,7 +90,7 @@ async fn known_until_it_ends((kind, said, severity): (&str, &str, &str)) {
 
     // The message at the end of a run reports some of them.
     let ends_a_run = found.fact.is_covered_by_run_end(&name(PROFILE));
-    let words = if ends_a_run { PROFILE } else { said };
+    let words = if ends_a_run { PROFILE } else { expected };
     until(&format!("a notification of {kind}"), async || {
         lab.inbox.taken().iter().any(|post| post.text("text").contains(words)).then_some(())
     })

@@ -50,18 +50,18 @@ async fn a_login_pins_only_what_was_said_or_asked() {
         assert!(stderr.contains(&format!("--fingerprint {pin}")), "{stderr}");
     }
     let wrong = format!("sha256:{}", "0".repeat(64));
-    let (code, _, said) = swarmctl(home.path(), &[&login[..], &["--fingerprint", &wrong]].concat()).await;
-    assert_eq!(code, 78, "{said}");
+    let (code, _, stderr) = swarmctl(home.path(), &[&login[..], &["--fingerprint", &wrong]].concat()).await;
+    assert_eq!(code, 78, "{stderr}");
     assert!(
-        said.contains("does not match the pinned fingerprint")
-            && said.contains("swarmctl login URL --fingerprint"),
-        "{said}"
+        stderr.contains("does not match the pinned fingerprint")
+            && stderr.contains("swarmctl login URL --fingerprint"),
+        "{stderr}"
     );
     assert!(!config.exists(), "nothing was kept");
     let plain = format!("http://{}", swarm.address);
     let arguments = ["login", &plain, "--fingerprint", &pin, "--token-file", login[3]];
-    let (code, _, said) = swarmctl(home.path(), &arguments).await;
-    assert_eq!(code, 2, "a pin that would not be looked at: {said}");
+    let (code, _, stderr) = swarmctl(home.path(), &arguments).await;
+    assert_eq!(code, 2, "a pin that would not be looked at: {stderr}");
 
     // A person at a terminal, who first answers no.
     for (answer, expected) in [("n", 1), ("y", 0)] {

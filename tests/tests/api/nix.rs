@@ -145,11 +145,11 @@ async fn a_rollback_moves_ready_back_to_a_system_that_the_real_nix_installs() {
     assert_eq!(serde_json::from_slice::<Ready>(&kept.body).unwrap().path, other);
     swarm.admin.promote(&name(PROFILE), PromoteRequest::default(), &crate::key()).await.unwrap();
     assert_eq!(ready(4).await, (4, other));
-    for (line, said) in
+    for (line, expected) in
         [("", "generation 3 -> 4"), (" --from 1", "generation 1 -> 4"), (" --from 2", "2 -> 4")]
     {
         let shown = follow(&swarm, &format!("swarmctl diff {PROFILE} desk{line}")).await;
-        assert!(shown.starts_with("desk: ") && shown.contains(said), "{line}: {shown}");
+        assert!(shown.starts_with("desk: ") && shown.contains(expected), "{line}: {shown}");
     }
 }
 

@@ -245,7 +245,7 @@ async fn forwarded_headers_count_from_proxies_that_are_named_and_take_this_machi
     let named = |config: &mut Config| config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     let https = &[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https")][..];
     let http = &[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "http")][..];
-    for (trusting, headers, status, said) in [
+    for (trusting, headers, status, expected) in [
         (false, &[][..], 200, ""),
         (false, https, 403, "`trusted_proxies`"),
         (false, http, 403, "`trusted_proxies`"),
@@ -268,7 +268,10 @@ async fn forwarded_headers_count_from_proxies_that_are_named_and_take_this_machi
         for path in ["/api/v1/status", "/metrics"] {
             let answer = swarm.raw().await?.ask(&format!("GET {path}"), &headers, b"").await?;
             ensure!(answer.status == status, "{path} {trusting} {headers:?}: {answer:?}");
-            ensure!(String::from_utf8_lossy(&answer.body).contains(said), "{path} {headers:?}: {answer:?}");
+            ensure!(
+                String::from_utf8_lossy(&answer.body).contains(expected),
+                "{path} {headers:?}: {answer:?}"
+            );
         }
         // Public paths stay public.
         ensure!(swarm.raw().await?.ask("GET /healthz", &headers, b"").await?.status == 200);

@@ -189,8 +189,8 @@ fn successor_without_its_library() -> Result<()> {
     ensure!(swarm.run_to_its_end(first, RUN)?.state == RunState::Succeeded);
     let old = Workstation::new(&swarm.repository())?;
     swarm.set_up(&old)?;
-    let (good, said) = old.emerge(&install)?;
-    ensure!(good && old.has("app-misc/spyglass-1.0"), "{said}");
+    let (good, output) = old.emerge(&install)?;
+    ensure!(good && old.has("app-misc/spyglass-1.0"), "{output}");
 
     // The next version is built, but not a library that it needs at run time.
     ebuild(&swarm, "app-misc/spyglass-2.0", "RDEPEND=\"dev-libs/lens\"")?;
@@ -207,8 +207,8 @@ fn successor_without_its_library() -> Result<()> {
         let (good, output) = workstation.emerge(&install)?;
         ensure!(good && workstation.has("app-misc/spyglass-1.0"), "{output}");
     }
-    let (good, said) = new.emerge(&["--usepkgonly", "--getbinpkg", "app-misc/bystander"])?;
-    ensure!(good && new.has("app-misc/bystander-2.0"), "it has nothing to do with the failure: {said}");
+    let (good, output) = new.emerge(&["--usepkgonly", "--getbinpkg", "app-misc/bystander"])?;
+    ensure!(good && new.has("app-misc/bystander-2.0"), "it has nothing to do with the failure: {output}");
 
     // Once the library is built, the new version is published too.
     ebuild(&swarm, "dev-libs/lens-1.0", "")?;

@@ -99,8 +99,8 @@ fn openrc_leaves_a_drone_down_that_was_removed_or_is_configured_wrongly_and_retr
     let token = services.machine.must(&["swarmctl", "drone", "token", "--approved"]).unwrap();
     services.machine.must(&["rm", "/etc/build-swarm/token"]).unwrap();
     services.tell("start", DRONE).unwrap();
-    let said = || services.log(DRONE).lines().filter(|line| line.starts_with("swarm-drone: ")).count();
-    wait::until("it is started again and again", SOON, || Ok((said() > 12).then_some(()))).unwrap();
+    let starts = || services.log(DRONE).lines().filter(|line| line.starts_with("swarm-drone: ")).count();
+    wait::until("it is started again and again", SOON, || Ok((starts() > 12).then_some(()))).unwrap();
     let write = format!("umask 077; echo {} > /etc/build-swarm/token", token.trim());
     services.machine.must(&["sh", "-c", &write]).unwrap();
     services.says(DRONE, "online, ready for work").unwrap();
