@@ -1,4 +1,4 @@
-//! Code that only Nix needs: reading uploaded archives ([`archive`]), what they may refer to ([`known`],
+//! Code that only Nix needs: reading uploaded archives ([`archive`]), what they may refer to ([`run_paths`],
 //! [`upstream`]), what plans expect from other caches ([`available`]), and data stored about archives
 //! ([`stored`], [`listings`]).
 
