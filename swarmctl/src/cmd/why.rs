@@ -98,8 +98,11 @@ fn built(build: &BuildView) -> String {
         line("base", format!("{}, of image {}", build.base.short(), image.short()));
     }
     if let Some(toolchain) = &build.toolchain {
-        let parts = [&toolchain.compiler, &toolchain.libc, &toolchain.binutils, &toolchain.cpu];
-        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect();
+        let mut parts = vec![toolchain.compiler.clone(), toolchain.libc.clone(), toolchain.cpu.clone()];
+        if !toolchain.binutils.is_empty() {
+            parts.insert(2, format!("binutils {}", toolchain.binutils));
+        }
+        parts.retain(|part| !part.is_empty());
         line("toolchain", parts.join(", "));
     }
     line("key", format!("{}, strict {}", build.build_key.short(), build.strict_key.short()));
@@ -164,7 +167,11 @@ mod tests {
             snapshot: Digest::of(b"snapshot"),
             base: Digest::of(b"host"),
             image: None,
-            toolchain: Some(Toolchain { compiler: "gcc 15\x1b[1A".into(), ..Toolchain::default() }),
+            toolchain: Some(Toolchain {
+                compiler: "gcc 15\x1b[1A".into(),
+                binutils: "2.44".into(),
+                ..Toolchain::default()
+            }),
             started_at: fixtures::NOW - 90_000,
             received_at: fixtures::NOW,
             phases: [(Phase::Assigned, fixtures::NOW - 90_000), (Phase::Building, fixtures::NOW - 60_000)]
@@ -178,7 +185,7 @@ mod tests {
             "time      1 min 30 s: assigned 30 s, building 1 min",
             "used      2 min of processor time, 100 MiB of memory",
             &format!("snapshot  {}", Digest::of(b"snapshot").short()),
-            "toolchain gcc 15\\u{1b}[1A",
+            "toolchain gcc 15\\u{1b}[1A, binutils 2.44",
             &format!("key       {}, strict {}", Digest::of(b"key").short(), Digest::of(b"strict").short()),
         ] {
             assert!(text.contains(&format!("\n  {line}\n")), "{line}: {text}");

@@ -50,7 +50,7 @@ fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
             true => "stalled for now".to_owned(),
             false => "stalled for now; received packages are published".to_owned(),
         };
-        let unknown = || "no estimate until a package was built".to_owned();
+        let unknown = || "no estimate until a package has been built".to_owned();
         return (still.then(published)).or(recorded).or((swarm.history.guess.count == 0).then(unknown));
     }
     if run.state != RunState::Planning {

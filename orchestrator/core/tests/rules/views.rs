@@ -131,7 +131,7 @@ fn while_nothing_was_ever_built_there_is_no_eta_and_the_run_says_so() {
     let run = kit.run(&["a-1", "b-1"], &[]);
     let view = view::run(&kit.swarm, kit.now, run).unwrap();
     assert_eq!(view.eta, None);
-    assert!(view.reason.unwrap().contains("until a package was built"));
+    assert!(view.reason.unwrap().contains("until a package has been built"));
     let assignment = kit.claim(DroneId(1)).unwrap();
     kit.deliver(DroneId(1), &assignment).unwrap();
     let view = view::run(&kit.swarm, kit.now, run).unwrap();
