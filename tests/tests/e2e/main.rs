@@ -6,3 +6,4 @@ mod drone_life;
 mod follow;
 mod nix;
 mod portage;
+mod sonames;
