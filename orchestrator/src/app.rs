@@ -63,25 +63,25 @@ impl App {
     /// All problems of this process, worst first. `/readyz`, status, metrics and notifications show this
     /// list, or only those that stop the work.
     #[must_use]
-    pub fn troubles(&self) -> Vec<ConcernKind> {
+    pub fn concerns(&self) -> Vec<ConcernKind> {
         let embedded = self.config.journal.redis.is_none();
-        let journal = self.engine.trouble().map(|why| ConcernKind::JournalUnwritable {
+        let journal = self.engine.error().map(|why| ConcernKind::JournalUnwritable {
             at: embedded.then(|| self.config.state_dir.display().to_string()),
             why,
         });
-        let publisher = self.published.trouble().map(|why| ConcernKind::PublishingFails {
+        let publisher = self.published.error().map(|why| ConcernKind::PublishingFails {
             at: self.config.artifact_dir().display().to_string(),
             why,
         });
-        let mut troubles: Vec<ConcernKind> = journal.into_iter().chain(publisher).collect();
-        troubles.extend(self.checks.found());
-        troubles.extend(self.upstreams.troubles());
-        troubles.extend(self.passes.troubles(&[Publisher::NAME]));
-        troubles.extend(self.notifier.troubles());
-        troubles.extend(self.auditor.audited.trouble());
-        troubles.extend(missing_state::changed_keys(&self.config));
-        troubles.sort_by_key(|fact| (!view::stops(fact), Reverse(view::severity(fact))));
-        troubles
+        let mut concerns: Vec<ConcernKind> = journal.into_iter().chain(publisher).collect();
+        concerns.extend(self.checks.found());
+        concerns.extend(self.upstreams.concerns());
+        concerns.extend(self.passes.concerns(&[Publisher::NAME]));
+        concerns.extend(self.notifier.concerns());
+        concerns.extend(self.auditor.audited.concern());
+        concerns.extend(missing_state::changed_keys(&self.config));
+        concerns.sort_by_key(|fact| (!view::stops(fact), Reverse(view::severity(fact))));
+        concerns
     }
 }
 

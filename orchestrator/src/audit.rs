@@ -29,7 +29,7 @@ use swarm_common::{
         admin::BuilderKind, artifact::Artifact, channel::ChannelName, concern::ConcernKind, view::AuditView,
     },
 };
-use swarm_core::{Swarm, base, kept, state::Profile};
+use swarm_core::{Swarm, base, retention, state::Profile};
 use swarm_formats::archive::digests::FileHasher;
 use tokio::{task::JoinError, time};
 use verifier::{Damage, Verifier};
@@ -68,7 +68,7 @@ impl Audited {
 
     /// The problems as a concern; `None` if there are none.
     #[must_use]
-    pub fn trouble(&self) -> Option<ConcernKind> {
+    pub fn concern(&self) -> Option<ConcernKind> {
         let faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = faults.first()?.clone();
         Some(ConcernKind::StoreDamaged { faults: faults.len() as u64, first })
@@ -120,7 +120,7 @@ impl Kept {
         });
         let under_way = swarm.runs.iter().filter(|(_, run)| !run.state.is_over());
         Self {
-            artifacts: kept::artifacts(swarm, None),
+            artifacts: retention::artifacts(swarm, None),
             snapshots: swarm.profiles.values().flat_map(Profile::snapshots).collect(),
             images: base::needed(swarm).filter_map(|base| base.image()).collect(),
             hosts: channels
@@ -188,7 +188,9 @@ pub async fn audit(auditor: &Arc<Auditor>, pace: Pace) -> Result<AuditView, Join
 }
 
 fn is_kept(auditor: &Auditor, digest: Digest) -> bool {
-    auditor.engine.read(|swarm| kept::artifacts(swarm, None).iter().any(|artifact| artifact.digest == digest))
+    auditor
+        .engine
+        .read(|swarm| retention::artifacts(swarm, None).iter().any(|artifact| artifact.digest == digest))
 }
 
 /// Verifies an artifact. Returns what was repaired, if anything, or the fault.

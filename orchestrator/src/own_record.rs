@@ -71,7 +71,7 @@ impl OwnRecord {
 
     /// Reports that the record was damaged, while the file that was moved aside exists.
     #[must_use]
-    pub fn trouble(&self) -> Option<ConcernKind> {
+    pub fn concern(&self) -> Option<ConcernKind> {
         let aside = self.aside();
         let [file, to] = [&self.path, &aside].map(|path| path.display().to_string());
         aside.exists().then_some(ConcernKind::RecordDamaged { record: self.kind, file, aside: to })
@@ -101,7 +101,7 @@ mod tests {
         let value = std::collections::BTreeMap::from([("told", words)]);
         let read = |record: &OwnRecord| record.read::<serde_json::Value>();
         for record in OwnRecord::all(folder.path()) {
-            assert_eq!((read(&record), record.trouble()), (None, None), "there is none");
+            assert_eq!((read(&record), record.concern()), (None, None), "there is none");
             record.write(&value).unwrap();
             let whole = fs::read(&record.path).unwrap();
             let flipped = (0..whole.len()).map(|at| {
@@ -113,14 +113,14 @@ mod tests {
             for damaged in flipped.chain(cut) {
                 fs::write(&record.path, &damaged).unwrap();
                 assert_eq!(read(&record), None, "{}", String::from_utf8_lossy(&damaged));
-                assert!(matches!(record.trouble(), Some(ConcernKind::RecordDamaged { .. })));
+                assert!(matches!(record.concern(), Some(ConcernKind::RecordDamaged { .. })));
                 assert!(!record.path.exists() && fs::read(record.aside()).unwrap() == damaged);
             }
             record.write(&value).unwrap();
             assert_eq!(read(&record), Some(serde_json::json!(value)));
-            assert!(record.trouble().is_some(), "until an admin has seen it");
+            assert!(record.concern().is_some(), "until an admin has seen it");
             fs::remove_file(record.aside()).unwrap();
-            assert_eq!(record.trouble(), None);
+            assert_eq!(record.concern(), None);
             fs::write(&record.path, serde_json::to_vec(&value).unwrap()).unwrap();
             assert_eq!(read(&record), Some(serde_json::json!(value)), "of an older version");
         }

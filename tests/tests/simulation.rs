@@ -180,12 +180,12 @@ fn whatever_happens_in_a_small_world_it_comes_to_rest_with_a_reason_for_every_pa
         ("bundle", &[(2, 0)], &[(0, 1), (1, 0)], 2, 90_000),
     ];
     let quick = seeds() < SEEDS;
-    for (name, build, runtime, troubles, least) in worlds.into_iter().filter(|world| world.3 < 2 || !quick) {
-        let found = small::search(&small::world::plan(build, runtime), troubles);
+    for (name, build, runtime, faults, least) in worlds.into_iter().filter(|world| world.3 < 2 || !quick) {
+        let found = small::search(&small::world::plan(build, runtime), faults);
         let found = found.unwrap_or_else(|violation| panic!("{name}: {violation}"));
-        println!("{name}, {troubles} going wrong: {found:?}");
+        println!("{name}, {faults} going wrong: {found:?}");
         // A search that finds nothing proves nothing.
         assert!(found.states > least && found.whole > 0 && found.whole < found.rests, "{name}: {found:?}");
-        assert!(found.blocked > 0 || troubles < 2, "{name}: nothing is left blocked");
+        assert!(found.blocked > 0 || faults < 2, "{name}: nothing is left blocked");
     }
 }

@@ -62,8 +62,8 @@ impl Shared {
             Leadership::Standby(leader) => EngineError::Standby { leader },
             Leadership::Deposed(_) => EngineError::Standby { leader: None },
             Leadership::Starting | Leadership::Leader => {
-                let trouble = self.trouble.borrow().clone();
-                EngineError::Stalled(trouble.unwrap_or_else(|| "the orchestrator is starting".into()))
+                let error = self.error.borrow().clone();
+                EngineError::Stalled(error.unwrap_or_else(|| "the orchestrator is starting".into()))
             }
         }
     }

@@ -76,7 +76,7 @@ struct Shared {
     /// The journal's last time before this orchestrator led.
     continued_from: OnceLock<TimeMs>,
     role: watch::Sender<Leadership>,
-    trouble: watch::Sender<Option<String>>,
+    error: watch::Sender<Option<String>>,
     /// The reference count minus one is the number of unanswered commands.
     waiting: Arc<()>,
     /// Cancelled when the engine's thread panics.
@@ -170,7 +170,7 @@ impl Engine {
             committed: watch::Sender::new(swarm.seq),
             channel_changes: watch::Sender::new(swarm.seq),
             indexed: AtomicU64::new(swarm.seq),
-            trouble: watch::Sender::new(None),
+            error: watch::Sender::new(None),
             waiting: Arc::default(),
             broken: CancellationToken::new(),
             maintenance: Mutex::default(),
@@ -184,11 +184,11 @@ impl Engine {
         let thread =
             thread.map_err(|e| JournalError::Unusable { path: "engine".into(), what: e.to_string() })?;
         let engine = Self { shared, commands: commands.clone() };
-        let (mut role, mut trouble) = (engine.role(), engine.shared.trouble.subscribe());
+        let (mut role, mut error) = (engine.role(), engine.shared.error.subscribe());
         tokio::select! {
             _ = role.wait_for(|role| *role != Leadership::Starting) => {}
             // The engine starts once the journal can be used; until then status shows the reason.
-            _ = trouble.wait_for(Option::is_some) => {}
+            _ = error.wait_for(Option::is_some) => {}
         }
         Ok((engine, EngineTask { commands, thread }))
     }
@@ -266,7 +266,7 @@ impl Engine {
     fn put(&self, message: Message) -> Result<(), EngineError> {
         self.commands.try_send(message).map_err(|error| match error {
             TrySendError::Full(_) => {
-                EngineError::Stalled(self.trouble().unwrap_or_else(|| format!("{QUEUE} commands are queued")))
+                EngineError::Stalled(self.error().unwrap_or_else(|| format!("{QUEUE} commands are queued")))
             }
             TrySendError::Disconnected(_) => EngineError::Stopped,
         })
@@ -307,8 +307,8 @@ impl Engine {
 
     /// Why the journal cannot be written, in one line; `None` if it can.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.shared.trouble.borrow().clone()
+    pub fn error(&self) -> Option<String> {
+        self.shared.error.borrow().clone()
     }
 
     /// Waits until a bug has ended the engine's thread. Nothing can be decided afterwards; the

@@ -335,18 +335,18 @@ impl Worker {
     }
 
     pub(super) fn report(&self, error: Option<&JournalError>) {
-        let trouble = error.map(ToString::to_string);
-        self.shared.trouble.send_if_modified(|shown| {
-            if *shown == trouble {
+        let text = error.map(ToString::to_string);
+        self.shared.error.send_if_modified(|shown| {
+            if *shown == text {
                 return false;
             }
-            match &trouble {
+            match &text {
                 Some(what) => {
                     tracing::error!(what, "cannot write the journal; commands are suspended meanwhile");
                 }
                 None => tracing::info!("the journal is writable again"),
             }
-            *shown = trouble;
+            *shown = text;
             true
         });
     }
@@ -377,7 +377,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let what = "internal error: the engine thread panicked, see the log; restart the orchestrator";
-            self.shared.trouble.send_replace(Some(what.into()));
+            self.shared.error.send_replace(Some(what.into()));
             self.shared.broken.cancel();
         }
     }

@@ -14,7 +14,7 @@ use axum::{
 use serde::Deserialize;
 use std::sync::Arc;
 use swarm_common::{digest::Digest, name::Name, wire::artifact::Artifact};
-use swarm_core::{Refusal, kept};
+use swarm_core::{Refusal, retention};
 use tokio::task::spawn_blocking;
 
 /// Media type of a package file.
@@ -51,7 +51,7 @@ async fn list(
     let profile = filter.profile.as_ref();
     let found = app.engine.read(|swarm| match profile {
         Some(name) if !swarm.profiles.contains_key(name) => Err(Refusal::UnknownProfile(name.clone())),
-        _ => Ok(kept::artifacts(swarm, profile)),
+        _ => Ok(retention::artifacts(swarm, profile)),
     });
     Ok(List(found?, |artifact| format!("{}-{}", artifact.attempt, artifact.digest)))
 }

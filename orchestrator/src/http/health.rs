@@ -18,11 +18,11 @@ pub(super) fn router() -> Router<Arc<App>> {
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, ApiError> {
     let looked = app.checks.look().await;
     looked.map_err(|error| ApiError::Internal(error.to_string()))?;
-    let all = app.troubles();
+    let all = app.concerns();
     let stops = all.iter().filter(|fact| view::stops(fact));
-    let mut troubles: Vec<String> = stops.map(text::concern::what).collect();
+    let mut reasons: Vec<String> = stops.map(text::concern::what).collect();
     if app.stopping.is_cancelled() {
-        troubles.push("orchestrator is stopping".into());
+        reasons.push("orchestrator is stopping".into());
     }
-    if troubles.is_empty() { Ok("ready\n") } else { Err(ApiError::Unavailable(troubles.join("; "))) }
+    if reasons.is_empty() { Ok("ready\n") } else { Err(ApiError::Unavailable(reasons.join("; "))) }
 }

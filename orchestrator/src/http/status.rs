@@ -21,9 +21,9 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn status(State(app): State<Arc<App>>) -> Json<StatusView> {
-    let troubles = app.troubles();
+    let reported = app.concerns();
     let (now, wall) = (app.engine.now(), app.engine.wall());
-    let look = |swarm: &Swarm| view::status(swarm, now, wall, VERSION, &troubles);
+    let look = |swarm: &Swarm| view::status(swarm, now, wall, VERSION, &reported);
     let status = app.engine.read(look);
     let standby = match app.engine.leads() {
         Err(EngineError::Standby { leader }) => Some(leader.unwrap_or_else(|| "another orchestrator".into())),

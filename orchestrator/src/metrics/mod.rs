@@ -16,11 +16,11 @@ use text::{Text, Type::*};
 #[must_use]
 pub fn text(app: &App) -> String {
     let mut out = Text::default();
-    let (now, wall, troubles) = (app.engine.now(), app.engine.wall(), app.troubles());
+    let (now, wall, reported) = (app.engine.now(), app.engine.wall(), app.concerns());
     let version = [([("version", env!("CARGO_PKG_VERSION").to_owned())], 1)];
     out.family("swarm_build_info", Gauge, "The orchestrator's version; always 1.", version);
     app.engine.read(|swarm| {
-        let concerns = view::concerns(swarm, now, wall, &troubles);
+        let concerns = view::concerns(swarm, now, wall, &reported);
         out.gauge(
             "swarm_healthy",
             "Whether the swarm is healthy, as in `swarmctl status`.",

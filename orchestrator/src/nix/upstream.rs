@@ -212,12 +212,12 @@ impl Upstreams {
 
     /// The caches that do not answer.
     #[must_use]
-    pub fn troubles(&self) -> Vec<ConcernKind> {
-        let trouble = |(url, away): (&String, &Unreachable)| ConcernKind::UpstreamAway {
+    pub fn concerns(&self) -> Vec<ConcernKind> {
+        let concern = |(url, away): (&String, &Unreachable)| ConcernKind::UpstreamAway {
             url: url.clone(),
             why: away.why.clone(),
         };
-        locked(&self.away).iter().map(trouble).collect()
+        locked(&self.away).iter().map(concern).collect()
     }
 
     /// Repeats the question to caches that did not answer, and forgets those that nothing waits for.

@@ -69,7 +69,7 @@ impl Checks {
         let (places, records, shown) = (self.places.clone(), self.records.clone(), self.shown.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let mut found = of_disks(&places);
-            found.extend(records.iter().filter_map(OwnRecord::trouble));
+            found.extend(records.iter().filter_map(OwnRecord::concern));
             found.extend(shown.and_then(|shown| of_certificate(&shown, Timestamp::now())));
             found
         });

@@ -38,7 +38,7 @@ use swarm_common::{
     wire::{base::Base, channel::ChannelName},
 };
 use swarm_core::{
-    Swarm, base, kept,
+    Swarm, base, retention,
     state::{Ending, Profile},
 };
 use tokio::{sync::watch, time::Interval};
@@ -85,7 +85,7 @@ impl Needed {
             profiles.entry(run.profile.clone()).or_default().runs.insert(id);
         }
         let open = swarm.attempts.iter().filter(|(_, a)| matches!(a.ending, None | Some(Ending::Lost(_))));
-        let all = kept::artifacts(swarm, None);
+        let all = retention::artifacts(swarm, None);
         let nars = all.iter().filter_map(|artifact| Some(artifact.nar.as_ref()?.hash)).collect();
         let mut artifacts: BTreeSet<Digest> = all.into_iter().map(|a| a.digest).collect();
         let mut images = BTreeSet::new();

@@ -173,7 +173,7 @@ impl Passes {
     /// The failing passes, one concern each. Those of `reported_elsewhere` are included only if they
     /// have panicked.
     #[must_use]
-    pub fn troubles(&self, reported_elsewhere: &[&str]) -> Vec<ConcernKind> {
+    pub fn concerns(&self, reported_elsewhere: &[&str]) -> Vec<ConcernKind> {
         let (rows, ended) = (self.rows(), self.ended.lock().unwrap_or_else(PoisonError::into_inner));
         let failing = rows.values().filter(|row| {
             let name = row.name.as_str();

@@ -172,13 +172,13 @@ impl Pass for Publisher {
         self.channel_changes.mark_unchanged();
         let (seq, failed) = self.publish(cx).await;
         let complete = failed.as_ref().is_none_or(PassError::is_of_lost_packages);
-        let trouble = failed.map(|error| error.to_string());
+        let failure = failed.map(|error| error.to_string());
         self.retry = if complete { RETRY_LOST } else { RETRY };
-        if let Some(error) = trouble.as_ref().filter(|_| trouble != self.failed) {
+        if let Some(error) = failure.as_ref().filter(|_| failure != self.failed) {
             tracing::error!(error, "cannot publish everything; will retry");
         }
-        self.failed.clone_from(&trouble);
-        self.progress.tell(seq, trouble.clone(), complete);
-        trouble.map_or_else(|| Ok(String::new()), Err)
+        self.failed.clone_from(&failure);
+        self.progress.tell(seq, failure.clone(), complete);
+        failure.map_or_else(|| Ok(String::new()), Err)
     }
 }

@@ -57,7 +57,7 @@ impl Scrub {
     /// scrub is due at once.
     fn begin(&mut self) -> Last {
         let last = self.record.read().unwrap_or_else(|| {
-            let was_damaged = self.record.trouble().is_some();
+            let was_damaged = self.record.concern().is_some();
             Last { at: if was_damaged { TimeMs(0) } else { self.engine.wall() }, faults: Vec::new() }
         });
         self.auditor.audited.keep(last.faults.clone());

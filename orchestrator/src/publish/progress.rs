@@ -10,7 +10,7 @@ use tokio::sync::watch;
 #[derive(Debug, Default)]
 pub struct Progress {
     seq: watch::Sender<u64>,
-    trouble: Mutex<Option<String>>,
+    error: Mutex<Option<String>>,
 }
 
 impl Progress {
@@ -29,14 +29,14 @@ impl Progress {
 
     /// Why the last pass failed, if it did.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn error(&self) -> Option<String> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Records that a pass has ended, and why it failed if it did. `complete` is whether everything up to
     /// event `seq` that can be published is published.
-    pub(crate) fn tell(&self, seq: u64, trouble: Option<String>, complete: bool) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    pub(crate) fn tell(&self, seq: u64, error: Option<String>, complete: bool) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
         if complete {
             self.seq.send_replace(seq);
         }

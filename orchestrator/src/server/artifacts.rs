@@ -13,7 +13,7 @@ use std::{
     io::Write as _,
     path::Path,
 };
-use swarm_core::{Swarm, kept};
+use swarm_core::{Swarm, retention};
 
 /// The file that marks the directory.
 const MARK: &str = ".build-swarm";
@@ -25,7 +25,7 @@ const FILES: [&str; 3] = ["store/sha256", "snapshots", "images"];
 
 /// Whether the state refers to files in the directory.
 pub(super) fn is_used(swarm: &Swarm) -> bool {
-    !swarm.profiles.is_empty() || !swarm.bases.is_empty() || !kept::artifacts(swarm, None).is_empty()
+    !swarm.profiles.is_empty() || !swarm.bases.is_empty() || !retention::artifacts(swarm, None).is_empty()
 }
 
 /// Stops the start if the directory is `used` but has neither a mark nor files. Otherwise writes the mark.

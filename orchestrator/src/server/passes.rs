@@ -50,7 +50,7 @@ pub(super) fn start(app: &Arc<App>) -> Vec<Started> {
     let cleaning = GcPass::new(collector, trust, app.config.first_cleaning.duration());
     let scrub = Scrub::new(app.auditor.clone(), engine.clone(), OwnRecord::scrub(&app.config.state_dir));
     let all = app.clone();
-    let notifying = NotifyPass::new(app.notifier.clone(), move || all.troubles());
+    let notifying = NotifyPass::new(app.notifier.clone(), move || all.concerns());
     let mut started = vec![
         passes.start(publisher, stopping),
         passes.start(Healer::new(engine.clone(), app.live.subscribe()), stopping),

@@ -94,9 +94,9 @@ pub fn watch(
 /// The status line that `systemctl status` shows.
 #[must_use]
 pub fn status(app: &App) -> String {
-    if let Some(trouble) = app.troubles().into_iter().find(view::stops) {
-        let trouble = view::concern(trouble);
-        return format!("{}; {}", trouble.what, trouble.next);
+    if let Some(concern) = app.concerns().into_iter().find(view::stops) {
+        let concern = view::concern(concern);
+        return format!("{}; {}", concern.what, concern.next);
     }
     app.engine.read(|swarm| {
         let online = swarm.drones.values().filter(|d| d.state() == DroneState::Online).count();

@@ -114,7 +114,7 @@ async fn packages_of_an_earlier_run_that_are_lost_are_told_when_their_channel_is
     roll_back(&swarm, Some(1)).await;
     serves(&swarm, OLD).await;
     generation(&swarm, 3).await;
-    assert_eq!(swarm.app.published.trouble(), None);
+    assert_eq!(swarm.app.published.error(), None);
 
     let kept = swarm.admin.artifacts(None).await.unwrap().into_iter().find(|a| a.path() == OLD).unwrap();
     let file = swarm.app.store.describe(kept.digest);
@@ -129,17 +129,17 @@ async fn packages_of_an_earlier_run_that_are_lost_are_told_when_their_channel_is
             })
             .await
             .unwrap();
-        let trouble = until("the trouble is reported", async || swarm.app.published.trouble()).await;
+        let error = until("the error is reported", async || swarm.app.published.error()).await;
         let says =
             format!("1 packages of desk are missing or damaged in the store, the first is {}", kept.digest);
-        assert!(trouble.starts_with(&says), "{trouble}");
+        assert!(error.starts_with(&says), "{error}");
         let concerns = swarm.admin.status().await.unwrap().concerns;
         assert!(concerns.iter().any(|concern| concern.what.contains(&says)), "{concerns:?}");
         assert_eq!(index_if_any(&swarm, "desk").await, Some(Vec::new()));
 
         swarm = swarm.restart_after(|_| std::fs::write(&file, &package).unwrap()).await.unwrap();
         serves(&swarm, OLD).await;
-        until("it is over", async || swarm.app.published.trouble().is_none().then_some(())).await;
+        until("it is over", async || swarm.app.published.error().is_none().then_some(())).await;
     }
 }
 

@@ -107,14 +107,14 @@ async fn a_disk_that_fills_before_publishing_holds_up_nothing_but_publishing() {
     let drone = swarm.drone("one").await.unwrap();
     swarm.profile().await.unwrap();
     swarm.run().await.unwrap();
-    while swarm.app.published.trouble().is_none() {
+    while swarm.app.published.error().is_none() {
         tokio::task::yield_now().await;
     }
     let status = swarm.admin.status().await.unwrap();
     assert!(status.concerns[0].what.contains("no space left"), "{:?}", status.concerns);
     std::fs::remove_file(ballast).unwrap();
     assert!(swarm.app.published.reached(1, std::time::Duration::from_secs(60)).await);
-    while swarm.app.published.trouble().is_some() {
+    while swarm.app.published.error().is_some() {
         tokio::task::yield_now().await;
     }
     drone.work().await.unwrap();
@@ -141,7 +141,7 @@ async fn a_full_disk_under_the_journal_is_503_until_there_is_space_and_loses_not
             tokio::spawn(async move { admin.make_enrol_token(&TOKEN, &key()).await.map(|made| made.token) });
         tokio::select! {
             token = &mut next => made.push(token.unwrap().unwrap()),
-            () = trouble(&swarm) => break next,
+            () = journal_fails(&swarm) => break next,
         }
     };
     let ready = swarm.raw().await.unwrap().ask("GET /readyz", &[], b"").await.unwrap();
@@ -165,8 +165,8 @@ async fn a_full_disk_under_the_journal_is_503_until_there_is_space_and_loses_not
     swarm.stop().await.unwrap();
 }
 
-async fn trouble(swarm: &Swarm) {
-    while swarm.app.engine.trouble().is_none() {
+async fn journal_fails(swarm: &Swarm) {
+    while swarm.app.engine.error().is_none() {
         tokio::task::yield_now().await;
     }
 }

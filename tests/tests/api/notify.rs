@@ -218,7 +218,7 @@ async fn a_sink_that_is_down_is_tried_again_and_holds_up_nothing() {
     assert!(!status.concerns.iter().any(|c| c.what.contains("notifications")), "once is nobody's concern");
     looked(&swarm).await;
     clock.forward(6_000);
-    until("the trouble is reported", || !swarm.app.notifier.troubles().is_empty()).await;
+    until("the concern is reported", || !swarm.app.notifier.concerns().is_empty()).await;
     let status = swarm.admin.status().await.unwrap();
     let want =
         format!("cannot deliver notifications to http://{}: HTTP 503 Service Unavailable: why", down.address);

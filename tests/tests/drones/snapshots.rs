@@ -267,8 +267,8 @@ async fn without_a_difference_that_can_be_used_the_whole_snapshot_is_fetched() {
         bytes[middle] ^= 1;
         fs::write(path, bytes).unwrap();
     };
-    type Trouble<'a> = (&'a str, &'a dyn Fn());
-    let troubles: [Trouble<'_>; 5] = [
+    type Fault<'a> = (&'a str, &'a dyn Fn());
+    let faults: [Fault<'_>; 5] = [
         ("it is damaged at the orchestrator", &|| flip(&difference)),
         ("it is larger than a whole one", &|| fs::write(&difference, vec![0; 2_000_000]).unwrap()),
         ("the archive here is damaged", &|| flip(&own)),
@@ -278,12 +278,12 @@ async fn without_a_difference_that_can_be_used_the_whole_snapshot_is_fetched() {
             fs::rename(lab.stored(&format!("{first}.tar.zst")), lab.dir.path().join("gone")).unwrap();
         }),
     ];
-    for (what, trouble) in troubles {
+    for (what, fault) in faults {
         let cache = lab.cache();
         drop(lab.get(&cache, 0).await);
         // Request it, so that there is a difference to damage.
         drop(lab.drone.client.snapshot_since(second, first, 0).await);
-        trouble();
+        fault();
         let snapshot = lab.get(&cache, 1).await;
         assert!(snapshot.layers().is_empty(), "{what}");
         lab.assert_is(&snapshot, 1);

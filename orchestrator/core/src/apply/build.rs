@@ -2,7 +2,7 @@
 //! for a while.
 
 use crate::{
-    kept,
+    retention,
     state::{BuildRecord, Swarm},
 };
 use swarm_common::{id::RunId, time::TimeMs};
@@ -35,7 +35,7 @@ impl Swarm {
     /// Drops the records of builds whose artifacts are all gone.
     pub(super) fn drop_builds(&mut self) {
         if !self.builds.is_empty() {
-            let is_kept = kept::builds(self);
+            let is_kept = retention::builds(self);
             self.builds.retain(is_kept);
         }
     }

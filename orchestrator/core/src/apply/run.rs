@@ -5,10 +5,9 @@ use crate::{
     channel,
     estimate::Prediction,
     graph::Graph,
-    kept,
     keys::{self, Keys},
     package::Step,
-    plan, quarantine,
+    plan, quarantine, retention,
     shared::Shared,
     state::{Built, Ending, Job, Needs, Package, Swarm},
 };
@@ -288,7 +287,7 @@ impl Swarm {
         let planned: BTreeSet<_> = self.packages.values().map(quarantine::key).collect();
         self.quarantine.retain(|key| planned.contains(key));
         if !self.collisions.is_empty() {
-            let stored = kept::artifacts(self, None).iter().map(|a| a.digest).collect();
+            let stored = retention::artifacts(self, None).iter().map(|a| a.digest).collect();
             self.collisions.retain(self.at, &stored);
         }
         self.drop_builds();

@@ -3,9 +3,8 @@
 
 use crate::{
     event::Event,
-    kept,
     keys::keys,
-    plan, quarantine,
+    plan, quarantine, retention,
     shared::Shared,
     state::{Built, Package, Run, Swarm},
 };
@@ -146,7 +145,7 @@ struct Paths(BTreeMap<String, Digest>);
 
 impl Paths {
     fn of(swarm: &Swarm, profile: &Name) -> Self {
-        let known = kept::artifacts(swarm, Some(profile));
+        let known = retention::artifacts(swarm, Some(profile));
         Self(known.into_iter().filter_map(|a| Some((a.target.portage()?.path(), a.digest))).collect())
     }
 

@@ -1,7 +1,7 @@
 //! Decides whose fault a failure is and what follows: a retry, quarantine or a strike.
 //!
 //! A failure is judged by its class and by other failures. The same error on two drones is the package's
-//! fault. Network failures and lost leases are nobody's fault. A drone's own trouble, or different packages
+//! fault. Network failures and lost leases are nobody's fault. A drone's own fault, or different packages
 //! failing on it in a row, is a [`strike`]. A package that was killed for its [`memory`] use, or whose
 //! sources cannot be fetched ([`fetch`]), is retried differently.
 

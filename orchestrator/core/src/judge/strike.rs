@@ -1,6 +1,6 @@
 //! Strikes: failures that count against a drone, and when it is grounded for them.
 //!
-//! Clear evidence is trouble of the drone itself (disk full, no compiler), a rejected result, or a package
+//! Clear evidence is a fault of the drone itself (disk full, no compiler), a rejected result, or a package
 //! that failed on the drone and was then built elsewhere. Different packages failing on it in a row are
 //! evidence too, which is withdrawn if one of them fails in the same way elsewhere.
 

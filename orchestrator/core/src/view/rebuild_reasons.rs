@@ -2,7 +2,7 @@
 
 use crate::{
     changes::{self, Change},
-    kept,
+    retention,
     state::{Conflict, Package, Swarm},
     text::sentence,
 };
@@ -52,7 +52,7 @@ fn lost(swarm: &Swarm, package: &Package) -> Option<String> {
     needed.filter(|_| !package.reused).flat_map(|needed| needed.artifacts.iter()).find_map(|library| {
         swarm.collisions.of(library.digest).find_map(|(other, conflict)| {
             let Conflict::Lost { lost } = conflict else { return None };
-            let old = kept::artifacts_among(swarm, &|artifact| artifact.digest == other);
+            let old = retention::artifacts_among(swarm, &|artifact| artifact.digest == other);
             let is_own = |target: &Target| old.iter().any(|old| old.target.title() == target.title());
             let (library, sonames) = (library.target.title(), lost.join(", "));
             package.targets.iter().any(is_own).then(|| {

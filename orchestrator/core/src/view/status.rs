@@ -33,7 +33,7 @@ const STUCK_MS: u64 = 120_000;
 /// The maximum number of lacking things that are listed for one run.
 const MOST_LACKING: usize = 8;
 
-/// The status of the swarm. `wall` is the machine's clock. `troubles` are concerns of the shell
+/// The status of the swarm. `wall` is the machine's clock. `reported` are concerns of the shell
 /// that the core cannot see: the journal, a disk, the publisher.
 #[must_use]
 pub fn status(
@@ -41,15 +41,15 @@ pub fn status(
     now: TimeMs,
     wall: TimeMs,
     version: &str,
-    troubles: &[ConcernKind],
+    reported: &[ConcernKind],
 ) -> StatusView {
     let shown = shown_runs(swarm);
-    let found = find(swarm, now, wall, &shown, troubles);
+    let found = find(swarm, now, wall, &shown, reported);
     // A concern of the shell without an action shows advice instead, and one of the core only if no
     // other has an action.
     let action = |(n, found): (usize, &Concern)| match &found.action {
         Some(action) => Some((action.command(), Some(action.clone()))),
-        None => (n < troubles.len()).then(|| (found.next.clone(), None)),
+        None => (n < reported.len()).then(|| (found.next.clone(), None)),
     };
     let advice = || found.iter().map(|found| found.next.clone()).find(|next| !next.is_empty());
     let (next_action, action) =
@@ -100,8 +100,8 @@ fn staged(swarm: &Swarm) -> Vec<StagedStatus> {
 
 /// All concerns, worst first. Cheaper than [`status`], which contains the same list.
 #[must_use]
-pub fn concerns(swarm: &Swarm, now: TimeMs, wall: TimeMs, troubles: &[ConcernKind]) -> Vec<Concern> {
-    find(swarm, now, wall, &shown_runs(swarm), troubles)
+pub fn concerns(swarm: &Swarm, now: TimeMs, wall: TimeMs, reported: &[ConcernKind]) -> Vec<Concern> {
+    find(swarm, now, wall, &shown_runs(swarm), reported)
 }
 
 fn find(
@@ -109,9 +109,9 @@ fn find(
     now: TimeMs,
     wall: TimeMs,
     shown: &[(RunId, &Run)],
-    troubles: &[ConcernKind],
+    reported: &[ConcernKind],
 ) -> Vec<Concern> {
-    let mut found: Vec<ConcernKind> = troubles.to_vec();
+    let mut found: Vec<ConcernKind> = reported.to_vec();
     for &(id, run) in shown {
         of_run(swarm, id, run, &mut found);
     }

@@ -11,7 +11,7 @@ use swarm_common::{
         plan::*,
     },
 };
-use swarm_core::{Command, kept, view};
+use swarm_core::{Command, retention, view};
 
 /// The first package needs the second one at run time.
 fn runtime(from: u32, to: u32) -> PlanEdge {
@@ -229,7 +229,7 @@ fn what_is_shown_is_stored_however_many_runs_were_forgotten() {
         night(&mut kit, refused(plan(&[&other], &[]), &["app/editor"]), &[]);
     }
     assert_eq!(held(&kit)[..2], ["editor-1", "lib-1*"]);
-    let stored = kept::artifacts(&kit.swarm, None);
+    let stored = retention::artifacts(&kit.swarm, None);
     assert!(
         stored.iter().any(|a| a.target.portage().unwrap().cpv.pf() == "lib-1"),
         "the store may not forget it"

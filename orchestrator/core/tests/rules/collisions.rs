@@ -10,7 +10,7 @@ use swarm_common::{
     wire::{drone::Work, plan::*},
 };
 use swarm_core::{
-    Command, kept,
+    Command, retention,
     state::{Collision, Conflict, SharedPaths},
     view,
 };
@@ -29,7 +29,7 @@ fn plan(packages: &[&str], needs: &[(u32, u32)]) -> PlanReport {
 }
 
 fn stored(kit: &Kit, version: &str) -> Option<Digest> {
-    let known = kept::artifacts(&kit.swarm, None);
+    let known = retention::artifacts(&kit.swarm, None);
     known
         .iter()
         .find(|artifact| artifact.target.portage().unwrap().cpv.pf() == version)

@@ -14,7 +14,7 @@ use swarm_common::{
         concern::{Action, ConcernKind},
     },
 };
-use swarm_core::{Command, Record, Refusal, Swarm, kept, view};
+use swarm_core::{Command, Record, Refusal, Swarm, retention, view};
 
 /// A profile with three generations: `viewer-1` to `viewer-3`.
 fn three() -> Kit {
@@ -160,7 +160,7 @@ fn old_generations_are_dropped_with_what_only_they_had() {
     }
     assert_eq!(numbers(&kit), [4, 5, 6]);
     let stored = |kit: &Kit| {
-        let all = kept::artifacts(&kit.swarm, None);
+        let all = retention::artifacts(&kit.swarm, None);
         let mut all: Vec<_> = all.iter().map(|a| a.target.portage().unwrap().cpv.pf().to_owned()).collect();
         all.sort();
         all

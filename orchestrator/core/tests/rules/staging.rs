@@ -13,7 +13,7 @@ use swarm_common::{
         channel::{ChannelName, StagedStatus},
     },
 };
-use swarm_core::{Command, Record, Refusal, Swarm, kept, state::Profile, view};
+use swarm_core::{Command, Record, Refusal, Swarm, retention, state::Profile, view};
 
 fn desk(kit: &Kit) -> &Profile {
     &kit.swarm.profiles[&name("desk")]
@@ -159,7 +159,7 @@ fn what_either_channel_has_is_kept() {
         run(&mut kit, viewer);
     }
     assert_eq!(at(&kit, ChannelName::Staging).0, [9, 10]);
-    let all = kept::artifacts(&kit.swarm, None);
+    let all = retention::artifacts(&kit.swarm, None);
     let mut viewers: Vec<&str> = all.iter().map(|a| a.target.version()).collect();
     viewers.sort_unstable();
     // The library and the viewers: stable is still at its first generation.

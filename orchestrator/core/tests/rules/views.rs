@@ -155,9 +155,9 @@ fn what_the_shell_reports_comes_first_and_a_swarm_at_rest_is_healthy() {
     assert!(status.healthy && status.next_action.is_none(), "{status:?}");
     let full = ConcernKind::DiskNearlyFull { at: "/srv".into(), free_mib: 12 };
     let damaged = ConcernKind::StoreDamaged { faults: 1, first: "x".into() };
-    let next_action = |troubles: &[ConcernKind]| {
-        let status = view::status(&kit.swarm, kit.now, kit.now, "1", troubles);
-        assert_eq!((status.healthy, &status.concerns[0].fact), (false, &troubles[0]));
+    let next_action = |reported: &[ConcernKind]| {
+        let status = view::status(&kit.swarm, kit.now, kit.now, "1", reported);
+        assert_eq!((status.healthy, &status.concerns[0].fact), (false, &reported[0]));
         (status.next_action.unwrap(), status.action)
     };
     let (advice, action) = next_action(&[full]);

@@ -76,8 +76,8 @@ async fn a_full_disk_stops_everything_with_a_reason_and_then_it_goes_on_by_itsel
     let folder = tempfile::tempdir().unwrap();
     let disk = watch::Sender::new(Disk::Fine);
     let (engine, task, stuck) = stuck_on(folder.path(), &disk).await;
-    let trouble = wait_for(|| engine.trouble()).await;
-    assert!(trouble.contains("no space left"), "{trouble}");
+    let error = wait_for(|| engine.error()).await;
+    assert!(error.contains("no space left"), "{error}");
     let refused = engine.submit(start_run(), None).await.unwrap_err();
     assert!(matches!(&refused, EngineError::Stalled(why) if why.contains("no space left")), "{refused}");
     assert!(!stuck.is_finished());
@@ -87,7 +87,7 @@ async fn a_full_disk_stops_everything_with_a_reason_and_then_it_goes_on_by_itsel
     let reply = tokio::time::timeout(LIMIT, stuck).await.unwrap().unwrap().unwrap();
     assert_eq!(reply, Reply::Run(RunId(1)));
     assert!(engine.read(|swarm| swarm.runs.contains_key(&RunId(1))));
-    assert_eq!(engine.trouble(), None);
+    assert_eq!(engine.error(), None);
     task.stop().await;
 }
 
@@ -120,7 +120,7 @@ async fn what_is_never_journaled_reaches_both_sides_although_the_lock_lapsed_mea
     let refused = tokio::time::timeout(LIMIT, lost).await.unwrap().unwrap_err();
     assert!(matches!(&refused, EngineError::Stalled(why) if why.contains("lapsed")), "{refused}");
     disk.send_replace(Disk::Fine);
-    wait_for(|| engine.trouble().is_none().then_some(())).await;
+    wait_for(|| engine.error().is_none().then_some(())).await;
     // Debug builds compare both copies after each batch.
     put_profile(&engine).await;
     assert!(engine.submit(start_run(), None).await.is_ok());
@@ -132,7 +132,7 @@ async fn a_start_on_a_full_disk_says_so_and_is_noted_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let disk = watch::Sender::new(Disk::Full);
     let (engine, task) = start_on(folder.path(), &disk).await;
-    assert!(engine.trouble().is_some_and(|why| why.contains("no space left")));
+    assert!(engine.error().is_some_and(|why| why.contains("no space left")));
     assert_eq!(*engine.committed().borrow(), 0);
     disk.send_replace(Disk::Fine);
     let mut committed = engine.committed();
@@ -146,7 +146,7 @@ async fn a_stop_does_not_wait_for_a_full_disk_and_takes_nothing_back() {
     let folder = tempfile::tempdir().unwrap();
     let disk = watch::Sender::new(Disk::Fine);
     let (engine, task, stuck) = stuck_on(folder.path(), &disk).await;
-    wait_for(|| engine.trouble()).await;
+    wait_for(|| engine.error()).await;
     tokio::time::timeout(LIMIT, task.stop()).await.unwrap();
     assert!(matches!(stuck.await.unwrap(), Err(EngineError::Stopped)));
     let (engine, task) = start(folder.path()).await;
@@ -173,7 +173,7 @@ async fn an_engine_that_broke_off_does_not_look_healthy() {
     };
     let answer = engine.submit(Command::PutProfile { name, request }, None).await;
     assert!(matches!(answer, Err(EngineError::Stopped)));
-    let trouble = wait_for(|| engine.trouble()).await;
-    assert!(trouble.contains("restart the orchestrator"), "{trouble}");
+    let error = wait_for(|| engine.error()).await;
+    assert!(error.contains("restart the orchestrator"), "{error}");
     task.stop().await;
 }

@@ -16,7 +16,7 @@ use swarm_common::{
 use swarm_core::{
     base, channel,
     closure::{self, LinkEnvironment},
-    kept,
+    retention,
     state::{Collision, Job},
 };
 
@@ -83,7 +83,7 @@ impl Portage {
             taken.clone().artifact(attempt, drone, digest)
         };
         let unreported: Vec<Artifact> = self.unreported().iter().map(as_artifact).filter(asked_for).collect();
-        let mut stored = self.engine.read(|swarm| kept::artifacts_among(swarm, asked_for));
+        let mut stored = self.engine.read(|swarm| retention::artifacts_among(swarm, asked_for));
         let is_known: BTreeSet<Digest> = stored.iter().map(|other| other.digest).collect();
         stored.extend(unreported.into_iter().filter(|other| !is_known.contains(&other.digest)));
         stored

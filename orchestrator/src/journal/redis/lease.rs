@@ -45,7 +45,7 @@ struct State {
     until: Instant,
     end: (u64, Digest),
     /// Why the lock currently cannot be renewed.
-    trouble: Option<JournalError>,
+    error: Option<JournalError>,
     lost: Option<String>,
     stop: bool,
 }
@@ -79,7 +79,7 @@ impl Lease {
             Ok(seized) => seized,
             Err(other) => return Ok(LeaseAttempt::Theirs(other)),
         };
-        let state = State { fence, until, end, trouble: None, lost: None, stop: false };
+        let state = State { fence, until, end, error: None, lost: None, stop: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
         let keeper = LeaseRenewer {
             shared: Arc::clone(&shared),
@@ -117,7 +117,7 @@ impl Lease {
             journal: journal.to_owned(),
             what: "the lock expired, acquiring it again".to_owned(),
         };
-        Err(state.trouble.clone().unwrap_or_else(lapsed))
+        Err(state.error.clone().unwrap_or_else(lapsed))
     }
 }
 
@@ -153,10 +153,10 @@ impl LeaseRenewer {
             let mut state = self.shared.lock();
             match renewed {
                 Ok(Ok((fence, until))) => {
-                    (state.fence, state.until, state.trouble) = (fence, until, None);
+                    (state.fence, state.until, state.error) = (fence, until, None);
                 }
                 Ok(Err(by)) => state.lost = Some(by),
-                Err(error) => state.trouble = Some(error),
+                Err(error) => state.error = Some(error),
             }
         }
     }

@@ -101,7 +101,7 @@ impl Notifier {
 
     /// The sinks that cannot be reached.
     #[must_use]
-    pub fn troubles(&self) -> Vec<ConcernKind> {
+    pub fn concerns(&self) -> Vec<ConcernKind> {
         let troubled = self.list().into_iter().filter(|sink| sink.troubled);
         let line = |sink: SinkView| ConcernKind::SinkFails {
             sink: sink.name,
@@ -171,7 +171,7 @@ impl Notifier {
                 failing: failing.map(|f| f.why.clone()),
                 failing_since: failing.map(|f| f.since),
                 next_try: failing.map(|f| f.next),
-                troubled: outbox.is_some_and(|o| o.trouble().is_some()),
+                troubled: outbox.is_some_and(|o| o.failing().is_some()),
             }
         };
         let views = self.sinks.iter().map(view).collect();

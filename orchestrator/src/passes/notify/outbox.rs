@@ -106,7 +106,7 @@ impl Outbox {
 
     /// The failures, if there are enough for a concern.
     #[must_use]
-    pub fn trouble(&self) -> Option<&Failing> {
+    pub fn failing(&self) -> Option<&Failing> {
         self.failing.as_ref().filter(|failing| failing.times >= TOLD_AFTER)
     }
 }
@@ -136,10 +136,10 @@ mod tests {
         }
         assert_eq!(pauses[..3], [5_000, 10_000, 20_000]);
         assert_eq!(pauses[11], LONGEST_RETRY_MS);
-        assert_eq!(outbox.trouble().unwrap().since, TimeMs(0));
+        assert_eq!(outbox.failing().unwrap().since, TimeMs(0));
         let (_, up_to) = outbox.due(now).unwrap();
         outbox.delivered(now, up_to);
-        assert!(outbox.waiting.is_empty() && outbox.trouble().is_none());
+        assert!(outbox.waiting.is_empty() && outbox.failing().is_none());
     }
 
     // fault: 58

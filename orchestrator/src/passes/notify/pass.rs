@@ -36,7 +36,7 @@ const LAST: Duration = Duration::from_secs(5);
 /// The notification pass. `F` returns the problems of this process.
 pub struct NotifyPass<F> {
     notifier: Arc<Notifier>,
-    troubles: F,
+    reported: F,
     timer: Interval,
     /// One task per sink, once the pass has begun.
     deliveries: JoinSet<()>,
@@ -45,9 +45,9 @@ pub struct NotifyPass<F> {
 impl<F: Fn() -> Vec<ConcernKind> + Send + 'static> NotifyPass<F> {
     /// Notifies the sinks. Returns `None` if there are none.
     #[must_use]
-    pub fn new(notifier: Arc<Notifier>, troubles: F) -> Option<Self> {
+    pub fn new(notifier: Arc<Notifier>, reported: F) -> Option<Self> {
         let some = !notifier.sinks.is_empty();
-        some.then(|| Self { notifier, troubles, timer: every(TICK), deliveries: JoinSet::new() })
+        some.then(|| Self { notifier, reported, timer: every(TICK), deliveries: JoinSet::new() })
     }
 }
 
@@ -65,8 +65,8 @@ impl<F: Fn() -> Vec<ConcernKind> + Send + 'static> Pass for NotifyPass<F> {
                 self.deliveries.spawn(async move { serve(&notifier, at, &stopping).await });
             }
         }
-        let troubles = (self.troubles)();
-        let looked = look(&self.notifier, &troubles).await;
+        let reported = (self.reported)();
+        let looked = look(&self.notifier, &reported).await;
         looked.map_err(|why| format!("cannot save the notification state: {why}"))
     }
 
@@ -80,11 +80,11 @@ impl<F: Fn() -> Vec<ConcernKind> + Send + 'static> Pass for NotifyPass<F> {
 }
 
 /// Checks for changes once. Returns a short description of what was announced.
-async fn look(notifier: &Notifier, troubles: &[ConcernKind]) -> Result<String, String> {
+async fn look(notifier: &Notifier, reported: &[ConcernKind]) -> Result<String, String> {
     let engine = &notifier.engine;
     let (now, wall) = (engine.now(), engine.wall());
     let (present, over, moves) =
-        engine.read(|swarm| (view::concerns(swarm, now, wall, troubles), ended(swarm), moves(swarm)));
+        engine.read(|swarm| (view::concerns(swarm, now, wall, reported), ended(swarm), moves(swarm)));
     let sent = notifier.change(|ledger| {
         ledger.follow(moves);
         let mut sent = Vec::new();

@@ -15,7 +15,7 @@ use swarm_core::{
 /// A state without the details that make no difference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    troubles: u8,
+    faults: u8,
     /// The run: its state, the attempts at its plan, whether the next attempt must wait, and what was
     /// published.
     run: Option<(RunState, usize, bool, Option<u64>)>,
@@ -78,7 +78,7 @@ impl Key {
             swarm.attempts.iter().filter_map(|(id, attempt)| AttemptKey::of(world, *id, attempt)).collect();
         attempts.sort();
         Self {
-            troubles: world.troubles,
+            faults: world.faults,
             run,
             packages: swarm.packages.iter().map(package).collect(),
             attempts,

@@ -73,14 +73,14 @@ impl Graph {
     }
 }
 
-/// Searches the world of a plan in which at most `troubles` things go wrong.
+/// Searches the world of a plan in which at most `faults` things go wrong.
 ///
 /// Checks the invariants in every state. Where nothing more can happen, the run must have ended with every
 /// package received, quarantined or blocked with a reason. From every state, such a rest must be reachable.
 ///
 /// # Errors
 /// The violation, and the steps that lead to it.
-pub fn search(plan: &PlanReport, troubles: u8) -> Result<Found, String> {
+pub fn search(plan: &PlanReport, faults: u8) -> Result<Found, String> {
     let (mut graph, mut found) = (Graph::default(), Found::default());
     let (mut open, mut rests) = (VecDeque::new(), Vec::new());
     let first = World::new()?;
@@ -88,13 +88,13 @@ pub fn search(plan: &PlanReport, troubles: u8) -> Result<Found, String> {
     open.push_back((0, first));
     while let Some((number, world)) = open.pop_front() {
         let mut at_rest = true;
-        for step in world.steps(troubles) {
+        for step in world.steps(faults) {
             found.steps += 1;
             let mut next = world.clone();
             let fine = next.take(step, plan).and_then(|()| invariants::check(&next.swarm));
             fine.map_err(|e| format!("{e}\n  after {}, {step:?}", graph.path(number).join(", ")))?;
             let (reached, is_new) = graph.number(&next, Some((number, step)));
-            if !step.is_trouble() && reached != number {
+            if !step.is_fault() && reached != number {
                 at_rest = false;
                 graph.before[reached].push(number);
             }

@@ -71,7 +71,7 @@ pub enum Step {
 impl Step {
     /// Whether this is a fault or an admin's intervention.
     #[must_use]
-    pub fn is_trouble(self) -> bool {
+    pub fn is_fault(self) -> bool {
         !matches!(self, Self::Claim(_) | Self::Deliver(..) | Self::Beat(_) | Self::Wait | Self::Resume(_))
     }
 }
@@ -84,7 +84,7 @@ pub struct World {
     /// The attempts that each drone works on, wanted or not.
     pub held: [BTreeSet<AttemptId>; DRONES],
     /// How many things have gone wrong.
-    pub troubles: u8,
+    pub faults: u8,
 }
 
 /// A plan of three packages. The edges are those that a build needs and those that the result needs at run
@@ -132,7 +132,7 @@ impl World {
             swarm: Swarm::new(policy),
             now: TimeMs(1_800_000_000_000),
             held: Default::default(),
-            troubles: 0,
+            faults: 0,
         };
         world.must(Command::StartOrchestrator)?;
         let request = ProfileRequest {
@@ -160,12 +160,12 @@ impl World {
         Ok(world)
     }
 
-    /// What can happen next if at most `most_troubles` things may go wrong in total. Omits steps that would
+    /// What can happen next if at most `most_faults` things may go wrong in total. Omits steps that would
     /// change nothing.
     #[must_use]
-    pub fn steps(&self, most_troubles: u8) -> Vec<Step> {
+    pub fn steps(&self, most_faults: u8) -> Vec<Step> {
         let mut steps = vec![Step::Wait];
-        let may_fail = self.troubles < most_troubles;
+        let may_fail = self.faults < most_faults;
         if may_fail {
             steps.push(Step::Restart);
             steps.extend(self.swarm.runs.values().filter(|run| !run.state.is_over()).map(|_| Step::Cancel));
@@ -200,7 +200,7 @@ impl World {
     /// # Errors
     /// The orchestrator broke a rule.
     pub fn take(&mut self, step: Step, plan: &PlanReport) -> Result<(), String> {
-        self.troubles += u8::from(step.is_trouble());
+        self.faults += u8::from(step.is_fault());
         match step {
             Step::Claim(place) => self.claim(place)?,
             Step::Deliver(place, attempt) => self.deliver(place, attempt, plan)?,
