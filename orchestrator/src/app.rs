@@ -16,7 +16,11 @@ use crate::{
     tls::Shown,
 };
 use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
-use swarm_common::{digest::Digest, secret::Secret, wire::concern::ConcernKind};
+use swarm_common::{
+    digest::Digest,
+    secret::Secret,
+    wire::{admin::BuilderKind, concern::ConcernKind},
+};
 use swarm_core::view;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +83,9 @@ impl App {
         concerns.extend(self.passes.concerns(&[Publisher::NAME]));
         concerns.extend(self.notifier.concerns());
         concerns.extend(self.auditor.audited.concern());
-        concerns.extend(missing_state::changed_keys(&self.config));
+        let (packages, nix) = (self.config.key_fingerprint_file(), self.config.nix_public_keys_file());
+        concerns.extend(missing_state::changed_key(BuilderKind::Portage, &packages));
+        concerns.extend(missing_state::changed_key(BuilderKind::Nix, &nix));
         concerns.sort_by_key(|fact| (!view::stops(fact), Reverse(view::severity(fact))));
         concerns
     }

@@ -59,6 +59,8 @@ pub struct Config {
     /// Delay after a start before unneeded files are removed for the first time; then every hour. Default 10
     /// minutes, enough for a machine without a clock battery to learn the time.
     pub first_cleaning: Span,
+    /// Passwords of upstream Nix caches, in the form of Nix's `netrc-file`.
+    pub netrc_file: PathBuf,
     /// Which journal to use.
     pub journal: JournalSettings,
     /// Signing of packages.
@@ -91,6 +93,7 @@ impl Default for Config {
             state_dir: "/var/lib/build-swarm".into(),
             artifact_dir: None,
             first_cleaning: Span::from_secs(600),
+            netrc_file: "/etc/nix/netrc".into(),
             journal: JournalSettings::default(),
             signing: Signing::default(),
             log: LogConfig::default(),

@@ -2,7 +2,6 @@
 //! that it existed. Replacing it silently would lock out everybody who trusts the old one, or hide that a
 //! disk is not mounted. The admin can accept the loss.
 
-use crate::config::Config;
 use std::path::{Path, PathBuf};
 use swarm_common::wire::{admin::BuilderKind, concern::ConcernKind};
 use swarm_daemon::config::{ConfigError, secret::write_private};
@@ -78,19 +77,13 @@ pub fn previous_key_file(trace: &Path) -> PathBuf {
     trace.with_extension("previous")
 }
 
-/// The signing keys that have changed. Each is a concern until an admin removes the file with the previous one.
+/// The signing key that has changed according to `trace`, which names the current one. It is a concern until an
+/// admin removes the file with the previous one.
 #[must_use]
-pub fn changed_keys(config: &Config) -> Vec<ConcernKind> {
-    let traces = [
-        (BuilderKind::Portage, config.key_fingerprint_file()),
-        (BuilderKind::Nix, config.nix_public_keys_file()),
-    ];
-    let changed = |(clients, trace): (BuilderKind, PathBuf)| {
-        let previous = previous_key_file(&trace);
-        let [before, now] = [&previous, &trace].map(|file| std::fs::read_to_string(file).ok());
-        let (before, now) = (before?.trim().to_owned(), now?.trim().to_owned());
-        let file = previous.display().to_string();
-        (before != now).then_some(ConcernKind::SigningKeyChanged { clients, before, now, file })
-    };
-    traces.into_iter().filter_map(changed).collect()
+pub fn changed_key(clients: BuilderKind, trace: &Path) -> Option<ConcernKind> {
+    let previous = previous_key_file(trace);
+    let [before, now] = [previous.as_path(), trace].map(|file| std::fs::read_to_string(file).ok());
+    let (before, now) = (before?.trim().to_owned(), now?.trim().to_owned());
+    let file = previous.display().to_string();
+    (before != now).then_some(ConcernKind::SigningKeyChanged { clients, before, now, file })
 }

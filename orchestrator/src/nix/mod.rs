@@ -6,6 +6,7 @@ pub mod archive;
 pub mod available;
 pub mod listing;
 pub mod listings;
+mod netrc;
 pub mod reference_scanner;
 pub mod run_paths;
 pub mod stored;

@@ -2,12 +2,14 @@
 //! count only if they are signed by one of the cache's keys. A cache that does not answer is a concern until
 //! it answers, or until no package has waited for it for an hour.
 
+use super::netrc::Netrc;
 use crate::store::snapshots::Snapshots;
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
-use reqwest::{Client, StatusCode, redirect::Policy};
+use reqwest::{Client, StatusCode, Url, redirect::Policy};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io::{self, Read},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -60,6 +62,8 @@ struct Unreachable {
 /// What is known of snapshots and their upstream caches.
 pub struct Upstreams {
     snapshots: Snapshots,
+    /// The file with passwords of caches.
+    netrc: PathBuf,
     sources: Mutex<BTreeMap<Digest, Arc<NixSource>>>,
     answers: Mutex<HashMap<(String, String), Answer>>,
     /// The caches that did not answer, by address.
@@ -69,11 +73,12 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// Reads manifests from `snapshots`.
+    /// Reads manifests from `snapshots`, and passwords from `netrc` whenever caches are asked.
     #[must_use]
-    pub fn new(snapshots: Snapshots) -> Self {
+    pub fn new(snapshots: Snapshots, netrc: PathBuf) -> Self {
         Self {
             snapshots,
+            netrc,
             sources: Mutex::default(),
             answers: Mutex::default(),
             away: Mutex::default(),
@@ -127,15 +132,32 @@ impl Upstreams {
         upstreams: &[NixUpstream],
         hashes: Vec<String>,
     ) -> Result<BTreeSet<StorePath>, String> {
-        let client = client(upstreams)?;
+        let client = self.client(upstreams)?;
         let found = stream::iter(hashes.into_iter().map(|hash| self.first(&client, upstreams, hash)));
         let found: Vec<Option<StorePath>> = found.buffer_unordered(AT_ONCE).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
 
+    fn client(&self, upstreams: &[NixUpstream]) -> Result<CacheClient, String> {
+        // A second installation is refused, which is harmless because it is the same provider.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = Client::builder()
+            .user_agent(concat!("build-swarm/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::limited(3))
+            .connect_timeout(CONNECT)
+            .timeout(WHOLE);
+        if upstreams.iter().all(|upstream| upstream.url.starts_with("http:")) {
+            // A machine without root certificates must work as well if no TLS is used.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder.build().map_err(|error| format!("HTTP cannot be set up: {error}"))?;
+        let netrc = Netrc::read(&self.netrc).map_err(|error| format!("{}: {error}", self.netrc.display()));
+        Ok(CacheClient { http, netrc })
+    }
+
     async fn first(
         &self,
-        client: &Client,
+        client: &CacheClient,
         upstreams: &[NixUpstream],
         hash: String,
     ) -> Result<Option<StorePath>, String> {
@@ -172,7 +194,7 @@ impl Upstreams {
     /// Asks a cache and stores its answer.
     async fn query_narinfo(
         &self,
-        client: &Client,
+        client: &CacheClient,
         upstream: &NixUpstream,
         hash: &str,
     ) -> Result<Option<StorePath>, String> {
@@ -187,13 +209,17 @@ impl Upstreams {
 
     /// Whether 403 means that the cache does not have a path, as with some object stores. Such a cache
     /// answers 403 also for a path that cannot exist, and 200 for its `nix-cache-info`.
-    async fn forbids_what_it_lacks(&self, client: &Client, upstream: &NixUpstream) -> Result<bool, String> {
+    async fn forbids_what_it_lacks(
+        &self,
+        client: &CacheClient,
+        upstream: &NixUpstream,
+    ) -> Result<bool, String> {
         let known = locked(&self.forbidding).get(&upstream.url).copied();
         if let Some((_, forbids)) = known.filter(|(at, _)| at.elapsed() < UNKNOWN) {
             return Ok(forbids);
         }
-        let nothing = get(client, upstream, &format!("{}.narinfo", "0".repeat(32))).await?.status();
-        let info = get(client, upstream, "nix-cache-info").await?.status();
+        let nothing = client.get(upstream, &format!("{}.narinfo", "0".repeat(32))).await?.status();
+        let info = client.get(upstream, "nix-cache-info").await?.status();
         let forbids = nothing == StatusCode::FORBIDDEN && info == StatusCode::OK;
         let mut all = locked(&self.forbidding);
         if all.len() >= MANIFESTS {
@@ -225,7 +251,7 @@ impl Upstreams {
         locked(&self.away).retain(|_, away| away.waited.elapsed() < AWAY);
         let all: Vec<Unreachable> = locked(&self.away).values().cloned().collect();
         let again = all.into_iter().map(async |Unreachable { upstream, hash, .. }| {
-            let again = match client(std::slice::from_ref(&upstream)) {
+            let again = match self.client(std::slice::from_ref(&upstream)) {
                 Ok(client) => self.query_narinfo(&client, &upstream, &hash).await,
                 Err(why) => Err(why),
             };
@@ -259,14 +285,41 @@ fn error_text(error: reqwest::Error) -> String {
     error.without_url().to_string()
 }
 
-/// Gets a file of a cache.
-async fn get(client: &Client, upstream: &NixUpstream, name: &str) -> Result<reqwest::Response, String> {
-    let url = format!("{}/{name}", upstream.url.trim_end_matches('/'));
-    client.get(url).send().await.map_err(error_text)
+/// An HTTP client with the passwords of caches.
+struct CacheClient {
+    http: Client,
+    /// The passwords, or why they cannot be read.
+    netrc: Result<Netrc, String>,
 }
 
-async fn query_narinfo(client: &Client, upstream: &NixUpstream, hash: &str) -> Result<CacheAnswer, String> {
-    let mut response = get(client, upstream, &format!("{hash}.narinfo")).await?;
+impl CacheClient {
+    /// Gets a file of a cache.
+    async fn get(&self, upstream: &NixUpstream, name: &str) -> Result<reqwest::Response, String> {
+        let url = Url::parse(&format!("{}/{name}", upstream.url.trim_end_matches('/')));
+        let url = url.map_err(|error| error.to_string())?;
+        let login = self.netrc.as_ref().ok().and_then(|netrc| netrc.login(url.host_str()?));
+        let mut request = self.http.get(url.clone());
+        if let Some((login, password)) = login {
+            request = request.basic_auth(login, Some(password));
+        }
+        let response = request.send().await.map_err(error_text)?;
+        match (response.status(), &self.netrc) {
+            (status @ StatusCode::UNAUTHORIZED, Err(why)) => Err(format!("HTTP {status}; {why}")),
+            (status @ StatusCode::UNAUTHORIZED, Ok(_)) => {
+                let which = if login.is_some() { "is wrong" } else { "is missing" };
+                Err(format!("HTTP {status}; its password in the file `netrc_file` {which}"))
+            }
+            _ => Ok(response),
+        }
+    }
+}
+
+async fn query_narinfo(
+    client: &CacheClient,
+    upstream: &NixUpstream,
+    hash: &str,
+) -> Result<CacheAnswer, String> {
+    let mut response = client.get(upstream, &format!("{hash}.narinfo")).await?;
     match response.status() {
         StatusCode::OK => {}
         StatusCode::FORBIDDEN => return Ok(CacheAnswer::Forbidden),
@@ -286,21 +339,6 @@ async fn query_narinfo(client: &Client, upstream: &NixUpstream, hash: &str) -> R
     // Clients would refuse the path as well.
     let trusted = info.path.hash_part() == hash && info.is_signed_by(&keys, &dir);
     Ok(CacheAnswer::Path(trusted.then_some(info.path)))
-}
-
-fn client(upstreams: &[NixUpstream]) -> Result<Client, String> {
-    // A second installation is refused, which is harmless because it is the same provider.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = Client::builder()
-        .user_agent(concat!("build-swarm/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::limited(3))
-        .connect_timeout(CONNECT)
-        .timeout(WHOLE);
-    if upstreams.iter().all(|upstream| upstream.url.starts_with("http:")) {
-        // A machine without root certificates must work as well if no TLS is used.
-        builder = builder.tls_certs_only([]);
-    }
-    builder.build().map_err(|error| format!("HTTP cannot be set up: {error}"))
 }
 
 /// The manifest of a snapshot archive, which is its first entry.

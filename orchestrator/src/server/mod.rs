@@ -114,7 +114,7 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     let (engine, engine_task) = Engine::start(journal, config.core_policy(), clock).await?;
     artifacts::check(artifacts, engine.read(artifacts::is_used), config.accept_new)?;
     let listings = Listings::open(artifacts.join("listings"), store.clone())?;
-    let upstreams = Arc::new(Upstreams::new(snapshots.clone()));
+    let upstreams = Arc::new(Upstreams::new(snapshots.clone(), config.netrc_file.clone()));
     let storage = intake::Storage {
         incoming,
         store: store.clone(),

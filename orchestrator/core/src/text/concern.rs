@@ -268,10 +268,7 @@ pub fn next(fact: &ConcernKind, action: Option<&Action>) -> String {
             format!("check that disk; remove {aside}, the damaged file, to end this message")
         }
         SigningKeyChanged { file, .. } => {
-            format!(
-                "clients that trust only the previous key refuse what is signed now: set them up again (`swarmctl \
-                 client setup`), then remove {file}"
-            )
+            format!("clients refuse the new one: `swarmctl client setup` for each, then remove {file}")
         }
         PlanWaits { remedy, .. } | RunStandsStill { remedy, .. } => command.unwrap_or_else(|| with(remedy)),
         ToolchainDiffers { .. } => {

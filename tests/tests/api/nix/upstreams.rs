@@ -2,7 +2,11 @@
 
 use super::{built, intake::strings, key, only, output_of, url};
 use crate::binhost::generation;
-use axum::http::{StatusCode, Uri};
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, StatusCode, Uri},
+};
+use std::fs;
 use swarm_common::wire::{
     concern::{Concern, ConcernKind},
     drone::Outcome,
@@ -105,6 +109,52 @@ async fn a_cache_lacks_what_it_forbids_only_if_it_forbids_what_nobody_has_and_an
             assert!(error.to_string().contains("cannot be asked: HTTP 403"), "{error}");
         }
     }
+}
+
+/// A proxy in front of a cache, for the login `ada` with the password `s3cret`.
+async fn with_password(cache: String) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let answer = move |uri: Uri, headers: HeaderMap| {
+        let cache = cache.clone();
+        async move {
+            // `ada:s3cret` in base64.
+            if headers.get("authorization").is_none_or(|value| value != "Basic YWRhOnMzY3JldA==") {
+                return (StatusCode::UNAUTHORIZED, Bytes::new());
+            }
+            let answer = reqwest::get(format!("{cache}{}", uri.path())).await.unwrap();
+            (answer.status(), answer.bytes().await.unwrap())
+        }
+    };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_with_a_password_is_asked_with_that_of_the_netrc_file_and_a_wrong_one_is_named() {
+    let world = World::new().unwrap();
+    let (upstream, _) = built(&world).await.unwrap();
+    let plan = world.plan().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let netrc = dir.path().join("netrc");
+    let swarm = Swarm::start_with(|config| config.netrc_file = netrc.clone()).await.unwrap();
+    let drone = swarm.nix_drone("one").await.unwrap();
+    let proxy = with_password(url(&upstream)).await;
+    swarm.nix_profile(&[(proxy, key(&upstream).await)]).await.unwrap();
+    swarm.nix_run(&drone, only(&plan, &["prog-2.0"])).await.unwrap();
+    let (attempt, order) = drone.build_order().await.unwrap();
+    for (text, expected) in [
+        (None, "HTTP 401 Unauthorized; its password in the file `netrc_file` is missing"),
+        (Some("machine 127.0.0.1 login ada password wrong"), "`netrc_file` is wrong"),
+    ] {
+        text.into_iter().for_each(|text| fs::write(&netrc, text).unwrap());
+        let refused = drone.bring(&world, attempt, &order.targets).await.unwrap_err().to_string();
+        assert!(refused.contains(expected) && !refused.contains("wrong\""), "{refused}");
+    }
+    fs::write(&netrc, "machine 127.0.0.1 login ada password s3cret").unwrap();
+    let artifacts = drone.bring(&world, attempt, &order.targets).await.unwrap();
+    assert!(drone.report_with(attempt, artifacts, vec![]).await.unwrap().accepted);
+    assert_eq!(references(&swarm).await, ["lib-1.0", "seed"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
