@@ -10,7 +10,7 @@
 mod effects;
 
 use crate::{
-    record::{Body, versioned},
+    record::{Body, EDGES_AS_LISTS, versioned},
     reply::Reply,
     shared::Shared,
     state::{Collision, DueOutcome, Forecast, LastIds},
@@ -366,8 +366,19 @@ pub enum Event {
 
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        Self::serialize(self, to)
+        match self {
+            Self::PlanReceived { .. } => Versioned { version: EDGES_AS_LISTS, event: self }.serialize(to),
+            _ => Self::serialize(self, to),
+        }
     }
+}
+
+/// An event with the version of its form.
+#[derive(Serialize)]
+struct Versioned<'e> {
+    version: u32,
+    #[serde(flatten, serialize_with = "Event::serialize")]
+    event: &'e Event,
 }
 
 impl Body for Event {

@@ -6,10 +6,12 @@ use serde::{
 };
 use std::{fmt, marker::PhantomData};
 
-/// The version that is written. A new version would be written as a first field, `"version":2`. A new kind of
-/// event needs none, because older versions refuse what they do not know, but a kind whose meaning changes
-/// does.
-const VERSION: u32 = 1;
+/// The newest version. An event of a version after 1 has it as its first field, so that older versions refuse
+/// it by name. A new kind of event needs no new version, because older versions refuse what they do not know,
+/// but a kind whose form changes does.
+const VERSION: u32 = EDGES_AS_LISTS;
+/// The version of a plan whose edges are lists and not maps.
+pub(crate) const EDGES_AS_LISTS: u32 = 2;
 
 /// What [`versioned`] reads after it has checked the version.
 pub(crate) trait Body: Sized {
