@@ -20,6 +20,10 @@ const LOOKS: usize = 150;
 const RISE_BYTES: u64 = 10 << 20;
 const RISE_FILES: u64 = 10;
 
+/// Sockets that a process may have for each peer. They do not count as files, because faults cut peers off and
+/// bring them back, which changes the minimum. A leak of sockets soon exceeds them.
+const SOCKETS: u64 = 4;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ResourceUsage {
     bytes: u64,
@@ -44,8 +48,11 @@ pub struct Footprint {
 impl Footprint {
     /// Takes a sample of every running process.
     pub fn look(&mut self, farm: &Farm) {
-        for (name, id) in farm.processes() {
-            let Some(usage) = usage(id) else { continue };
+        let processes = farm.processes();
+        let drones = processes.len() as u64;
+        for (name, id) in processes {
+            let peers = if name == "orchestrator" { drones } else { 1 };
+            let Some(usage) = usage(id, SOCKETS * peers) else { continue };
             let fresh = || Life { name, seen: Instant::now(), samples: Vec::new(), open: BTreeMap::new() };
             let life = self.lives.entry(id).or_insert_with(fresh);
             life.open = open(id);
@@ -117,13 +124,15 @@ fn rise(samples: &[ResourceUsage]) -> Option<ResourceUsage> {
     Some(ResourceUsage { bytes: by(|h| h.bytes), files: by(|h| h.files) })
 }
 
-fn usage(id: u32) -> Option<ResourceUsage> {
+/// What a process holds, without so many sockets.
+fn usage(id: u32, sockets: u64) -> Option<ResourceUsage> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     // Pages of the program file are loaded on first use and dropped when memory is needed, so they do not
     // count.
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(ResourceUsage { bytes: kib << 10, files: open(id).values().sum() })
+    let files = |(kind, n): (String, u64)| if kind == "socket" { n.saturating_sub(sockets) } else { n };
+    Some(ResourceUsage { bytes: kib << 10, files: open(id).into_iter().map(files).sum() })
 }
 
 /// The number of open files of a process, by kind or folder. Published files do not count, because they stay
