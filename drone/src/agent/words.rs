@@ -33,7 +33,7 @@ pub(super) fn undelivered(why: &str, for_ms: u64) -> Box<ReportRequest> {
         cause: None,
         phase: Phase::Uploading,
         signature: "cannot deliver the result to the orchestrator".into(),
-        message: format!("no progress of the delivery for {} min: {why}", for_ms / 60_000),
+        message: format!("the delivery has made no progress for {} min: {why}", for_ms / 60_000),
     };
     Box::new(ReportRequest::new(Outcome::Failed { failure }, Usage::default()))
 }

@@ -98,7 +98,7 @@ impl Errors {
                 let verdict = self.verdict.iter().filter(|line| !first.contains(line.trim()));
                 verdict.fold(first.to_owned(), |text, line| format!("{text}{line}\n"))
             }
-            None => format!("it failed without a word of why; the last lines were:\n{}", self.last()),
+            None => format!("it failed without an error message; the last lines were:\n{}", self.last()),
         };
         let downloads = self.downloads.as_ref().filter(|_| !self.builds);
         let download = || downloads.and_then(|downloads| downloads.failure(phase, &message));

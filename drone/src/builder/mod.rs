@@ -164,7 +164,7 @@ pub(crate) fn equipment(config: &BuilderConfig) -> Equipment {
 pub(crate) fn clean_caches(config: &BuilderConfig) {
     nix::forget_attempts(config);
     if let Err(error) = portage::prune_cache(config) {
-        tracing::warn!(%error, "old files cannot be removed from the cache");
+        tracing::warn!(%error, "cannot remove old files from the cache");
     }
 }
 

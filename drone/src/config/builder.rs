@@ -254,7 +254,7 @@ impl BuilderConfig {
             // Portage's configuration files are shell-like, and its list of mirrors is separated by spaces.
             if text.chars().any(|c| c.is_whitespace() || "\"'$`\\#".contains(c)) {
                 return Err(format!(
-                    "builder.{field} is `{text}`; Portage can use no path with blanks, quotes, $ or #"
+                    "builder.{field} is `{text}`; a path for Portage cannot contain blanks, quotes, $ or #"
                 ));
             }
         }
@@ -271,7 +271,7 @@ impl BuilderConfig {
             {
                 if path.to_string_lossy().contains([',', ':', '\\']) {
                     return Err(format!(
-                        "builder.{field} is `{}`; an overlay can use no path with commas, colons or backslashes",
+                        "builder.{field} is `{}`; an overlay path cannot contain commas, colons or backslashes",
                         path.display()
                     ));
                 }
@@ -296,7 +296,7 @@ impl BuilderConfig {
         }
         if self.memory_max != Size::default() && self.memory_max < LEAST_MEMORY {
             return Err(format!(
-                "builder.memory_max is {}; nothing builds with less than {LEAST_MEMORY} (0: no limit)",
+                "builder.memory_max is {}; it must be at least {LEAST_MEMORY}, or 0 for no limit",
                 self.memory_max
             ));
         }

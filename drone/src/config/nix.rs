@@ -144,11 +144,11 @@ impl NixConfig {
         if self.evaluation_memory < LEAST_MEMORY {
             let given = self.evaluation_memory;
             return Err(format!(
-                "builder.nix.evaluation_memory is {given}; nothing evaluates with less than {LEAST_MEMORY}"
+                "builder.nix.evaluation_memory is {given}; it must be at least {LEAST_MEMORY}"
             ));
         }
         if self.evaluation_timeout == Span::default() {
-            return Err("builder.nix.evaluation_timeout is 0; nothing evaluates in no time".into());
+            return Err("builder.nix.evaluation_timeout is 0; it must be at least 1 s".into());
         }
         Ok(())
     }

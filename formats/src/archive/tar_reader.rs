@@ -255,7 +255,7 @@ impl<R: Read> TarReader<R> {
         (self.remaining, self.padding) = (0, 0);
         let padding = bytes.split_off(usize::try_from(size).unwrap_or_default());
         if padding.iter().any(|&b| b != 0) {
-            return Err(TarError::Malformed("an extended header that goes on in its padding"));
+            return Err(TarError::Malformed("an extended header that continues into its padding"));
         }
         Ok(bytes)
     }

@@ -116,7 +116,7 @@ pub fn is_in_dev(path: &[u8]) -> bool {
 /// The error for a device or pipe outside of /dev.
 #[must_use]
 pub fn special(path: &[u8], kind: &str) -> ImageError {
-    ImageError::entry(path, format!("is a {kind}; outside of /dev an image has none"))
+    ImageError::entry(path, format!("is a {kind}, which an image may only contain in /dev"))
 }
 
 fn word(meta: &Metadata) -> &'static str {

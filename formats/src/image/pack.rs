@@ -103,7 +103,12 @@ impl ImageContents {
         let file = match self.nodes.get(file).map(|node| &node.kind) {
             Some(Kind::File { .. }) => file.to_vec(),
             Some(Kind::Hardlink(file)) => file.clone(),
-            _ => return Err(ImageError::entry(path, "is a hard link to what is no file of the image")),
+            _ => {
+                return Err(ImageError::entry(
+                    path,
+                    "is a hard link to something that is not a file of the image",
+                ));
+            }
         };
         self.add(path, Kind::Hardlink(file), TarAttributes::default())
     }
@@ -115,7 +120,7 @@ impl ImageContents {
         attributes.xattrs.sort();
         self.dropped_xattrs += (before - attributes.xattrs.len()) as u64;
         if self.nodes.insert(path.to_vec(), Node { kind, attributes }).is_some() {
-            return Err(ImageError::entry(path, "is there twice"));
+            return Err(ImageError::entry(path, "occurs twice"));
         }
         // Archives may omit entries for parent directories.
         let mut above = parent(path);

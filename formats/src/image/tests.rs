@@ -81,7 +81,7 @@ fn what_could_not_be_worked_in_is_no_root_and_the_reason_says_why() {
     };
     rejects(&|at| fs::remove_dir(at.join("etc")).unwrap(), "no directory /etc");
     rejects(&|at| fs::remove_file(at.join("usr/bin/bash")).unwrap(), "no shell /bin/sh");
-    rejects(&|at| fs::write(at.join("usr/bin/bash"), "#!/bin/false\n").unwrap(), "no program");
+    rejects(&|at| fs::write(at.join("usr/bin/bash"), "#!/bin/false\n").unwrap(), "not a program");
     let loops = |at: &Path| {
         fs::remove_file(at.join("usr/bin/sh")).unwrap();
         symlink("sh", at.join("usr/bin/sh")).unwrap();

@@ -95,7 +95,7 @@ impl Content<'_> {
         check_path(&path)?;
         let above = parent(&path);
         if path <= self.last {
-            return Err(ImageError::entry(&path, "is there twice or not in order"));
+            return Err(ImageError::entry(&path, "occurs twice or not in order"));
         }
         if !above.is_empty() && !self.outline.dirs.contains(above) {
             return Err(ImageError::entry(&path, "lies below what is no directory"));
@@ -128,7 +128,10 @@ impl Content<'_> {
             }
             EntryKind::Hardlink => {
                 if !self.outline.files.contains(&link) {
-                    return Err(ImageError::entry(&path, "is a hard link to what is no file before it"));
+                    return Err(ImageError::entry(
+                        &path,
+                        "is a hard link to something that is not an earlier file",
+                    ));
                 }
                 if let Some(dir) = self.dir {
                     self.at(&path, |at| fs::hard_link(dir.join(OsStr::from_bytes(&link)), at))?;
@@ -179,7 +182,7 @@ impl Content<'_> {
         let shell = self.outline.shell()?;
         let machine = self.machines.get(&shell).ok_or_else(|| {
             let shell = String::from_utf8_lossy(&shell).escape_debug().to_string();
-            ImageError::NoRoot(format!("its shell /{shell} is no program of a known architecture"))
+            ImageError::NoRoot(format!("its shell /{shell} is not a program of a known architecture"))
         })?;
         let has_portage = self.outline.has_file(b"usr/bin/emerge");
         let (entries, machine, usr) = (self.entries, (*machine).to_owned(), self.outline.usr());

@@ -81,7 +81,7 @@ impl<R: Read> Entries<R> {
     fn begin(&mut self, name: Vec<u8>, blocks: Vec<u8>, kind: EntryType, size: u64) -> io::Result<Head> {
         let path = String::from_utf8(name).map_err(|_| wrong("a name is not UTF-8"))?;
         if self.last.as_ref().is_some_and(|last| key(last) >= key(&path)) {
-            return Err(wrong(&format!("`{}` is there twice or out of order", path.escape_debug())));
+            return Err(wrong(&format!("`{}` is repeated or out of order", path.escape_debug())));
         }
         self.count += 1;
         let is_removal = kind.as_byte() == REMOVED;

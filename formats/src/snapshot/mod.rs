@@ -122,7 +122,7 @@ impl SnapshotManifest {
                 return wrong(format!("`{}` is not a repository's name", repository.name.escape_debug()));
             }
             if self.repositories.iter().filter(|other| other.name == repository.name).count() > 1 {
-                return wrong(format!("repository `{}` is there twice", repository.name));
+                return wrong(format!("repository `{}` occurs twice", repository.name));
             }
             for (key, value) in &repository.settings {
                 if !is_repository_setting(key, value) {

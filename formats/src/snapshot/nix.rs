@@ -83,7 +83,7 @@ impl NixSource {
     pub(super) fn check(&self) -> Result<(), String> {
         check_path(&self.file).map_err(|why| format!("the file to evaluate is not usable: {why}"))?;
         if self.flake != (self.file == FLAKE) {
-            return Err(format!("{FLAKE} is the file of a flake, and of nothing else"));
+            return Err(format!("{FLAKE} is only valid for a flake"));
         }
         if let Some(commit) = &self.commit
             && !is_commit(commit)
@@ -114,7 +114,7 @@ impl NixSource {
         for NixUpstream { url, keys } in &self.upstreams {
             check_url(url).map_err(|why| format!("{} is not the address of a cache: {why}", shown(url)))?;
             if !urls.insert(url) {
-                return Err(format!("the cache {url} is there twice"));
+                return Err(format!("the cache {url} occurs twice"));
             }
             if keys.is_empty() {
                 return Err(format!("the cache {url} has no key; unsigned packages are never used"));
@@ -249,7 +249,7 @@ fn each(texts: &[String], is_sound: fn(&str) -> bool, what: &str) -> Result<(), 
             return Err(format!("{} is not {what}", shown(text)));
         }
         if !seen.insert(text) {
-            return Err(format!("{} is there twice", shown(text)));
+            return Err(format!("{} occurs twice", shown(text)));
         }
     }
     Ok(())

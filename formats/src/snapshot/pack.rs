@@ -78,7 +78,7 @@ impl SnapshotContents {
     fn add(&mut self, path: &str, source: Source) -> Result<(), SnapshotError> {
         check_path(path).map_err(|why| SnapshotError::entry(path, why))?;
         if path == MANIFEST || self.entries.insert(path.to_owned(), source).is_some() {
-            return Err(SnapshotError::entry(path, "is there twice"));
+            return Err(SnapshotError::entry(path, "occurs twice"));
         }
         if self.entries.len() as u64 >= MAX_ENTRIES {
             return Err(SnapshotError::TooLarge { what: "entries", limit: MAX_ENTRIES });

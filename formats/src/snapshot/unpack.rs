@@ -129,7 +129,7 @@ fn read<'a>(
         return Err(SnapshotError::WrongDigest { expected, got });
     }
     if let Some(path) = content.removed.first() {
-        return Err(SnapshotError::entry(path, "is of a kind that a snapshot does not have"));
+        return Err(SnapshotError::entry(path, "is a kind of file that a snapshot must not contain"));
     }
     let manifest =
         content.manifest.take().ok_or_else(|| SnapshotError::Manifest(format!("there is no {MANIFEST}")))?;
@@ -246,7 +246,7 @@ impl<'a> Content<'a> {
             return Ok(());
         }
         if self.dirs.contains(&path) || !self.entries.insert(path.clone()) {
-            return Err(refuse("is there twice"));
+            return Err(refuse("occurs twice"));
         }
         if self.entries.len() as u64 > MAX_ENTRIES {
             return Err(SnapshotError::TooLarge { what: "entries", limit: MAX_ENTRIES });
@@ -264,9 +264,9 @@ impl<'a> Content<'a> {
                 check_link(&path, &target).map_err(|why| refuse(&why))?;
                 self.in_dir(&path, |at| symlink(&target, at))
             }
-            EntryType::Link => Err(refuse("is a hard link; a snapshot has none")),
+            EntryType::Link => Err(refuse("is a hard link, which a snapshot must not contain")),
             EntryType::Char | EntryType::Block | EntryType::Fifo => Err(refuse("is a device or pipe")),
-            _ => Err(refuse("is of a kind that a snapshot does not have")),
+            _ => Err(refuse("is a kind of file that a snapshot must not contain")),
         }
     }
 
@@ -305,7 +305,7 @@ impl<'a> Content<'a> {
             if self.entries.contains(parent) {
                 return Err(SnapshotError::entry(
                     path,
-                    format!("lies below `{parent}`, which is no directory"),
+                    format!("lies below `{parent}`, which is not a directory"),
                 ));
             }
             if self.dirs.insert(parent.to_owned()) {

@@ -60,7 +60,7 @@ impl Workload {
         let mut position = BTreeMap::new();
         for (n, item) in items.iter().enumerate() {
             if position.insert(item.name.clone(), n).is_some() {
-                bail!("`{}` is there twice", item.name);
+                bail!("`{}` occurs twice", item.name);
             }
             if !(item.seconds.is_finite() && item.seconds >= 0.0) {
                 bail!("`{}` takes {} seconds", item.name, item.seconds);

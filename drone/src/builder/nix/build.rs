@@ -218,7 +218,7 @@ async fn realise(session: &mut Session<'_>, drv: &str, phase: Phase) -> Result<(
     if let Some(other) = heard.uncalled {
         // The drone's notes about its store were wrong.
         context.caches.nix.forget();
-        let message = format!("Nix began to build {other}, which was not ordered: an input is lacking");
+        let message = format!("Nix began to build {other}, which was not requested: an input is missing");
         return Err(failure::stop(FailureClass::Infra, Phase::Preparing, message));
     }
     let End::Exited(status) = ran.end else { return Err(Stop::Cancelled) };

@@ -142,7 +142,7 @@ async fn find(session: &mut Session<'_>, snapshot: Digest) -> Result<Option<Eval
         nix.checked().insert(snapshot);
     }
     if let Err(error) = fs::File::open(&file).and_then(|file| file.set_modified(SystemTime::now())) {
-        tracing::debug!(%error, "the last use of an evaluation is not noted");
+        tracing::debug!(%error, "cannot record the last use of an evaluation");
     }
     Ok(Some(found))
 }

@@ -103,7 +103,7 @@ fn ending(nix_error: &str) -> &str {
 /// Nix's message without the parts that every error has.
 fn short(nix_error: &str) -> String {
     let nix_error = nix_error.trim().trim_start_matches("error: ").trim();
-    if nix_error.is_empty() { "Nix failed without a word of why".into() } else { nix_error.to_owned() }
+    if nix_error.is_empty() { "Nix failed without an error message".into() } else { nix_error.to_owned() }
 }
 
 /// The error in the output of a Nix program, without escape sequences, warnings and advice. Its first line
@@ -125,7 +125,7 @@ pub(super) fn error(output: &str) -> String {
         None => format!("{headline}\n{text}"),
     };
     if message.is_empty() {
-        return "Nix failed without a word of why".into();
+        return "Nix failed without an error message".into();
     }
     clip(&message, TEXT_BYTES).to_owned()
 }
@@ -187,6 +187,6 @@ mod tests {
         assert_eq!(error(old), "it is broken");
         let new = "error:\n       … while calling the 'throw' builtin\n         at /tmp/source/default.nix:3:4:\n\n       error: it is broken\n";
         assert!(error(new).starts_with("it is broken\nerror:\n"), "{}", error(new));
-        assert_eq!(error(""), "Nix failed without a word of why");
+        assert_eq!(error(""), "Nix failed without an error message");
     }
 }

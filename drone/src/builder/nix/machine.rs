@@ -74,7 +74,7 @@ impl Programs {
         let parsed = parse(&output.stdout);
         parsed.ok_or_else(|| {
             let errors = String::from_utf8_lossy(&output.stderr);
-            let error = errors.lines().last().unwrap_or("it does not tell system and features");
+            let error = errors.lines().last().unwrap_or("it does not report its system and features");
             format!("nix {}: {error}", words.join(" "))
         })
     }

@@ -163,7 +163,7 @@ pub(super) fn forget_attempts(builder: &BuilderConfig) {
     for name in [EVALUATION, BUILD] {
         let forgotten = store::forget_attempts(&dir.join(name));
         if let Err(error) = forgotten {
-            tracing::warn!(%error, dir = %dir.display(), "roots of earlier builds cannot be removed");
+            tracing::warn!(%error, dir = %dir.display(), "cannot remove the roots of earlier builds");
         }
     }
 }

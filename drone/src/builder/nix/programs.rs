@@ -69,7 +69,7 @@ pub fn find(config: &NixConfig) -> Result<Option<Programs>, String> {
             tracing::debug!("this drone does not build with Nix: {why}");
             Ok(None)
         }
-        None if config.enabled == Enabled::Always(true) => Err("the program nix is not to be found".into()),
+        None if config.enabled == Enabled::Always(true) => Err("cannot find the program nix".into()),
         None => Ok(None),
     }
 }
@@ -115,7 +115,7 @@ mod tests {
             |enabled| find(&NixConfig { enabled, programs: Some(dir.path().into()), ..NixConfig::default() });
         let auto = NixConfig::default().enabled;
         assert_eq!(with(auto), Ok(None));
-        assert!(with(Enabled::Always(true)).unwrap_err().contains("not to be found"));
+        assert!(with(Enabled::Always(true)).unwrap_err().contains("cannot find"));
         let program = dir.path().join("nix");
         for (version, usable) in [("2.3.16", false), ("2.8.0", true), ("2.36pre20260101_abc", true)] {
             std::fs::write(&program, format!("#!/bin/sh\necho 'nix (Nix) {version}'\n")).unwrap();

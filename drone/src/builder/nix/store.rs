@@ -83,7 +83,7 @@ impl Drop for Roots {
     fn drop(&mut self) {
         match fs::remove_dir_all(&self.dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(dir = %self.dir.display(), %error, "roots of a store cannot be removed");
+                tracing::warn!(dir = %self.dir.display(), %error, "cannot remove the roots of a store");
             }
             _ => {}
         }

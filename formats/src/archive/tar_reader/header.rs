@@ -19,7 +19,7 @@ pub(super) fn check(header: &[u8; BLOCK]) -> Result<(), TarError> {
         return Err(TarError::Malformed("a header with a wrong checksum"));
     }
     if !matches!(&header[257..265], b"ustar\x0000" | b"ustar  \0") {
-        return Err(TarError::Malformed("a header that is neither of POSIX nor of GNU"));
+        return Err(TarError::Malformed("a header in neither the POSIX nor the GNU format"));
     }
     for field in [100..108, 124..136, 329..337, 337..345] {
         number(&header[field])?;

@@ -15,7 +15,7 @@ pub enum GpkgError {
         place: String,
     },
     /// A tar archive is malformed.
-    #[error("{place} is not a sound tar archive: {reason}")]
+    #[error("{place} is not a valid tar archive: {reason}")]
     Archive {
         /// The affected archive.
         place: String,

@@ -99,20 +99,22 @@ fn check_entry(entry: &TarEntry, tree: &mut Tree) -> Result<(), Why> {
             return Err(Why::Refused("is a symbolic link to nothing"));
         }
         EntryKind::Symlink if entry.link.len() > MAX_TARGET || !is_text(&entry.link) => {
-            return Err(Why::Refused("is a symbolic link whose target is no path"));
+            return Err(Why::Refused("is a symbolic link whose target is not a path"));
         }
         EntryKind::Symlink => Kind::Symlink,
         EntryKind::Hardlink if tree.get(&entry.link) == Some(Kind::File) => Kind::File,
         EntryKind::Hardlink if is_inside(&entry.link) => {
-            return Err(Why::Refused("is a hard link to what is no file before it"));
+            return Err(Why::Refused("is a hard link to something that is not an earlier file"));
         }
         EntryKind::Hardlink => return Err(Why::Refused("is a hard link to outside the image")),
         EntryKind::Special(_) => {
-            return Err(Why::Refused("is a device, a fifo or something else that packages may not hold"));
+            return Err(Why::Refused(
+                "is a device, a FIFO or another kind of file that a package must not contain",
+            ));
         }
     };
     tree.add(path, kind).map_err(|clash| match clash {
-        Clash::Twice => Why::Refused("is there twice"),
+        Clash::Twice => Why::Refused("occurs twice"),
         Clash::BehindSymlink => Why::Refused("lies behind a symbolic link of the same archive"),
         Clash::BelowFile => Why::Refused("lies below a file"),
         Clash::OverDirectory => Why::Refused("is a directory, as something lies below it"),

@@ -85,7 +85,7 @@ fn signed_lines(text: &str) -> Result<Vec<&str>, GpkgError> {
 fn parse_line(line: &str) -> Result<ManifestEntry, GpkgError> {
     // Readers disagree about which other bytes end a line or a word.
     if !line.bytes().all(|b| matches!(b, b' '..=b'~')) {
-        return Err(refuse(format!("has a line that is no plain text: `{}`", printable(line.as_bytes()))));
+        return Err(refuse(format!("has a line that is not plain text: `{}`", printable(line.as_bytes()))));
     }
     let mut words = line.split_ascii_whitespace();
     if words.next() != Some("DATA") {

@@ -27,7 +27,7 @@ pub(super) fn read(inflated: impl Read, limits: &Limits) -> Result<Metadata, Gpk
         let key = entry.path.strip_prefix(b"metadata/").and_then(|key| std::str::from_utf8(key).ok());
         let key = key
             .filter(|key| values::is_key(key))
-            .ok_or_else(|| refuse("is no key directly below metadata/"))?;
+            .ok_or_else(|| refuse("is not a key directly below metadata/"))?;
         let too_large = |what, limit| GpkgError::TooLarge { place: PLACE.to_owned(), what, limit };
         if values.len() >= MOST_KEYS {
             return Err(too_large("the number of values", MOST_KEYS as u64));
@@ -44,7 +44,7 @@ pub(super) fn read(inflated: impl Read, limits: &Limits) -> Result<Metadata, Gpk
         let mut value = Vec::new();
         io::Read::read_to_end(&mut tar, &mut value).map_err(|error| GpkgError::reading(PLACE, error))?;
         if values.insert(key.to_owned(), value).is_some() {
-            return Err(refuse("is there twice"));
+            return Err(refuse("occurs twice"));
         }
     }
     Ok(Metadata(values))

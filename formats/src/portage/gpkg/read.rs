@@ -219,7 +219,7 @@ impl<'l> Pass<'l> {
         }
         let seen = self.members.iter().any(|member| member.name == name);
         if seen || (name == "Manifest" && self.manifest.is_some()) {
-            return Err(refuse("is there twice"));
+            return Err(refuse("occurs twice"));
         }
         if self.members.len() >= self.limits.members {
             let limit = self.limits.members as u64;

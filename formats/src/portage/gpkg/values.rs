@@ -150,7 +150,7 @@ fn check_patches(text: &str) -> Result<(), String> {
     let sound = |pair: &[&str]| matches!(pair, [hash, name] if is_hash(hash) && is_name(name));
     match words.chunks(2).find(|pair| !sound(pair)) {
         Some(pair) => {
-            Err(format!("has `{}`, which is no digest of a patch", printable(pair.join(" ").as_bytes())))
+            Err(format!("has `{}`, which is not the digest of a patch", printable(pair.join(" ").as_bytes())))
         }
         None => Ok(()),
     }
@@ -230,7 +230,7 @@ fn check_sonames(value: &str) -> Result<(), String> {
     let mut categories: Vec<&str> = Vec::new();
     let mut words = value.split(' ').filter(|word| !word.is_empty()).peekable();
     if words.peek().is_some_and(|first| !first.ends_with(':')) {
-        return Err("begins with a soname that is of no category".to_owned());
+        return Err("begins with a soname without a category".to_owned());
     }
     while let Some(word) = words.next() {
         let Some(category) = word.strip_suffix(':') else { continue };
@@ -298,16 +298,20 @@ mod tests {
             (PATCHES, patch.repeat(2).as_bytes(), None),
             (PATCHES, patch.replace("a.patch", "\u{f6} b.diff").as_bytes(), None),
             (PATCHES, b"", Some("a NUL")),
-            (PATCHES, b"\0", Some("no digest")),
+            (PATCHES, b"\0", Some("is not the digest of a patch")),
             (PATCHES, patch.trim_end_matches('\0').as_bytes(), Some("a NUL")),
             (PATCHES, patch.replace('\0', "\n").as_bytes(), Some("a NUL")),
-            (PATCHES, &patch.as_bytes()[64..], Some("no digest")),
-            (PATCHES, &patch.as_bytes()[..65], Some("no digest")),
-            (PATCHES, patch.replace('a', "g").as_bytes(), Some("no digest")),
-            (PATCHES, patch.replace("a.patch", "a/b.patch").as_bytes(), Some("no digest")),
-            (PATCHES, patch.replace("a.patch", "a\x1b.patch").as_bytes(), Some("no digest")),
-            (PATCHES, patch.replace("a.patch", ".patch").as_bytes(), Some("no digest")),
-            (PATCHES, patch.replace("a.patch", "a.txt").as_bytes(), Some("no digest")),
+            (PATCHES, &patch.as_bytes()[64..], Some("is not the digest of a patch")),
+            (PATCHES, &patch.as_bytes()[..65], Some("is not the digest of a patch")),
+            (PATCHES, patch.replace('a', "g").as_bytes(), Some("is not the digest of a patch")),
+            (PATCHES, patch.replace("a.patch", "a/b.patch").as_bytes(), Some("is not the digest of a patch")),
+            (
+                PATCHES,
+                patch.replace("a.patch", "a\x1b.patch").as_bytes(),
+                Some("is not the digest of a patch"),
+            ),
+            (PATCHES, patch.replace("a.patch", ".patch").as_bytes(), Some("is not the digest of a patch")),
+            (PATCHES, patch.replace("a.patch", "a.txt").as_bytes(), Some("is not the digest of a patch")),
             ("BUILD_TIME", b"yesterday", Some("no number")),
             ("BUILD_TIME", b"-1", Some("no number")),
             ("BUILD_ID", b"1", None),
@@ -340,7 +344,7 @@ mod tests {
             ("DEFINED_PHASES", b"src_compile", Some("no phase")),
             ("DEFINED_PHASES", b"- install", Some("no phase")),
             ("PROVIDES", b"x86_32: a.so b.so x86_64: a.so", None),
-            ("PROVIDES", b"a.so", Some("of no category")),
+            ("PROVIDES", b"a.so", Some("without a category")),
             ("REQUIRES", b"x86_64: x86_32: a.so", Some("without a soname")),
             ("REQUIRES", b"x86_64: a.so x86_64: b.so", Some("twice")),
             ("repository", b"gentoo", None),
