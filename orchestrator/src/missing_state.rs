@@ -1,6 +1,6 @@
 //! Stops the start if a key, a certificate or the journal is missing although something derived from it shows
 //! that it existed. Replacing it silently would lock out everybody who trusts the old one, or hide that a
-//! disk is not mounted. The admin can accept the loss.
+//! disk is not mounted. The admin can accept the loss. Also notes which key is in use, to report a change.
 
 use std::path::{Path, PathBuf};
 use swarm_common::wire::{admin::BuilderKind, concern::ConcernKind};
