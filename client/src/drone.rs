@@ -20,6 +20,8 @@ const CLAIM_GRACE: Duration = Duration::from_secs(15);
 const HEAD: Duration = Duration::from_secs(60);
 /// The maximum pause within a large body.
 const IDLE: Duration = Duration::from_secs(60);
+/// How many times the orchestrator may correct the upload offset before an upload is abandoned.
+const ROUNDS: u32 = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogAppend {
@@ -110,6 +112,29 @@ impl Client {
         let size = file_size(path).await?;
         let call = upload_call(attempt, digest, offset).file(path.to_owned(), offset, size);
         self.upload(call).await
+    }
+
+    /// Sends the rest of a file that the orchestrator has as far as `status` says. Calls `progress` with each new
+    /// offset. Returns the last status, which is not verified if the upload makes no progress.
+    ///
+    /// # Errors
+    /// See [`Client::upload_file`].
+    pub async fn upload_rest(
+        &self,
+        attempt: AttemptId,
+        digest: Digest,
+        path: &Path,
+        mut status: UploadStatus,
+        mut progress: impl FnMut(u64),
+    ) -> Result<UploadStatus, ClientError> {
+        for _ in 0..ROUNDS {
+            progress(status.offset);
+            if status.verified {
+                break;
+            }
+            status = self.upload_file(attempt, digest, path, status.offset).await?;
+        }
+        Ok(status)
     }
 
     /// Sends the piece of a file that begins at byte `offset`.

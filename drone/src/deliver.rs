@@ -7,9 +7,6 @@ use swarm_common::{
     wire::drone::{Outcome, ReportRequest, UploadRequest, Work},
 };
 
-/// How many times the orchestrator may correct the upload offset before the upload is abandoned.
-const ROUNDS: u32 = 16;
-
 /// Sends the files of an attempt, and concurrently its log, which somebody may be following.
 pub async fn files(client: &Client, spool: &Spool, attempt: AttemptId, report: &ReportRequest) -> Delivery {
     let mut arrived = 0;
@@ -58,14 +55,9 @@ async fn try_files(
             checked.map_err(std::io::Error::other).flatten().map_err(DeliveryError::Spool)?;
         }
         let before = *arrived;
-        for _ in 0..ROUNDS {
-            *arrived = before + status.offset;
-            if status.verified {
-                break;
-            }
-            let sent = client.upload_file(attempt, file.digest, &file.path, status.offset).await;
-            status = sent.map_err(DeliveryError::Client)?;
-        }
+        let note = |offset| *arrived = before + offset;
+        let sent = client.upload_rest(attempt, file.digest, &file.path, status, note).await;
+        status = sent.map_err(DeliveryError::Client)?;
         *arrived = before + file.size;
         if !status.verified {
             let why = format!("{} does not get beyond byte {}", target.title(), status.offset);

@@ -21,7 +21,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use swarm_common::{
     digest::Digest,
@@ -109,6 +109,7 @@ struct Kept {
     artifacts: Vec<Artifact>,
     snapshots: BTreeSet<Digest>,
     images: BTreeSet<Digest>,
+    derivations: BTreeSet<Digest>,
     hosts: Vec<PathBuf>,
 }
 
@@ -123,6 +124,7 @@ impl Kept {
             artifacts: retention::artifacts(swarm, None),
             snapshots: swarm.profiles.values().flat_map(Profile::snapshots).collect(),
             images: base::needed(swarm).filter_map(|base| base.image()).collect(),
+            derivations: retention::derivations(swarm),
             hosts: channels
                 .chain(under_way.map(|(&id, run)| auditor.binhosts.run(&run.profile, id)))
                 .collect(),
@@ -171,6 +173,13 @@ pub async fn audit(auditor: &Arc<Auditor>, pace: Pace) -> Result<AuditView, Join
             Err(fault) => faults.push(fault),
         }
     }
+    for &digest in &kept.derivations {
+        let shared = auditor.clone();
+        match tokio::task::spawn_blocking(move || of_derivations(&shared, digest)).await? {
+            Ok(removed) => mended.extend(removed),
+            Err(fault) => faults.push(fault.to_string()),
+        }
+    }
     for (made_whole, damaged) in
         [copies_of_packages(auditor, &kept, pace).await?, indexes(auditor, kept).await?]
     {
@@ -202,6 +211,22 @@ fn of_artifact(auditor: &Auditor, artifact: &Artifact) -> Result<Option<String>,
         };
         format!("{name} in {}: {why}; {next}", auditor.store.describe(artifact.digest))
     })
+}
+
+/// Verifies the derivations of a plan, and removes them if they are damaged: drones can do without them.
+fn of_derivations(auditor: &Auditor, digest: Digest) -> Result<Option<String>, StoreError> {
+    match auditor.store.verify(digest) {
+        Ok(_) | Err(StoreError::Absent(_)) => Ok(None),
+        Err(StoreError::Damaged { .. }) => {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_millis(auditor.engine.now().0);
+            auditor.store.remove(digest, now)?;
+            let at = auditor.store.describe(digest);
+            Ok(Some(format!(
+                "the derivations of a plan in {at} were damaged: removed, drones evaluate the source"
+            )))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -91,7 +91,7 @@ impl Acknowledged {
 /// A user of the orchestrator. Requests without an answer are kept and repeated.
 enum User {
     Drone { credential: String, key: String, held: Option<AttemptId>, claims: u32 },
-    Builder(Builder),
+    Builder(Box<Builder>),
     Enroler { number: usize, enrolled: u32 },
     Admin { key: IdempotencyKey, started: Option<RunId> },
 }
@@ -197,7 +197,7 @@ async fn set_up(admin: &Client, victim: &Victim) -> Vec<User> {
         users.push(User::Drone { credential, key: "claim-0".into(), held: None, claims: 0 });
     }
     for number in 0..BUILDERS {
-        users.push(User::Builder(Builder::enrol(admin, number, snapshot).await.unwrap()));
+        users.push(User::Builder(Box::new(Builder::enrol(admin, number, snapshot).await.unwrap())));
     }
     users.extend((0..ENROLERS).map(|number| User::Enroler { number, enrolled: 0 }));
     users

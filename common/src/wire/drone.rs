@@ -11,7 +11,7 @@ pub use super::{
 
 use super::{
     base::{Base, Dependency},
-    nix::NixInput,
+    nix::{DerivationArchive, NixInput},
     plan::PlanStage,
 };
 use crate::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
@@ -150,6 +150,10 @@ pub struct BuildOrder {
     /// For Nix instead: all store paths that the build needs, each after those that it refers to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<NixInput>,
+    /// For Nix: the archive that contains the derivation to build. Without it, the drone evaluates the
+    /// snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derivations: Option<DerivationArchive>,
     /// Digest of everything that the package is made from. Missing from older orchestrators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Digest>,

@@ -35,6 +35,23 @@ pub struct NixPackage {
     pub local: bool,
 }
 
+/// The stored archive of a plan's derivations (`formats/src/nix/derivations.rs`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DerivationArchive {
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Size of the file in bytes.
+    pub size: u64,
+}
+
+impl DerivationArchive {
+    /// The name by which a drone announces the archive of a plan ([`UploadRequest::target`]).
+    ///
+    /// [`UploadRequest::target`]: super::drone::UploadRequest::target
+    pub const TARGET: &str = "derivations";
+}
+
 /// The hash that determines the path of a fixed output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

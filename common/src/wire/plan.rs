@@ -1,6 +1,6 @@
 //! The dependency graph that a plan attempt returns.
 
-use super::nix::{NixPackage, NixRoot};
+use super::nix::{DerivationArchive, NixPackage, NixRoot};
 use crate::{cpv::Cpv, digest::Digest};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +38,10 @@ pub struct PlanReport {
     /// has them. The orchestrator asks the caches itself and does not keep the list. Missing from older drones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub available: Vec<String>,
+    /// For Nix: the archive of the derivations, which the drone has uploaded. Without it, as from older drones,
+    /// every drone evaluates the snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derivations: Option<Box<DerivationArchive>>,
 }
 
 impl PlanReport {
@@ -55,6 +59,7 @@ impl PlanReport {
             base_provides: Box::default(),
             roots: Vec::new(),
             available: Vec::new(),
+            derivations: None,
         }
     }
 }

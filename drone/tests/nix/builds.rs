@@ -1,9 +1,13 @@
 //! Builds with Nix: what is built, and from which inputs.
 
-use crate::lab::{Built, Lab, nix, package, play_until};
+use crate::lab::{Built, Lab, nix, package, play_until, position};
 use std::fs;
-use swarm_common::state::{FailureClass, Phase};
-use swarm_daemon::config::Size;
+use swarm_common::{
+    digest::Digest,
+    state::{FailureClass, Phase},
+    wire::nix::DerivationArchive,
+};
+use swarm_daemon::config::{Size, Span};
 use swarm_drone::builder::{BuildEnd, nix::Nix};
 
 #[tokio::test]
@@ -41,6 +45,48 @@ async fn two_drones_build_a_world_from_each_others_outputs_and_compile_nothing_t
     let mut referred: Vec<_> = program.nar.references.iter().map(|name| &name[33..]).collect();
     referred.sort_unstable();
     assert_eq!(referred, ["lib-1.0", "seed"]);
+}
+
+#[tokio::test]
+async fn a_drone_that_gets_the_derivations_builds_what_another_planned_without_evaluating() {
+    let (planner, mut drone) = (Lab::new(&["world"]), Lab::new(&["world"]));
+    // Evaluation would fail at once.
+    drone.config.nix.evaluation_timeout = Span::from_secs(0);
+    let plan = planner.plan().await;
+    let archive = drone.get_derivations(&plan, &planner);
+    let mut built = Built::default();
+    for name in ["seed", "lib-1.0", "prog-2.0"] {
+        let (at, package) = (position(&plan, name), package(&plan, name));
+        let by = if package.drv.is_none() { &planner } else { &drone };
+        let (end, log, _) = by.play_order(package, built.inputs(&plan, at), Some(archive)).await;
+        let BuildEnd::Built { files, references, .. } = end else { panic!("{name}: {end:?}\n{log}") };
+        assert!(name != "prog-2.0" || references[0].len() == 2, "{references:?}");
+        assert!(!log.contains("evaluated"), "{log}");
+        built.receive(&plan, package, &files, &drone);
+    }
+    assert!(!drone.path("cache/nix/evaluation/nix/store").exists(), "it has evaluated");
+}
+
+#[tokio::test]
+async fn a_drone_without_the_derivations_or_with_damaged_ones_evaluates() {
+    let (planner, lab) = (Lab::new(&["lib"]), Lab::new(&["lib"]));
+    let plan = planner.plan().await;
+    let (lib, archive) = (package(&plan, "lib-1.0"), *plan.derivations.clone().unwrap());
+    let (end, log, _) = lab.play_order(lib, Vec::new(), Some(archive)).await;
+    assert!(
+        matches!(end, BuildEnd::Built { .. }) && log.contains("so the source is evaluated"),
+        "{end:?}\n{log}"
+    );
+    let lab = Lab::new(&["lib"]);
+    let (file, text) = (lab.path("no-archive"), b"no archive");
+    fs::write(&file, text).unwrap();
+    let other = DerivationArchive { digest: Digest::of(text), size: text.len() as u64 };
+    lab.caches().artifacts.adopt(&file, other.digest).unwrap();
+    let (end, log, _) = lab.play_order(lib, Vec::new(), Some(other)).await;
+    assert!(
+        matches!(end, BuildEnd::Built { .. }) && log.contains("so the source is evaluated"),
+        "{end:?}\n{log}"
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use swarm_common::{
     wire::{
         base::Base,
         drone::{Assignment, BuildLimits, BuildOrder, Failure, Target, Work},
-        nix::{Nar, NixInput, NixPackage, NixTarget},
+        nix::{DerivationArchive, Nar, NixInput, NixPackage, NixTarget},
         plan::PlanReport,
     },
 };
@@ -132,7 +132,26 @@ impl Lab {
 
     /// Builds a package of a plan with these inputs. Returns the result, the log and the phases.
     pub async fn build(&self, package: &NixPackage, inputs: Vec<NixInput>) -> (BuildEnd, String, Vec<Phase>) {
-        play(self.context(order(package, inputs))).await
+        self.play_order(package, inputs, None).await
+    }
+
+    /// The same, with the derivations of the plan.
+    pub async fn play_order(
+        &self,
+        package: &NixPackage,
+        inputs: Vec<NixInput>,
+        archive: Option<DerivationArchive>,
+    ) -> (BuildEnd, String, Vec<Phase>) {
+        let Work::Build(order) = order(package, inputs) else { unreachable!() };
+        play(self.context(Work::Build(BuildOrder { derivations: archive, ..order }))).await
+    }
+
+    /// Copies the archive of a plan's derivations from the cache of the drone that made the plan.
+    pub fn get_derivations(&self, plan: &PlanReport, from: &Self) -> DerivationArchive {
+        let archive = *plan.derivations.clone().expect("the plan has no derivations");
+        let file = from.path("cache/artifacts").join(archive.digest.to_string());
+        self.caches().artifacts.adopt(&file, archive.digest).unwrap();
+        archive
     }
 
     /// The failure of a package that needs no inputs.
@@ -234,7 +253,15 @@ pub fn order(package: &NixPackage, inputs: Vec<NixInput>) -> Work {
     };
     let targets = package.outputs.iter().map(target).collect();
     let (stages, dependencies) = (vec![], vec![]);
-    Work::Build(BuildOrder { package: PackageId(1), targets, stages, dependencies, inputs, key: None })
+    Work::Build(BuildOrder {
+        package: PackageId(1),
+        targets,
+        stages,
+        dependencies,
+        inputs,
+        derivations: None,
+        key: None,
+    })
 }
 
 /// Runs an attempt to its end. Returns the result, the log and the phases.

@@ -278,6 +278,7 @@ pub fn order_with(
         stages,
         dependencies,
         inputs: vec![],
+        derivations: None,
         key: None,
     })
 }

@@ -30,6 +30,12 @@ pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(&Artifact) -> bool) -> 
     )
 }
 
+/// The archives of derivations of kept runs.
+#[must_use]
+pub fn derivations(swarm: &Swarm) -> BTreeSet<Digest> {
+    swarm.runs.values().filter_map(|run| run.derivations).map(|archive| archive.digest).collect()
+}
+
 /// A predicate: whether a build has an artifact that is kept, also as a part of a base.
 pub(crate) fn builds(swarm: &Swarm) -> impl Fn(AttemptId, &BuildRecord) -> bool + use<> {
     let named = kept_artifacts(swarm, None).map(|artifact| artifact.attempt);

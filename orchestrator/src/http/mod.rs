@@ -16,6 +16,7 @@ mod body;
 mod bounds;
 mod channels;
 pub(crate) mod connection;
+mod derivations;
 mod drone_protocol;
 mod drones;
 mod enrol;

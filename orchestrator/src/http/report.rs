@@ -7,6 +7,7 @@ use super::{
     auth::Drone,
     body::read_large_json,
     bounds::{self, MESSAGE, SIGNATURE},
+    derivations,
     problem::ApiError,
     route::{Limit, Role, Route},
     uploads,
@@ -16,6 +17,7 @@ use crate::{
     engine::EngineError,
     intake::{Fit, expected_upload::ExpectedUpload},
     nix::available,
+    store::StoreError,
 };
 use axum::{
     Json,
@@ -37,6 +39,7 @@ use swarm_core::{
     fence::{Fence, fence},
     state::Job,
 };
+use tokio::task::spawn_blocking;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -67,6 +70,12 @@ async fn report(
                 let checked = available::check(&app.upstreams, snapshot, &mut plan).await;
                 checked.map_err(ApiError::Unavailable)?;
             }
+            let shared = app.clone();
+            let plan = spawn_blocking(move || {
+                derivations::check(&*shared.store, &mut plan.derivations)?;
+                Ok::<_, StoreError>(plan)
+            });
+            let plan = plan.await.map_err(|error| ApiError::Internal(error.to_string()))??;
             submit(&app, Command::ReceivePlan { drone, attempt, plan: plan.into(), usage }).await
         }
         Outcome::Based => submit(&app, Command::ReceiveBase { drone, attempt, usage }).await,

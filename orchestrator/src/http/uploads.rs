@@ -4,6 +4,7 @@
 use super::{
     auth::Drone,
     body::{Pieces, read_drones_json},
+    derivations,
     problem::{ApiError, UPLOAD_OFFSET},
     route::{Limit, Role, Route},
 };
@@ -95,6 +96,9 @@ async fn begin(
     body: Body,
 ) -> Result<Json<UploadStatus>, ApiError> {
     let request: UploadRequest = read_drones_json(body, app.config.limits.body_idle()).await?;
+    if derivations::are_expected(&app, drone, attempt)? {
+        return derivations::begin(&app, attempt, request).await.map(Json);
+    }
     let Some(expected) = expected_upload(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: request.size, verified: true }));
     };
@@ -134,15 +138,23 @@ async fn append(
         headers.get(UPLOAD_OFFSET).and_then(|v| v.to_str().ok().filter(digits)?.parse().ok()).ok_or_else(
             || ApiError::BadRequest("Upload-Offset must be the offset of the chunk's first byte".into()),
         )?;
+    let incoming = app.intake.incoming().clone();
+    let open = move || incoming.append(attempt, digest, given);
+    let pieces = Pieces::new(body, app.config.limits.body_idle());
+    if derivations::are_expected(&app, drone, attempt)? {
+        let (offset, complete) = store(in_background(open).await??, pieces, None).await?;
+        if complete {
+            derivations::keep(&app, attempt, digest).await?;
+        }
+        return Ok(Json(UploadStatus { offset, verified: complete }));
+    }
     let Some(expected) = expected_upload(&app, drone, attempt)? else {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     };
     if app.intake.of(&expected).is_accepted(attempt, digest) {
         return Ok(Json(UploadStatus { offset: given, verified: true }));
     }
-    let incoming = app.intake.incoming().clone();
-    let appender = in_background(move || incoming.append(attempt, digest, given)).await??;
-    let pieces = Pieces::new(body, app.config.limits.body_idle());
+    let appender = in_background(open).await??;
     let look = if given == 0 {
         app.intake.examine_streaming(&expected, build_time(&app, &expected.targets))
     } else {

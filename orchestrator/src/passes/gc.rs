@@ -88,6 +88,7 @@ impl Needed {
         let all = retention::artifacts(swarm, None);
         let nars = all.iter().filter_map(|artifact| Some(artifact.nar.as_ref()?.hash)).collect();
         let mut artifacts: BTreeSet<Digest> = all.into_iter().map(|a| a.digest).collect();
+        artifacts.extend(retention::derivations(swarm));
         let mut images = BTreeSet::new();
         for base in base::needed(swarm) {
             if let Base::Image { image, installed } = base {

@@ -285,6 +285,10 @@ impl Write for NewFile<'_> {
 
 /// Preallocates space for `size` bytes from `start` on, if the file system supports it.
 fn reserve(file: &File, start: u64, size: u64) -> io::Result<()> {
+    if size == 0 {
+        // The kernel refuses an empty range.
+        return Ok(());
+    }
     match fallocate(file, FallocateFlags::KEEP_SIZE, start, size) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         other => Ok(other?),

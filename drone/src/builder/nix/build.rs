@@ -1,16 +1,16 @@
 //! Builds one derivation from exactly the inputs in the order, and archives its outputs.
 
 use super::{
-    evaluation, failure,
-    graph::{self, Graph},
+    derivations, evaluation, failure,
+    graph::Resolver,
     inputs,
     session::{Session, disk},
-    store::{ATTEMPT, Store},
+    store::{ATTEMPT, Roots, Store},
 };
 use crate::{
     builder::{
-        BuildContext, Product, Stop, failure::resource_failure, missing_resource::MissingResource,
-        steps::Steps,
+        BuildContext, Product, Stop, failure::resource_failure, first_error::plain,
+        missing_resource::MissingResource, steps::Steps,
     },
     process::{End, Invocation},
 };
@@ -18,7 +18,7 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read as _, Write},
     path::{Path, PathBuf},
 };
 use swarm_common::{
@@ -31,8 +31,13 @@ use swarm_common::{
 };
 use swarm_formats::{
     archive::DigestWriter,
-    nix::{derivation::Derivation, nar::dump, store_path::StoreDir},
-    snapshot::NixSource,
+    nix::{
+        derivation::Derivation,
+        nar::dump,
+        serve::{self, BuildResult, BuildStatus},
+        store_path::StoreDir,
+    },
+    snapshot::{NixSource, NixUpstream},
 };
 
 /// From this version on, a setting instead of `TMPDIR` determines the directory of builds.
@@ -54,61 +59,43 @@ pub(super) async fn build(
     }
     let mut session = Session::open(context, steps).await?;
     session.clean().await?;
-    let mut evaluation = evaluation::ensure(&mut session, source).await?;
     let name = format!("{ATTEMPT}{}", context.assignment.attempt);
-    let (evaluated, building) = (session.evaluation.roots(&name), session.building.roots(&name));
-    let store = match &first.drv {
+    let (evaluation_roots, build_roots) = (session.evaluation.roots(&name), session.building.roots(&name));
+    let (store, references) = match &first.drv {
         None => {
+            evaluation::ensure(&mut session, source).await?;
             let paths: Vec<&str> = targets.iter().map(|target| target.path.as_str()).collect();
-            evaluated.keep(paths.iter().copied()).map_err(|error| disk("the roots", &error))?;
+            evaluation_roots.keep(paths.iter().copied()).map_err(|error| disk("the roots", &error))?;
             is_evaluated(&mut session, &paths).await?;
-            session.evaluation.clone()
+            let store = session.evaluation.clone();
+            let references = session.registered(&store, paths.iter().copied()).await?;
+            (store, references)
         }
         Some(drv) => {
-            evaluated.keep([drv.as_str()]).map_err(|error| disk("the roots", &error))?;
-            if !session.evaluation.file(drv).exists() && evaluation.has_problems() {
-                // The drone that made the plan may have evaluated more attributes since.
-                evaluation = evaluation::renew(&mut session, source).await?;
-            }
-            if !session.evaluation.file(drv).exists() {
-                return Err(other_evaluation(&session, drv));
-            }
-            let derivation = graph::read(&session.evaluation, drv).map_err(|why| wrong(&why))?;
+            let sent = match order.derivations {
+                Some(archive) => derivations::find(&mut session, archive, drv).await?,
+                None => None,
+            };
+            let derivation = match sent {
+                Some(derivation) => derivation,
+                None => evaluated(&mut session, source, drv, &evaluation_roots).await?,
+            };
             check(&targets, &derivation)?;
-            let needed = needed(&session.evaluation, &derivation)?;
-            let needed: Vec<&str> = needed.iter().map(String::as_str).collect();
+            let dir = StoreDir::default();
+            let needed: Vec<String> =
+                derivation.input_sources.iter().map(|path| dir.absolute(path)).collect();
             let outputs = targets.iter().map(|target| target.path.as_str());
-            let rooted = building.keep(needed.iter().copied().chain(outputs).chain([drv.as_str()]));
+            let rooted = build_roots.keep(needed.iter().map(String::as_str).chain(outputs.clone()));
             rooted.map_err(|error| disk("the roots", &error))?;
-            let store = session.building.clone();
-            // Usually nothing is missing, so the inputs cost only this query.
-            let inputs = order.inputs.iter().map(|input| input.path.as_str());
-            let known: BTreeSet<&str> = needed.iter().copied().chain([drv.as_str()]).chain(inputs).collect();
-            let lacking = session.unbuilt(&known.into_iter().collect::<Vec<_>>()).await?;
-            let lacking: BTreeSet<String> = lacking.into_iter().collect();
-            if lacking.contains(drv) {
-                // The other derivations of the snapshot are copied as well, so that this happens only once.
-                let roots = evaluation.roots.iter().map(|root| root.derivation.as_str());
-                let all: Vec<&str> = roots.chain([drv.as_str()]).collect();
-                session.copy_derivations(&all, &store).await?;
-                session.remember_requisites(&all).await?;
-            }
-            let needed: Vec<&str> = needed.into_iter().filter(|&path| lacking.contains(path)).collect();
-            if !needed.is_empty() {
-                let inputs = order.inputs.iter().filter(|input| lacking.contains(&input.path));
-                inputs::provide(&mut session, &needed, inputs, &source.upstreams).await?;
-                let inputs = order.inputs.iter().map(|input| input.path.as_str());
-                context.caches.nix.remember(needed.into_iter().chain(inputs));
-            }
-            let is_fixed = derivation.outputs.values().any(|output| output.fixed.is_some());
-            realise(&mut session, drv, if is_fixed { Phase::Fetching } else { Phase::Building }).await?;
-            context.caches.nix.remember(targets.iter().map(|target| target.path.as_str()));
-            store
+            provide(&mut session, &needed, order, &source.upstreams).await?;
+            let references = realise(&mut session, drv, &derivation).await?;
+            context.caches.nix.remember(outputs);
+            (session.building.clone(), references)
         }
     };
     session.steps.phase(Phase::Packaging).await;
     let paths: Vec<String> = targets.iter().map(|target| target.path.clone()).collect();
-    let references = references(&mut session, &store, &paths).await?;
+    let references = paths.iter().map(|path| base_names(&references, path)).collect();
     let to = context.attempt_dir.join("archives");
     let archived = tokio::task::spawn_blocking(move || archive(&store, &paths, &to)).await;
     let files = archived.map_err(|error| error.to_string()).flatten().map_err(|why| {
@@ -121,19 +108,59 @@ pub(super) async fn build(
     Ok(Product { files, references })
 }
 
-/// The references that Nix registered for each path, as base names.
-async fn references(
+/// The base names of what `path` refers to, except itself.
+fn base_names(references: &[(String, Vec<String>)], path: &str) -> Vec<String> {
+    let found = references.iter().find(|(of, _)| of == path);
+    let others = found.into_iter().flat_map(|(_, references)| references).filter(|&other| other != path);
+    others.map(|other| base_name(other).to_owned()).collect()
+}
+
+/// Gets a derivation by evaluating the snapshot, with its sources in the build store.
+async fn evaluated(
     session: &mut Session<'_>,
-    store: &Store,
-    paths: &[String],
-) -> Result<Vec<Vec<String>>, Stop> {
-    let found = session.registered(store, paths.iter().map(String::as_str)).await?;
-    let of = |path: &String| {
-        let found =
-            found.iter().find(|(of, _)| of == path).map_or(&[][..], |(_, references)| references.as_slice());
-        found.iter().map(|reference| base_name(reference).to_owned()).collect()
-    };
-    Ok(paths.iter().map(of).collect())
+    source: &NixSource,
+    drv: &str,
+    roots: &Roots,
+) -> Result<Derivation, Stop> {
+    let mut evaluation = evaluation::ensure(session, source).await?;
+    roots.keep([drv]).map_err(|error| disk("the roots", &error))?;
+    if !session.evaluation.file(drv).exists() && evaluation.has_problems() {
+        // The drone that made the plan may have evaluated more attributes since.
+        evaluation = evaluation::renew(session, source).await?;
+    }
+    if !session.evaluation.file(drv).exists() {
+        return Err(other_evaluation(session, drv));
+    }
+    if !session.unbuilt(&[drv]).await?.is_empty() {
+        // The other derivations of the snapshot are copied as well, so that this happens only once.
+        let derivations = evaluation.roots.iter().map(|root| root.derivation.as_str());
+        let all: Vec<&str> = derivations.chain([drv]).collect();
+        let store = session.building.clone();
+        session.copy_derivations(&all, &store).await?;
+        session.remember_requisites(&all).await?;
+    }
+    Resolver::new(&session.evaluation).resolve(drv).map_err(|why| wrong(&why))
+}
+
+/// Brings the inputs of a build into the store. Usually nothing is missing, so this costs only a query.
+async fn provide(
+    session: &mut Session<'_>,
+    needed: &[String],
+    order: &BuildOrder,
+    upstreams: &[NixUpstream],
+) -> Result<(), Stop> {
+    let inputs = || order.inputs.iter().map(|input| input.path.as_str());
+    let all: BTreeSet<&str> = needed.iter().map(String::as_str).chain(inputs()).collect();
+    let lacking = session.unbuilt(&all.into_iter().collect::<Vec<_>>()).await?;
+    let lacking: BTreeSet<String> = lacking.into_iter().collect();
+    let needed: Vec<&str> =
+        needed.iter().filter(|path| lacking.contains(*path)).map(String::as_str).collect();
+    if !needed.is_empty() {
+        let lacking = order.inputs.iter().filter(|input| lacking.contains(&input.path));
+        inputs::provide(session, &needed, lacking, upstreams).await?;
+        session.context.caches.nix.remember(needed.into_iter().chain(inputs()));
+    }
+    Ok(())
 }
 
 fn wrong(why: &str) -> Stop {
@@ -172,67 +199,78 @@ fn check(targets: &[&NixTarget], derivation: &Derivation) -> Result<(), Stop> {
     }
 }
 
-/// The store paths that a derivation needs, without its sources.
-fn needed(store: &Store, derivation: &Derivation) -> Result<BTreeSet<String>, Stop> {
-    let dir = StoreDir::default();
-    let inputs: Vec<String> = derivation.input_derivations.keys().map(|path| dir.absolute(path)).collect();
-    let graph = Graph::read(store, &inputs);
-    let mut needed = BTreeSet::new();
-    for (path, names) in inputs.iter().zip(derivation.input_derivations.values()) {
-        let input = graph.get(path).map_err(wrong)?;
-        for name in names {
-            let output = input.outputs.get(name).ok_or_else(|| wrong(&format!("{path} has no {name}")))?;
-            needed.insert(dir.absolute(&output.path));
-        }
-    }
-    Ok(needed)
-}
+/// Runs Nix with its input and its output in files.
+const WITH_FILES: &str = r#"in=$1 out=$2; shift 2
+exec "$@" <"$in" >"$out""#;
 
-/// Builds a derivation whose inputs are in the store.
-async fn realise(session: &mut Session<'_>, drv: &str, phase: Phase) -> Result<(), Stop> {
+/// Builds a derivation whose inputs are in the store. Returns the outputs with the paths that they refer to.
+async fn realise(
+    session: &mut Session<'_>,
+    drv: &str,
+    derivation: &Derivation,
+) -> Result<Vec<(String, Vec<String>)>, Stop> {
     let context = session.context;
     let limits = &context.assignment.limits;
-    let store = session.building.clone();
+    let (store, dir) = (session.building.clone(), StoreDir::default());
     let jobs = context.config.jobs();
     let cores = if limits.jobs == 0 { jobs } else { limits.jobs.min(jobs) };
-    let left = session.steps.left();
+    let timeout = session.steps.left().as_secs().max(1);
+    let silent = limits.silence_timeout_ms.div_ceil(1000).max(1);
+    let path = dir.parse(drv).map_err(|error| wrong(&error.to_string()))?;
     let builds = context.attempt_dir.join("build");
-    fs::create_dir_all(&builds).map_err(|error| disk("the directory for the build", &error))?;
-    let mut args: Vec<OsString> = vec!["--store".into(), store.dir().into(), "--realise".into(), drv.into()];
-    args.extend(["--option", "substitute", "false", "--max-jobs", "1"].map(OsString::from));
-    for (name, value) in [
-        ("--cores", u64::from(cores)),
-        ("--timeout", left.as_secs().max(1)),
-        ("--max-silent-time", limits.silence_timeout_ms.div_ceil(1000).max(1)),
-    ] {
-        args.extend([name.into(), value.to_string().into()]);
-    }
+    let (request, response) = (context.attempt_dir.join("request"), context.attempt_dir.join("response"));
+    let prepared = fs::create_dir_all(&builds)
+        .and_then(|()| fs::write(&request, serve::request(&path, derivation, &dir, silent, timeout)));
+    prepared.map_err(|error| disk("the directory for the build", &error))?;
+    let mut args: Vec<OsString> = vec!["-c".into(), WITH_FILES.into(), "sh".into()];
+    args.extend([request.into(), response.clone().into(), session.programs.path("nix-store").into()]);
+    args.extend(["--store".into(), store.dir().into()]);
+    args.extend(["--serve", "--write", "--max-jobs", "1", "--cores"].map(OsString::from));
+    args.push(cores.to_string().into());
     if session.programs.is_at_least(HAS_BUILD_DIR) {
         args.extend(["--option".into(), "build-dir".into(), builds.clone().into()]);
     }
     args.extend(["--log-format", "internal-json", "-v"].map(OsString::from));
     let mut env = session.environment(&store.configuration(), &store.home());
     env.push(("TMPDIR".into(), builds.into()));
-    let job: Invocation = session.job(session.programs.path("nix-store"), args, env);
-    let (ran, heard) = session.attend_build(job, drv, phase).await?;
-    if let Some(other) = heard.uncalled {
+    let job: Invocation = session.job("/bin/sh".into(), args, env);
+    let is_fixed = derivation.outputs.values().any(|output| output.fixed.is_some());
+    let phase = if is_fixed { Phase::Fetching } else { Phase::Building };
+    let (ran, mut heard) = session.attend_build(job, phase).await?;
+    if !matches!(ran.end, End::Exited(_)) {
+        return Err(Stop::Cancelled);
+    }
+    let answer = read(&response).map_err(|error| disk("Nix's answer", &error))?;
+    let result = serve::response(&answer);
+    if let Some(BuildResult { status: BuildStatus::Built, outputs, .. }) = result {
+        return Ok(outputs);
+    }
+    let status = result.map(|result| {
+        heard.errors.extend(Some(plain(&result.error).into_owned()).filter(|error| !error.is_empty()));
+        result.status
+    });
+    let is_in = |text: &str| heard.errors.iter().any(|error| error.contains(text));
+    if is_in(failure::NO_INPUT) {
         // The drone's notes about its store were wrong.
         context.caches.nix.forget();
-        let message = format!("Nix began to build {other}, which was not requested: an input is missing");
-        return Err(failure::stop(FailureClass::Infra, Phase::Preparing, message));
-    }
-    let End::Exited(status) = ran.end else { return Err(Stop::Cancelled) };
-    if status.success() {
-        return Ok(());
     }
     let (phase, peak) = (session.steps.log.phase(), ran.peak_memory_bytes);
-    let killed = heard.errors.iter().any(|error| error.contains("failed due to signal 9"));
-    if ran.out_of_memory || killed {
+    if ran.out_of_memory || is_in("failed due to signal 9") {
         let missing = MissingResource::of_memory(ran.out_of_memory);
         let first_error = session.steps.log.errors.first().unwrap_or_default();
         return Err(Stop::Failed(resource_failure(&missing, phase, Some(peak), first_error)));
     }
-    Err(Stop::Failed(failure::failure(status.code(), &heard, &session.steps.log.errors, phase, peak)))
+    Err(Stop::Failed(failure::failure(status, &heard, &session.steps.log.errors, phase, peak)))
+}
+
+/// Reads Nix's answer. It is empty if Nix did not start.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    match File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => drop(opened?.take(serve::MAX_RESPONSE).read_to_end(&mut answer)?),
+    }
+    Ok(answer)
 }
 
 /// Archives store paths into a directory. No two files have the same content, because uploads are named by

@@ -11,30 +11,19 @@ use swarm_common::{
     state::{FailureCause, FailureClass, Phase},
     wire::drone::Failure,
 };
+use swarm_formats::nix::serve::BuildStatus;
 
-/// Exit codes of `nix-store --realise`.
-const FAILED: i32 = 100;
-const TIMED_OUT: i32 = 101;
-const OTHER_HASH: i32 = 102;
-const NOT_DETERMINISTIC: i32 = 104;
-
-/// Any other failure. It may be temporary, also for a builder with network access.
-const OTHER: i32 = 1;
-
-/// Nix's messages about inputs that no cache delivers.
-const NO_INPUT: [&str; 4] = [
-    "don't know how to build",
-    "no substituter",
-    "some substitutes",
-    "is required, but there is no substituter",
-];
+/// Nix's message about an input that is not in the store.
+pub(super) const NO_INPUT: &str = "does not exist, and substitution is disabled";
+/// Nix's message about an output with another hash than the derivation says.
+const OTHER_HASH: &str = "hash mismatch";
 
 /// Nix's messages, from several versions, about a derivation that this machine cannot build.
 const NOT_HERE: [&str; 3] = ["' is required to build '", "Required system: ", "Required features: "];
 
-/// The failure of a build that ended with this exit code.
+/// The failure of a build that ended like this. `None` if Nix itself failed.
 pub(super) fn failure(
-    code: Option<i32>,
+    status: Option<BuildStatus>,
     heard: &NixReport,
     errors: &Errors,
     phase: Phase,
@@ -42,21 +31,26 @@ pub(super) fn failure(
 ) -> Failure {
     let nix_error = heard.errors.join("\n");
     let with_last = |what: &str| format!("{what}\nthe last lines were:\n{}", errors.last());
-    match code {
-        Some(TIMED_OUT) => {
+    match status {
+        Some(BuildStatus::TimedOut) => {
             of(FailureClass::Timeout, phase, with_last(&format!("stopped: {}", short(&nix_error))))
         }
-        Some(OTHER_HASH) => {
+        _ if nix_error.contains(OTHER_HASH) => {
             made(FailureClass::Infra, Some(FailureCause::SourceMismatch), phase, &short(&nix_error))
         }
-        Some(NOT_DETERMINISTIC) => of(FailureClass::Package, phase, short(&nix_error)),
-        Some(FAILED) if NOT_HERE.iter().any(|text| nix_error.contains(text)) => {
+        _ if nix_error.contains(NO_INPUT) => of(FailureClass::Infra, Phase::Preparing, short(&nix_error)),
+        _ if NOT_HERE.iter().any(|text| nix_error.contains(text)) => {
             of(FailureClass::Drone, phase, short(&nix_error))
         }
-        Some(FAILED) if nix_error.contains("failed due to signal 9") || errors.first().is_some() => {
+        Some(BuildStatus::NotDeterministic | BuildStatus::OutputRejected) => {
+            of(FailureClass::Package, phase, short(&nix_error))
+        }
+        Some(BuildStatus::Failed)
+            if nix_error.contains("failed due to signal 9") || errors.first().is_some() =>
+        {
             errors.failure(FailureClass::Package, phase, peak_memory_bytes)
         }
-        Some(OTHER) if nix_error.contains("failed with exit code") => {
+        Some(BuildStatus::Other) if nix_error.contains("failed with exit code") => {
             let known = errors.failure(FailureClass::Infra, phase, peak_memory_bytes);
             match known.cause {
                 Some(_) => known,
@@ -66,14 +60,11 @@ pub(super) fn failure(
                 }
             }
         }
-        Some(FAILED) => {
+        Some(BuildStatus::Failed) => {
             let message = with_end(&nix_error, errors);
             // The output shows no known error, but it may show a missing resource.
             let class = errors.failure(FailureClass::Package, phase, peak_memory_bytes).class;
             of(class, phase, message)
-        }
-        _ if NO_INPUT.iter().any(|text| nix_error.contains(text)) => {
-            of(FailureClass::Infra, phase, short(&nix_error))
         }
         _ => of(FailureClass::Drone, phase, short(&nix_error)),
     }
@@ -134,49 +125,55 @@ pub(super) fn error(output: &str) -> String {
 mod tests {
     use super::*;
     use crate::builder::marks::Marks;
+    use BuildStatus::*;
 
     fn heard(error: &str) -> NixReport {
-        NixReport { errors: vec![error.into()], uncalled: None }
+        NixReport { errors: vec![error.into()] }
     }
 
-    fn judged(code: i32, error: &str, output: &str) -> Failure {
+    fn judged(status: BuildStatus, error: &str, output: &str) -> Failure {
         let mut errors = Errors::new(&Marks::NONE);
         output.lines().for_each(|line| errors.see(line));
-        failure(Some(code), &heard(error), &errors, Phase::Building, 0)
+        failure(Some(status), &heard(error), &errors, Phase::Building, 0)
     }
 
     #[test]
     fn a_builder_that_prints_no_known_error_is_told_by_its_last_line() {
         let error = "error: builder for '/nix/store/x-a.drv' failed with exit code 3";
-        let failure = judged(100, error, "start\nboom\n");
+        let failure = judged(Failed, error, "start\nboom\n");
         assert_eq!(failure.class, FailureClass::Package);
         assert_eq!(failure.headline(), "boom (failed with exit code 3)");
         assert!(failure.message.ends_with("start\nboom"), "{}", failure.message);
         let newer =
             "error: Cannot build '/nix/store/x-a.drv'.\n       Reason: builder failed with exit code 3.\n";
-        assert_eq!(judged(100, newer, "boom").headline(), "boom (failed with exit code 3)");
-        let failure = judged(100, error, "");
+        assert_eq!(judged(Failed, newer, "boom").headline(), "boom (failed with exit code 3)");
+        let failure = judged(Failed, error, "");
         assert_eq!(failure.headline(), "builder for '/nix/store/x-a.drv' failed with exit code 3");
     }
 
     #[test]
-    fn exit_codes_tell_whose_fault_it_is() {
-        let failure = judged(100, "error: builder failed", "x.c:3:1: error: no\nmore\n");
+    fn the_end_of_a_build_tells_whose_fault_it_is() {
+        let failure = judged(Failed, "error: builder failed", "x.c:3:1: error: no\nmore\n");
         assert_eq!(failure.headline(), "x.c:3:1: error: no");
-        let failure = judged(100, "error: builder failed", "cc: No space left on device");
+        let failure = judged(Failed, "error: builder failed", "cc: No space left on device");
         assert_eq!(failure.cause, Some(FailureCause::DiskFull));
-        let failure = judged(101, "error: building of 'a' timed out after 2 seconds", "tick");
+        let failure = judged(TimedOut, "error: building of 'a' timed out after 2 seconds", "tick");
         assert_eq!((failure.class, failure.message.contains("tick")), (FailureClass::Timeout, true));
-        let failure = judged(102, "error: hash mismatch in fixed-output derivation 'a':\n got: b", "");
+        let failure =
+            judged(OutputRejected, "error: hash mismatch in fixed-output derivation 'a':\n got: b", "");
         assert_eq!(failure.cause, Some(FailureCause::SourceMismatch));
-        assert_eq!(judged(104, "error: may not be deterministic", "").class, FailureClass::Package);
-        assert_eq!(judged(1, "error: don't know how to build these paths", "").class, FailureClass::Infra);
-        assert_eq!(judged(1, "error: a 'riscv' is required", "").class, FailureClass::Drone);
+        assert_eq!(
+            judged(NotDeterministic, "error: may not be deterministic", "").class,
+            FailureClass::Package
+        );
+        let error = "error: dependency '/nix/store/x-a' of '/nix/store/x-b.drv' does not exist, and substitution is disabled";
+        assert_eq!(judged(Other, error, "").class, FailureClass::Infra);
+        assert_eq!(judged(Other, "error: a 'riscv' is required", "").class, FailureClass::Drone);
         let newer = "error: Cannot build 'x'.\n       Reason: missing system features\n       Required features: {kvm}";
-        assert_eq!(judged(100, newer, "").class, FailureClass::Drone);
+        assert_eq!(judged(Failed, newer, "").class, FailureClass::Drone);
         // This builder had network access: another drone may reach the mirror.
         let error = "error: builder for '/nix/store/x-a.drv' failed with exit code 1";
-        let failure = judged(1, error, "wget: 503 Service Unavailable");
+        let failure = judged(Other, error, "wget: 503 Service Unavailable");
         assert_eq!((failure.class, failure.cause), (FailureClass::Infra, Some(FailureCause::SourceMissing)));
         assert!(failure.headline().starts_with("wget: 503"), "{}", failure.headline());
     }

@@ -9,7 +9,7 @@ use std::{
 use swarm_common::wire::nix::{ContentHash, NixOutput, NixPackage};
 use swarm_formats::nix::{
     derivation::{Derivation, HashAlgorithm, MAX_BYTES},
-    store_path::StoreDir,
+    store_path::{StoreDir, StorePath},
 };
 
 /// Derivations by store path. The value is the reason if a derivation cannot be built.
@@ -24,6 +24,41 @@ pub(super) fn read(store: &Store, path: &str) -> Result<Derivation, String> {
     let file = fs::File::open(store.file(path)).map_err(|error| format!("{path}: {error}"))?;
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut text).map_err(|error| format!("{path}: {error}"))?;
     Derivation::parse(&text, &StoreDir::default()).map_err(|error| format!("{path}: {error}"))
+}
+
+/// Resolves derivations of a store. Remembers the outputs of those that others depend on.
+pub(super) struct Resolver<'s> {
+    store: &'s Store,
+    outputs: BTreeMap<StorePath, BTreeMap<String, StorePath>>,
+}
+
+impl<'s> Resolver<'s> {
+    pub fn new(store: &'s Store) -> Self {
+        Self { store, outputs: BTreeMap::new() }
+    }
+
+    /// A derivation whose inputs are all sources: those that it has, and the outputs of the derivations that it
+    /// depends on.
+    pub fn resolve(&mut self, path: &str) -> Result<Derivation, String> {
+        let mut derivation = read(self.store, path)?;
+        for (input, names) in std::mem::take(&mut derivation.input_derivations) {
+            let outputs = self.outputs_of(&input)?;
+            for name in names {
+                let output = outputs.get(&name).ok_or_else(|| format!("{input} has no output {name}"))?;
+                derivation.input_sources.insert(output.clone());
+            }
+        }
+        Ok(derivation)
+    }
+
+    fn outputs_of(&mut self, path: &StorePath) -> Result<&BTreeMap<String, StorePath>, String> {
+        if !self.outputs.contains_key(path) {
+            let derivation = read(self.store, &StoreDir::default().absolute(path))?;
+            let outputs = derivation.outputs.into_iter().map(|(name, output)| (name, output.path));
+            self.outputs.insert(path.clone(), outputs.collect());
+        }
+        Ok(&self.outputs[path])
+    }
 }
 
 impl Graph {

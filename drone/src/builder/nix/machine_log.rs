@@ -44,8 +44,6 @@ enum Event {
         kind: u32,
         #[serde(default)]
         text: String,
-        #[serde(default)]
-        fields: Vec<Value>,
     },
     Result {
         #[serde(rename = "type")]
@@ -65,14 +63,11 @@ enum Event {
 #[derive(Debug, Default)]
 pub(super) struct NixReport {
     pub errors: Vec<String>,
-    /// A derivation that was not ordered but that it began to build.
-    pub uncalled: Option<String>,
 }
 
 /// Receives the machine log of one build.
 pub(super) struct MachineLog<'l> {
     log: &'l mut Log,
-    derivation: &'l str,
     /// The phase while the builder runs.
     phase: Phase,
     line: Vec<u8>,
@@ -80,16 +75,16 @@ pub(super) struct MachineLog<'l> {
 }
 
 impl<'l> MachineLog<'l> {
-    /// Receives the log of building one derivation. If Nix begins to build any other, the build is stopped.
-    pub fn new(log: &'l mut Log, derivation: &'l str, phase: Phase) -> Self {
-        Self { log, derivation, phase, line: Vec::new(), heard: NixReport::default() }
+    /// Receives the log of building one derivation.
+    pub fn new(log: &'l mut Log, phase: Phase) -> Self {
+        Self { log, phase, line: Vec::new(), heard: NixReport::default() }
     }
 
     pub fn finish(self) -> NixReport {
         self.heard
     }
 
-    async fn see(&mut self, line: &[u8]) -> ControlFlow<()> {
+    async fn see(&mut self, line: &[u8]) {
         let Some(event) = line.strip_prefix(b"@nix ") else {
             let line = String::from_utf8_lossy(line);
             // Plain errors occur before the format is set, and at the end.
@@ -97,22 +92,17 @@ impl<'l> MachineLog<'l> {
                 self.fail(&format!("error:{error}"));
             }
             self.show(&line).await;
-            return ControlFlow::Continue(());
+            return;
         };
         // Unknown events of a newer Nix are ignored.
         let event = serde_json::from_slice(event).unwrap_or(Event::Other);
         let text = |fields: &[Value]| fields.first().and_then(Value::as_str).unwrap_or_default().to_owned();
         match event {
-            Event::Start { kind: BUILD, text: words, fields } => {
-                let derivation = text(&fields);
-                self.show(&words).await;
-                if derivation != self.derivation {
-                    self.heard.uncalled = Some(derivation);
-                    return ControlFlow::Break(());
-                }
+            Event::Start { kind: BUILD, text } => {
+                self.show(&text).await;
                 self.log.enter(self.phase).await;
             }
-            Event::Start { kind: COPY | DOWNLOAD | SUBSTITUTE, text, .. } if !text.is_empty() => {
+            Event::Start { kind: COPY | DOWNLOAD | SUBSTITUTE, text } if !text.is_empty() => {
                 self.show(&text).await;
             }
             Event::Result { kind: BUILD_LOG_LINE | POST_BUILD_LOG_LINE, fields } => {
@@ -136,7 +126,6 @@ impl<'l> MachineLog<'l> {
             }
             _ => {}
         }
-        ControlFlow::Continue(())
     }
 
     fn fail(&mut self, error: &str) {
@@ -158,9 +147,7 @@ impl Sink for MachineLog<'_> {
             if part.last() == Some(&b'\n') {
                 let line = std::mem::take(&mut self.line);
                 let line = line.strip_suffix(b"\n").unwrap_or(&line);
-                if self.see(line).await.is_break() {
-                    return ControlFlow::Break(());
-                }
+                self.see(line).await;
             }
         }
         ControlFlow::Continue(())
@@ -176,7 +163,7 @@ mod tests {
     async fn hear(text: &str) -> (NixReport, String, Vec<Phase>, Option<String>) {
         let (tx, mut rx) = channel(100);
         let mut log = Log::new(tx, 1 << 20);
-        let mut sink = MachineLog::new(&mut log, "/nix/store/a.drv", Phase::Building);
+        let mut sink = MachineLog::new(&mut log, Phase::Building);
         for piece in text.as_bytes().chunks(7) {
             if sink.take(piece).await.is_break() {
                 break;
@@ -210,12 +197,5 @@ mod tests {
         assert_eq!(phases, [Phase::Building, Phase::Packaging]);
         assert!(shown.contains("x.c:1:2") && shown.contains("--- buildPhase") && !shown.contains("chatter"));
         assert!(first.unwrap().starts_with("x.c:1:2: error: no\n"));
-    }
-
-    #[tokio::test]
-    async fn a_derivation_that_was_not_ordered_stops_the_build() {
-        let event = "@nix {\"action\":\"start\",\"id\":1,\"type\":105,\"fields\":[\"/nix/store/b.drv\"]}\n";
-        let (heard, ..) = hear(event).await;
-        assert_eq!(heard.uncalled.as_deref(), Some("/nix/store/b.drv"));
     }
 }

@@ -7,13 +7,18 @@
 //! | running a Nix program within the limits of an attempt | `session`, `machine_log` |
 //! | from a snapshot to the derivations of its attributes | `evaluation`, `jobs`, `sandbox`, `source`, `lock` |
 //! | from those to a plan | `plan`, `graph`, `missing` |
+//! | from the drone that plans to those that build | `derivations` |
 //! | from an order to archives | `build`, `inputs`, `failure` |
 //!
 //! The drone has two stores, which are independent of the machine's own. The evaluation store contains
 //! derivations and sources but never an output; the build store contains everything that is built or fetched.
 //! Both are `/nix/store` to Nix, so store paths are the same as on any other machine.
+//!
+//! A drone evaluates a snapshot to plan it, to upload its sources, and to build from it if the plan came without
+//! its derivations.
 
 mod build;
+mod derivations;
 mod evaluation;
 mod failure;
 mod graph;

@@ -2,6 +2,7 @@
 //! sources.
 
 use super::{
+    derivations,
     evaluation::{self, Root},
     failure,
     graph::{self, Graph},
@@ -53,7 +54,9 @@ pub(super) async fn plan(
     })?;
     let text = format!("to build: {}; sources: {}", needed.len(), sources.len());
     session.steps.log.say(&text).await;
-    Ok(PlanReport { available, ..report(&graph, &needed, &sources, roots, problems)? })
+    let report = report(&graph, &needed, &sources, roots, problems)?;
+    let derivations = derivations::send(&mut session, &needed).await?.map(Box::new);
+    Ok(PlanReport { available, derivations, ..report })
 }
 
 fn check(packages: usize, edges: usize) -> Result<(), Stop> {
@@ -203,5 +206,6 @@ fn report(
         base_provides: Box::default(),
         roots,
         available: Vec::new(),
+        derivations: None,
     })
 }

@@ -183,17 +183,21 @@ impl<'a> Session<'a> {
         Ok(Ended { end: ran.end, out_of_memory: ran.out_of_memory, log_tail, output })
     }
 
+    /// A directory beside the stores.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        self.context.config.nix.store_dir(&self.context.config.cache_dir).join(name)
+    }
+
     /// Runs a build whose log Nix writes in its machine format. The build may be silent for as long as the
     /// attempt allows.
     pub async fn attend_build(
         &mut self,
         job: process::Invocation,
-        derivation: &str,
         phase: Phase,
     ) -> Result<(process::Completed, NixReport), Stop> {
         let cancel = self.steps.cancel().clone();
         self.steps.log.begin();
-        let mut sink = MachineLog::new(&mut self.steps.log, derivation, phase);
+        let mut sink = MachineLog::new(&mut self.steps.log, phase);
         let ran = process::run(&job, &mut sink, &cancel).await;
         let heard = sink.finish();
         let ran = ran.map_err(|error| drone(error.to_string()))?;

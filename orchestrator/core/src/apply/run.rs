@@ -114,6 +114,7 @@ impl Swarm {
         run.problems = Shared::like_ref(&report.problems, others.map(|run| &run.problems));
         run.base_provides = Shared::like_ref(&*report.base_provides, others.map(|run| &run.base_provides));
         run.roots.clone_from(&report.roots);
+        run.derivations = report.derivations.as_deref().copied();
         run.outputs = outputs;
         run.state = RunState::Building;
         run.reason.clear();

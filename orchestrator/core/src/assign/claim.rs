@@ -142,6 +142,7 @@ fn assignment(
                 stages: (*package.stages).clone(),
                 dependencies: closure::dependencies(swarm, id, &run.base),
                 inputs: closure::inputs(swarm, id, &run.base),
+                derivations: run.derivations,
                 key: Some(package.strict_key),
             };
             (Work::Build(order), memory::jobs(swarm, id, drone))

@@ -12,6 +12,8 @@ pub(super) struct Fit<'a> {
     run: &'a Run,
     package: &'a Package,
     avoided: Vec<DroneId>,
+    /// The only drone to build it: for a Nix source, the one that made the plan, as long as it can.
+    only: Option<DroneId>,
     /// The memory, in bytes, with which even a build with one job was killed; 0 if that has not happened.
     floor_bytes: u64,
     /// Whether some drone under consideration has enough memory; if none has, memory is ignored.
@@ -61,13 +63,19 @@ impl<'a> Fit<'a> {
         if !avoided.is_empty() && !drones.clone().any(|(id, d)| able(d) && !avoided.contains(&id)) {
             avoided.clear();
         }
+        // Another drone would have to evaluate the snapshot to get the source.
+        let planner = package.is_source().then(|| planner(swarm, run)).flatten();
+        let only = planner.filter(|planner| {
+            let mut drones = drones.clone();
+            drones.any(|(id, d)| id == *planner && able(d) && !avoided.contains(&id))
+        });
         let roomy = |d: &Drone| package.memory_on(d.facts.cores) <= d.facts.memory_for_a_build();
         let memory_matters = package.peak_memory_bytes > 0 && {
             let mut drones = drones;
             drones.any(|(_, d)| able(d) && roomy(d))
         };
         let alone = memory::kills(swarm, id) > 0;
-        Self { run, package, avoided, floor_bytes, memory_matters, alone }
+        Self { run, package, avoided, only, floor_bytes, memory_matters, alone }
     }
 
     /// Whether the package may ever be built on this drone.
@@ -75,6 +83,7 @@ impl<'a> Fit<'a> {
         drone.builds(self.run, self.package)
             && memory::fits(self.floor_bytes, drone)
             && !self.avoided.contains(&id)
+            && self.only.is_none_or(|only| only == id)
             && (!self.memory_matters
                 || self.package.memory_on(drone.facts.cores) <= drone.facts.memory_for_a_build())
     }
@@ -87,6 +96,11 @@ impl<'a> Fit<'a> {
         let together = beside.bytes.saturating_add(bytes) <= drone.facts.memory_bytes;
         fits && (beside.builds == 0 || (together && !self.alone && !beside.alone))
     }
+}
+
+/// The drone that made the plan of a run.
+fn planner(swarm: &Swarm, run: &Run) -> Option<DroneId> {
+    Some(swarm.attempts.get(run.plan_attempts.last()?)?.drone)
 }
 
 /// Whether an attempt is a reason to avoid its drone.

@@ -34,6 +34,8 @@ struct Plan<'p, Packages, Edges, Problems> {
     base_provides: Cow<'p, BTreeMap<String, BTreeSet<String>>>,
     #[serde(default, skip_serializing_if = "is_default")]
     roots: Vec<Root>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    derivations: Option<Box<DerivationArchive>>,
 }
 
 /// Items that are converted while they are written.
@@ -58,6 +60,7 @@ pub(crate) fn serialize<S: Serializer>(report: &Arc<plan::PlanReport>, to: S) ->
         roots,
         // Checked on arrival and not kept.
         available: _,
+        derivations,
     } = &**report;
     let plan = Plan {
         packages: Each(packages),
@@ -69,6 +72,7 @@ pub(crate) fn serialize<S: Serializer>(report: &Arc<plan::PlanReport>, to: S) ->
         built_with: built_with.record(),
         base_provides: Cow::Borrowed(&**base_provides),
         roots: roots.record(),
+        derivations: derivations.record(),
     };
     plan.serialize(to)
 }
@@ -86,6 +90,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<plan
         base_provides: Box::new(plan.base_provides.into_owned()),
         roots: Recorded::restore(plan.roots),
         available: Vec::new(),
+        derivations: Recorded::restore(plan.derivations),
     }))
 }
 
@@ -187,6 +192,12 @@ structs! {
         path: String,
         #[serde(default)]
         host: bool,
+    }
+
+    /// The stored archive of a plan's derivations.
+    DerivationArchive of nix::DerivationArchive {
+        digest: Digest,
+        size: u64,
     }
 }
 

@@ -90,6 +90,12 @@ impl Package {
         names.join(" + ")
     }
 
+    /// Whether it is a source of Nix, which is uploaded without a build.
+    #[must_use]
+    pub fn is_source(&self) -> bool {
+        self.targets.iter().any(|target| target.nix().is_some_and(|target| target.drv.is_none()))
+    }
+
     /// The targets with these build ids. Targets without one keep theirs.
     #[must_use]
     pub fn targets_with(&self, build_ids: &[u32]) -> Vec<Target> {

@@ -16,7 +16,7 @@ use swarm_common::{
         artifact::Artifact,
         base::Base,
         cpu::CpuNeeds,
-        nix::NixRoot,
+        nix::{DerivationArchive, NixRoot},
         plan::{PlanProblem, Toolchain},
     },
 };
@@ -67,6 +67,9 @@ pub struct Run {
     /// For Nix: what the profile's attributes evaluate to.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::record")]
     pub roots: Vec<NixRoot>,
+    /// For Nix: the archive of the derivations, if the drone that made the plan uploaded one.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::record")]
+    pub derivations: Option<DerivationArchive>,
     /// For Nix: the package that each store path is an output of, by the path's base name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, PackageId>,
@@ -110,6 +113,7 @@ impl Run {
             base_provides: Shared::default(),
             problems: Shared::default(),
             roots: Vec::new(),
+            derivations: None,
             outputs: BTreeMap::new(),
             built_with: None,
             cpu: CpuNeeds::default(),

@@ -8,6 +8,7 @@ mod channel;
 mod clock;
 mod clones;
 mod collisions;
+mod derivations;
 mod fitness;
 mod following;
 mod generations;

@@ -30,7 +30,7 @@ fn base(path: &str) -> String {
     path.trim_start_matches("/nix/store/").to_owned()
 }
 
-fn derivation(hash: char, name: &str) -> PlanPackage {
+pub fn derivation(hash: char, name: &str) -> PlanPackage {
     PlanPackage::Nix(NixPackage {
         name: name.into(),
         drv: Some(path(hash, &format!("{name}.drv"))),
