@@ -114,7 +114,10 @@ pub async fn attempt(
     };
     match end {
         BuildEnd::Cancelled => None,
-        BuildEnd::Failed { failure, usage } => Some(ReportRequest::new(Outcome::Failed { failure }, usage)),
+        BuildEnd::Failed { failure, usage } => {
+            tracing::warn!(attempt = %id, class = %failure.class, error = failure.headline(), "the attempt failed");
+            Some(ReportRequest::new(Outcome::Failed { failure }, usage))
+        }
         BuildEnd::Planned { plan, usage } => Some(ReportRequest::new(Outcome::Planned { plan }, usage)),
         BuildEnd::Based { usage } => Some(ReportRequest::new(Outcome::Based, usage)),
         BuildEnd::Built { files, references, usage } => Some(match keep(&resources, id, files).await {

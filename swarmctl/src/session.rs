@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use swarm_client::{Client, ClientError, IdempotencyKey};
 use swarm_common::{
     id::{DroneId, PackageId},
+    name::Name,
     wire::view::DroneView,
 };
 
@@ -99,14 +100,19 @@ impl Session {
         find_drone(client.drones().await?, text)
     }
 
-    /// The package with this id or name; the newest if several have the name.
+    /// The package with this id or name, in the newest run of `profile` or of each profile.
     ///
     /// # Errors
-    /// There is no such package.
-    pub async fn package(&self, client: &Client, text: &str) -> Result<PackageId, Failure> {
+    /// There is no such package, or there are several.
+    pub async fn package(
+        &self,
+        client: &Client,
+        text: &str,
+        profile: Option<&Name>,
+    ) -> Result<PackageId, Failure> {
         match text.parse() {
             Ok(id) => Ok(id),
-            Err(_) => Ok(client.why(text, None).await?.package.id),
+            Err(_) => Ok(client.why(text, profile).await?.package.id),
         }
     }
 }

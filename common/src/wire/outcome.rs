@@ -54,11 +54,16 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A short form of the error for display: its first line as printed. At most 300 characters.
+    /// A short form of the error for display: its first line as printed. At most 300 characters, of which the
+    /// last shows that the rest was cut off.
     #[must_use]
     pub fn headline(&self) -> String {
         let first = self.message.lines().map(str::trim).find(|line| !line.is_empty());
-        first.unwrap_or(&self.signature).chars().take(300).collect()
+        let first = first.unwrap_or(&self.signature);
+        match first.char_indices().nth(300) {
+            None => first.to_owned(),
+            Some(_) => first.chars().take(299).chain(['…']).collect(),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use swarm_client::{Client, ClientError};
 use swarm_common::{
     id::{AttemptId, PackageId, RunId},
+    name::Name,
     state::RunState,
 };
 
@@ -25,6 +26,9 @@ pub struct Args {
     /// plan, or `plan` for the plan of the newest run
     #[arg(value_name = "PACKAGE|RUN|plan")]
     of: String,
+    /// Search only the runs of this profile for the package
+    #[arg(long, value_name = "NAME")]
+    profile: Option<Name>,
     /// Print new output until the attempt ends
     #[arg(long, short)]
     follow: bool,
@@ -43,7 +47,8 @@ enum Of {
 }
 
 impl Of {
-    async fn find(session: &Session, client: &Client, text: &str) -> Result<Self, Failure> {
+    async fn find(session: &Session, client: &Client, args: &Args) -> Result<Self, Failure> {
+        let text = &*args.of;
         if text == "plan" {
             let newest = client.runs().await?.into_iter().next();
             let none = || Failure::Failed("no plan: no run was started yet".to_owned());
@@ -51,7 +56,7 @@ impl Of {
         }
         match text.parse() {
             Ok(run) => Ok(Self::Plan(run)),
-            Err(_) => Ok(Self::Package(session.package(client, text).await?)),
+            Err(_) => Ok(Self::Package(session.package(client, text, args.profile.as_ref()).await?)),
         }
     }
 }
@@ -106,7 +111,7 @@ impl Attempts {
 /// There is no log, or the connection failed.
 pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     let client = session.client()?;
-    let of = Of::find(session, &client, &args.of).await?;
+    let of = Of::find(session, &client, &args).await?;
     let attempt = match args.attempt {
         Some(attempt) => attempt,
         None => newest(session, &client, of, args.follow).await?,

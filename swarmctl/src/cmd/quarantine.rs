@@ -57,7 +57,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
                 if !all {
                     let mut named = Vec::new();
                     for text in &packages {
-                        named.push(session.package(&client, text).await?);
+                        named.push(session.package(&client, text, None).await?);
                     }
                     rows.retain(|row| named.contains(&row.id));
                 }
@@ -68,7 +68,7 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
                 false => {
                     let mut named = Vec::new();
                     for text in &packages {
-                        named.push(session.package(&client, text).await?);
+                        named.push(session.package(&client, text, None).await?);
                     }
                     named
                 }

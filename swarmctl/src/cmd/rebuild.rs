@@ -1,7 +1,10 @@
 //! `rebuild`: makes the next run rebuild packages.
 
 use crate::{failure::Failure, output::text::clean, session::Session};
-use swarm_common::wire::admin::{RebuildReply, RebuildRequest};
+use swarm_common::{
+    name::Name,
+    wire::admin::{RebuildReply, RebuildRequest},
+};
 
 /// The maximum number of packages that are listed by name.
 const LISTED: usize = 20;
@@ -15,6 +18,9 @@ pub struct Args {
     /// Packages: id, name, category/name or category/name-version
     #[arg(required = true)]
     packages: Vec<String>,
+    /// Search only the runs of this profile
+    #[arg(long, value_name = "NAME")]
+    profile: Option<Name>,
     /// Also rebuild packages that were built with the given ones
     #[arg(long)]
     dependants: bool,
@@ -32,7 +38,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     let request = RebuildRequest { dependants: args.dependants, reason: args.reason };
     let mut all = RebuildReply { packages: Vec::new(), titles: Vec::new() };
     for text in &args.packages {
-        let package = session.package(&client, text).await?;
+        let package = session.package(&client, text, args.profile.as_ref()).await?;
         let request = &request;
         let reply = session.change(async |key| client.rebuild(package, request, key).await).await?;
         for (package, title) in reply.packages.into_iter().zip(reply.titles) {

@@ -1,6 +1,7 @@
 //! `retry`: retries packages.
 
 use crate::{failure::Failure, session::Session};
+use swarm_common::name::Name;
 
 /// Arguments of `retry`.
 #[derive(Debug, clap::Args)]
@@ -9,6 +10,9 @@ pub struct Args {
     /// Packages: id, name, category/name or category/name-version
     #[arg(required = true)]
     packages: Vec<String>,
+    /// Search only the runs of this profile
+    #[arg(long, value_name = "NAME")]
+    profile: Option<Name>,
 }
 
 /// Retries packages.
@@ -19,7 +23,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     let client = session.client()?;
     let mut changed = Vec::new();
     for text in &args.packages {
-        let package = session.package(&client, text).await?;
+        let package = session.package(&client, text, args.profile.as_ref()).await?;
         session.change(async |key| client.retry(package, key).await).await?;
         changed.push(client.package(package).await?);
     }

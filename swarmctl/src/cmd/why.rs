@@ -10,7 +10,7 @@ use crate::{
 };
 use swarm_common::{
     name::Name,
-    state::WhyTopic,
+    state::{PackageState, WhyTopic},
     wire::{
         build::BuildView,
         drone::Target,
@@ -61,12 +61,15 @@ fn render(why: &WhyView, paint: Paint) -> String {
         out.push('\n');
         out.push_str(&attempts(&package.attempts, paint));
     }
-    if let Some(failure) = package.attempts.iter().rev().find_map(|attempt| attempt.failure.as_ref()) {
+    let failure = |attempt: &AttemptView| Some((attempt.id, attempt.failure.clone()?));
+    if package.state != PackageState::Received
+        && let Some((attempt, failure)) = package.attempts.iter().rev().find_map(failure)
+    {
         out.push_str(&format!("\nLast failure, while {}:\n", failure.phase));
         for line in clean_lines(&failure.message).lines() {
             out.push_str(&format!("  {line}\n"));
         }
-        out.push_str(&format!("Full log: swarmctl logs {}\n", package.id));
+        out.push_str(&format!("Full log: swarmctl logs {} --attempt {attempt}\n", package.id));
     }
     for artifact in &package.artifacts {
         let what = match &artifact.target {

@@ -58,6 +58,15 @@ impl Ending {
         }
     }
 
+    /// The error as a line for people, if there was one.
+    #[must_use]
+    pub fn headline(&self) -> Option<String> {
+        match self {
+            Self::Failed(failure) => Some(failure.headline()),
+            _ => self.signature().map(str::to_owned),
+        }
+    }
+
     /// The ending as a phrase for people.
     #[must_use]
     pub fn describe(&self) -> String {

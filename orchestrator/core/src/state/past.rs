@@ -40,7 +40,7 @@ pub struct PastAttempt {
     /// The class of the failure, if the attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<FailureClass>,
-    /// The signature of the error, shortened.
+    /// The first line of the error, shortened; from older versions, its signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Box<str>>,
 }
@@ -58,7 +58,7 @@ impl PastAttempt {
             took_ms: attempt.ended_at?.since(attempt.started_at),
             outcome: ending.outcome(),
             class: ending.class(),
-            error: ending.signature().map(error),
+            error: ending.headline().as_deref().map(error),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The API view of all known attempts at a package, in both kept and forgotten runs.
 
-use crate::state::{Attempt, PastAttempt, Swarm};
+use crate::state::{Attempt, Ending, PastAttempt, Swarm};
 use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{id::*, name::Name, wire::build::AttemptRow};
 
@@ -75,6 +75,6 @@ fn of_kept(
         ended_at: attempt.ended_at,
         outcome: ending.map(|ending| ending.outcome()),
         class: ending.and_then(|ending| ending.class()),
-        error: ending.and_then(|ending| ending.signature()).map(str::to_owned),
+        error: ending.and_then(Ending::headline),
     }
 }

@@ -1,6 +1,6 @@
 //! The status of the swarm on one screen: concerns, worst first, and the next action.
 
-use super::{alarms, alike, concern, drones, pause, run};
+use super::{Dependants, alarms, alike, concern, drones, pause, run};
 use crate::{
     base, candidate,
     channel::{self, generations},
@@ -235,6 +235,11 @@ fn without_machine(swarm: &Swarm, id: RunId, run: &Run) -> Vec<ConcernKind> {
     lacking.into_iter().filter_map(concern).take(MOST_LACKING).collect()
 }
 
+fn in_quarantine(swarm: &Swarm, run: &Run) -> impl Iterator<Item = PackageId> {
+    let state = |id| swarm.packages.get(&id).map(|package| package.state);
+    run.packages.iter().copied().filter(move |&id| state(id) == Some(PackageState::Quarantined))
+}
+
 /// The quarantined packages of a run, with their most frequent error.
 fn quarantined(swarm: &Swarm, id: RunId, run: &Run) -> Option<ConcernKind> {
     let most = alike(swarm, run).into_iter().next()?;
@@ -251,7 +256,7 @@ fn quarantined(swarm: &Swarm, id: RunId, run: &Run) -> Option<ConcernKind> {
         title: first.title(),
         alike,
         others: run.count(PackageState::Quarantined).saturating_sub(alike),
-        blocked: run.count(PackageState::Blocked),
+        blocked: Dependants::of(swarm, run).waiting_for(swarm, in_quarantine(swarm, run)).len() as u64,
         why,
     })
 }

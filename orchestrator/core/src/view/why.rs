@@ -32,7 +32,7 @@ pub enum FindError {
     #[error("{0}")]
     Refused(String),
     /// Several packages have that name.
-    #[error("`{query}` is ambiguous: {}; choose one", candidates.join(", "))]
+    #[error("`{query}` is ambiguous: {}; give an ID or the profile", candidates.join(", "))]
     Ambiguous {
         query: String,
         /// The titles and ids of the possible packages.

@@ -222,7 +222,7 @@ fn the_newest_run_decides_which_package_a_name_means() {
     kit.plan_for("laptop", report(&["a-2"], &[]));
     assert_eq!(
         view::find(&kit.swarm, "a", None).unwrap_err().to_string(),
-        "`a` is ambiguous: app/a-2 (p6, laptop), app/a-1 (p3, desk); choose one"
+        "`a` is ambiguous: app/a-2 (p6, laptop), app/a-1 (p3, desk); give an ID or the profile"
     );
     let among = |profile| view::find(&kit.swarm, "a", Some(&name(profile)));
     assert_eq!((among("desk"), among("laptop")), (Ok(PackageId(3)), Ok(PackageId(6))));

@@ -34,6 +34,9 @@ pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
     set("PORTAGE_TMPDIR", p.tmp.display().to_string());
     set("PORTAGE_DEPCACHEDIR", p.depcache.display().to_string());
     set("MAKEOPTS", format!("-j{} -l{}", root.jobs(), root.config().load()));
+    // Portage sets this for itself. The profile's value is for workstations.
+    let niceness = rustix::process::getpriority_process(None).unwrap_or(0);
+    set("PORTAGE_NICENESS", niceness.to_string());
     for (key, value) in [
         ("BINPKG_FORMAT", "gpkg"),
         ("BINPKG_COMPRESS", "zstd"),
@@ -45,7 +48,6 @@ pub(super) fn settings(root: &Root) -> BTreeMap<String, String> {
         ("PORTAGE_LOGDIR", ""),
         ("PORTAGE_ELOG_CLASSES", "log warn error"),
         ("PORTAGE_ELOG_SYSTEM", "echo"),
-        ("PORTAGE_NICENESS", "0"),
         ("EMERGE_DEFAULT_OPTS", ""),
         ("EMERGE_WARNING_DELAY", "0"),
         ("CLEAN_DELAY", "0"),
