@@ -6,7 +6,7 @@ use crate::{
     text,
 };
 use std::collections::BTreeSet;
-use swarm_common::{id::*, state::*, time::TimeMs};
+use swarm_common::{id::*, name::Name, state::*, time::TimeMs};
 
 /// The packages that keep `id` blocked: its build dependencies, and their run-time dependencies, that have
 /// not been received.
@@ -102,6 +102,9 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
         let missing = text::missing_capability(&run.profile, &missing.system, &missing.features);
         return format!("waits for a drone: {missing}{after}");
     }
+    if let Some((twin, profile)) = twin(swarm, package) {
+        return format!("the same package is being built for {profile} ({twin}){after}");
+    }
     let able = |d: &&crate::state::Drone| run.is_some_and(|run| d.builds(run, package));
     let online = swarm.drones.values().filter(able).filter(|d| d.state() == DroneState::Online).count();
     match online {
@@ -111,6 +114,21 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
         },
         _ => format!("waiting for a free drone ({online} online){after}"),
     }
+}
+
+/// A package with the same build key that a drone is building for another run, and the profile of that run.
+#[must_use]
+pub fn twin<'s>(swarm: &'s Swarm, package: &Package) -> Option<(PackageId, &'s Name)> {
+    // Usually no other run is active, and lists ask for thousands of packages.
+    swarm.runs.iter().find(|(id, run)| **id != package.run && !run.state.is_over())?;
+    let attempts = swarm.at_work.values().flatten().filter_map(|id| swarm.attempts.get(id));
+    let mut others = attempts.filter_map(|attempt| match attempt.job {
+        Job::Build(id) => Some((id, swarm.packages.get(&id)?)),
+        Job::Plan(_) | Job::Base(_) => None,
+    });
+    let (id, twin) =
+        others.find(|(_, other)| other.build_key == package.build_key && other.run != package.run)?;
+    Some((id, &swarm.runs.get(&twin.run)?.profile))
 }
 
 /// What the processors of the profile's online drones lack for a run.

@@ -9,6 +9,8 @@ use super::{
     board::{Board, Placement, Slot},
     fit::{Fit, Groups, Neighbours, window},
     late::{Ongoing, Straggler, straggler},
+    reasons::Reasons,
+    twin::Twins,
 };
 use crate::{
     follow,
@@ -35,17 +37,6 @@ pub(super) enum Choice {
     Base(RunId),
     Build { package: PackageId, duplicate_of: Option<AttemptId> },
     Nothing(String),
-}
-
-/// The reasons found for assigning nothing.
-#[derive(Default)]
-struct Reasons {
-    held_back: Option<(PackageId, DroneId)>,
-    kept_free: Option<PackageId>,
-    waiting_ms: Option<u64>,
-    no_memory: Option<PackageId>,
-    not_for_it: usize,
-    kept_out: Option<PackageId>,
 }
 
 /// Active runs, most urgent first.
@@ -127,6 +118,8 @@ struct Planner<'a> {
     /// When packages will be available: both those being built and those placed.
     ends: BTreeMap<PackageId, u64>,
     ready_times: ReadyTimes,
+    /// Packages that are being built, or placed, for other runs.
+    twins: Twins,
     reasons: Reasons,
     /// Packages that the claimant is kept free for: their rank, and when they would start.
     reservations: Vec<(u64, u64)>,
@@ -144,6 +137,7 @@ impl<'a> Planner<'a> {
             board: Board::new(swarm, now, claimant.map(|(id, _)| id), &ongoing),
             groups: Groups::new(swarm, &ongoing),
             ends: ends(&ongoing),
+            twins: Twins::new(swarm, &ongoing),
             ongoing,
             ready_times: ReadyTimes::default(),
             reasons: Reasons::default(),
@@ -194,6 +188,11 @@ impl<'a> Planner<'a> {
             let Some(package) = self.swarm.packages.get(&id) else { continue };
             let Some(place) = self.place(run, id, package) else { continue };
             let needed = package.state == PackageState::Needed;
+            if needed && let Some(there) = self.twins.there_at(package, self.now, place.finish) {
+                self.reasons.twin.get_or_insert(id);
+                self.ends.insert(id, there);
+                continue;
+            }
             // An idle drone is lost capacity: keep it free only for packages that determine the end
             // of the run.
             let rest_ms = self.board.chain_ms(package.rank_ms.saturating_sub(package.predicted_ms));
@@ -227,6 +226,9 @@ impl<'a> Planner<'a> {
             self.board.take(place);
             self.groups.enter(package);
             self.ends.insert(id, place.finish);
+            if needed {
+                self.twins.note(package, place.finish);
+            }
             if stop(id, place) {
                 return None;
             }
@@ -361,33 +363,5 @@ impl<'a> Planner<'a> {
         self.board.take(place);
         self.ends.insert(late.package, place.finish);
         None
-    }
-}
-
-impl Reasons {
-    /// The reason given to a drone that gets no work, as a sentence.
-    fn describe(&self, swarm: &Swarm, idle: bool) -> String {
-        let title = |id: &PackageId| swarm.packages.get(id).map(Package::title).unwrap_or_default();
-        if let Some(id) = &self.no_memory {
-            return format!("{} takes more memory than is free here", title(id));
-        }
-        if let Some((id, drone)) = &self.held_back {
-            let name = swarm.drones.get(drone).map(|d| d.name.to_string()).unwrap_or_default();
-            return format!("held back: {} will be finished sooner by {name}", title(id));
-        }
-        if let Some(id) = &self.kept_free {
-            return format!("kept free for {}, which will be ready soon", title(id));
-        }
-        if let Some(ms) = self.waiting_ms {
-            return format!("the next attempt at a needed package starts in {} s", ms.div_ceil(1000));
-        }
-        if let Some(id) = &self.kept_out {
-            return format!("{} waits for another exclusive package of its group", title(id));
-        }
-        match (self.not_for_it, idle) {
-            (1.., _) => "this drone can build none of the needed packages".into(),
-            (_, true) => "no run is under way".into(),
-            _ => "everything left waits for packages that are being built".into(),
-        }
     }
 }

@@ -12,18 +12,23 @@
 //! overdue is duplicated by a drone that has nothing better to do (LATE, Zaharia et al. 2008), so
 //! that the end of a run does not depend on one drone's health.
 //!
+//! A package that another run has too, with the same build key, is not built twice: it waits for the other
+//! run's build, unless building it again takes less than half as long, and is then reused.
+//!
 //! Only drones that are waiting for work, working, or have just worked are considered. A drone that
 //! is merely online could hold work back for ever.
 //!
 //! [`claim`](mod@claim) answers a drone, [`choice`] chooses its work, [`board`] tracks when slots
-//! are busy, [`late`] predicts when attempts end, and [`fit`] determines which drones may build a
-//! package.
+//! are busy, [`late`] predicts when attempts end, [`twin`] knows what is being built for other runs, [`fit`]
+//! determines which drones may build a package, and [`reasons`] says why a drone gets nothing.
 
 mod board;
 mod choice;
 mod claim;
 mod fit;
 mod late;
+mod reasons;
+mod twin;
 
 pub(crate) use choice::outlook;
 pub(crate) use claim::{claim, next_build_ids, would_be_told};

@@ -168,7 +168,10 @@ fn ending(swarm: &Swarm, now: TimeMs, id: PackageId, package: &Package) -> Strin
                     s => format!("Next on {name}, in about {s} s."),
                 }
             }
-            None => "It is assigned to the drone that will finish it soonest.".into(),
+            None => match explain::twin(swarm, package) {
+                Some((twin, _)) => format!("It is reused when {twin} is received."),
+                None => "It is assigned to the drone that will finish it soonest.".into(),
+            },
         },
         PackageState::Blocked => match explain::stuck_on(swarm, id).first() {
             Some(&cause) => format!("It stays blocked until {cause} is fixed: `{}`.", show(cause)),

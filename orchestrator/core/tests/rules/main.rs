@@ -34,4 +34,5 @@ mod scheduling;
 mod slots;
 mod staging;
 mod toolchains;
+mod twins;
 mod views;
