@@ -1,9 +1,6 @@
 //! The profiles of the simulated swarm, and a base that follows its runs.
 
-use super::{
-    nix,
-    world::{World, desk},
-};
+use super::{nix, size::desk, world::World};
 use swarm_common::{
     digest::Digest,
     name::Name,
@@ -15,7 +12,7 @@ use swarm_common::{
 use swarm_core::Command;
 
 impl World {
-    /// Creates the Portage profile and its base.
+    /// Creates the Portage profiles and their base.
     pub(super) fn put_profile(&mut self) -> Result<(), String> {
         let name: Name = "gentoo".parse().map_err(|e| format!("{e}"))?;
         let image = Image {
@@ -44,13 +41,12 @@ impl World {
         };
         let base = Command::PutBase { name, image, request };
         self.orchestrator.admin(self.now, &mut self.rng, base, "base")?;
-        let profile = Command::PutProfile { name: desk(), request: profile };
-        self.orchestrator.admin(self.now, &mut self.rng, profile, "profile")?;
+        for name in std::iter::once(desk()).chain(self.size.by_hand()) {
+            let key = format!("profile {name}");
+            let put = Command::PutProfile { name, request: profile.clone() };
+            self.orchestrator.admin(self.now, &mut self.rng, put, &key)?;
+        }
         Ok(())
-    }
-
-    pub(super) fn profiles(&self) -> Vec<Name> {
-        if self.size.both { vec![desk(), nix::tools()] } else { vec![desk()] }
     }
 
     pub(super) fn put_tools(&mut self) -> Result<(), String> {

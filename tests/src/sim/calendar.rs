@@ -19,9 +19,9 @@ use swarm_core::{
 const PAUSE_MS: u64 = 1_200_000;
 
 impl World {
-    /// Creates the schedules that start all runs.
+    /// Creates the schedules that start the nightly runs, and lets people start the others.
     pub(super) fn set_schedule(&mut self) -> Result<(), String> {
-        for profile in self.profiles() {
+        for profile in self.size.nightly() {
             let key = format!("schedule {profile}");
             let put = Command::PutSchedule {
                 profile,
@@ -30,6 +30,7 @@ impl World {
             };
             self.orchestrator.admin(self.now, &mut self.rng, put, &key)?;
         }
+        (0..self.size.others).for_each(|n| self.next_start(n));
         self.next_pause();
         self.next_move();
         Ok(())
@@ -38,7 +39,7 @@ impl World {
     /// For each profile, reports that the next run is due once the previous one has ended, and sometimes that
     /// an older one is. If this starts a run twice, there is one too many at the end.
     pub(super) fn start_due_runs(&mut self) -> Result<(), String> {
-        for profile in self.profiles() {
+        for profile in self.size.nightly() {
             let Some(swarm) = &self.orchestrator.swarm else { return Ok(()) };
             let runs = || swarm.runs.values().filter(|run| run.profile == profile);
             let last = runs().count() as u64;
@@ -77,7 +78,7 @@ impl World {
     /// Rolls a stable channel back to an arbitrary or non-existent generation, promotes to it, makes runs
     /// publish to the other channel, or lets the next run try a candidate.
     pub(super) fn move_channel(&mut self) -> Result<(), String> {
-        let mut profiles = self.profiles();
+        let mut profiles = self.size.profiles();
         let name = match profiles.len() {
             1 => profiles.remove(0),
             several => profiles.remove(self.rng.below(several as u64) as usize),

@@ -7,13 +7,7 @@ use super::{
     rng::Rng,
 };
 use std::collections::BTreeMap;
-use swarm_common::{
-    digest::Digest,
-    id::*,
-    state::*,
-    time::TimeMs,
-    wire::{base::Base, drone::*},
-};
+use swarm_common::{digest::Digest, id::*, name::Name, state::*, time::TimeMs, wire::drone::*};
 use swarm_core::{Refusal, estimate::stretch_permille};
 use swarm_drone::agent::{Agent, Delivery, Input, Output, Recovered, Timing};
 
@@ -261,10 +255,8 @@ pub fn refused(refusal: &Refusal) -> Delivery {
 /// The parameters of all drones' builds.
 #[derive(Debug)]
 pub struct Context {
-    /// The scripts of the Portage runs.
-    pub scripts: Vec<Script>,
-    /// The scripts of the Nix runs, which begin with the others. Empty without a Nix profile.
-    pub derivations: Vec<Script>,
+    /// The scripts of each profile's runs.
+    pub scripts: BTreeMap<Name, Vec<Script>>,
     /// Index of each run among the runs of its profile.
     pub versions: BTreeMap<RunId, usize>,
     pub faults: Faults,
@@ -280,7 +272,7 @@ impl Context {
     }
 
     fn script(&self, assignment: &Assignment) -> &Script {
-        let scripts = if assignment.base == Base::Nix { &self.derivations } else { &self.scripts };
+        let scripts = &self.scripts[&assignment.profile];
         let version = self.versions.get(&assignment.run).copied().unwrap_or(0);
         &scripts[version.min(scripts.len() - 1)]
     }

@@ -7,6 +7,7 @@
 //! explores everything that can happen.
 
 mod base;
+mod by_hand;
 mod calendar;
 mod clock;
 pub mod drone;
@@ -17,6 +18,7 @@ pub mod oracle;
 pub mod orchestrator;
 pub mod plan;
 pub mod rng;
+pub mod size;
 pub mod small;
 pub mod summary;
 pub mod words;

@@ -1,6 +1,8 @@
 //! The oracle: it keeps its own records of what happened, from events alone, and compares them with the
 //! state.
 
+mod order;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -29,6 +31,10 @@ pub struct Oracle {
     files: BTreeMap<String, Digest>,
     /// How many times the engine's time followed the machine's clock.
     pub clocks_set: u64,
+    /// How many times a less urgent run with a smaller id had to wait.
+    pub urgent: u64,
+    /// How many packages were reused when another run received the same one.
+    pub shared: u64,
 }
 
 impl Oracle {
@@ -37,6 +43,15 @@ impl Oracle {
         for attempt in attempts {
             self.leased_at.entry(*attempt).and_modify(|at| *at = now);
         }
+    }
+
+    /// Checks a record against the state before it: nothing more urgent may be left out.
+    ///
+    /// # Errors
+    /// What should have been assigned instead.
+    pub fn assigned(&mut self, before: &Swarm, record: &Record) -> Result<(), String> {
+        self.urgent += u64::from(order::check(before, record)?);
+        Ok(())
     }
 
     /// Checks a batch of journaled records against the state after it. It was decided at `now` in true time.
@@ -50,7 +65,9 @@ impl Oracle {
         records: &[Record],
         store: &BTreeSet<Digest>,
     ) -> Result<(), String> {
+        let received = records.iter().any(|r| matches!(r.event, Event::PackageReceived { .. }));
         for record in records.iter().filter(|r| r.event.is_durable()) {
+            self.shared += u64::from(received && matches!(record.event, Event::PackageReused { .. }));
             if record.seq != self.seq + 1 {
                 return Err(format!("event {} follows event {}", record.seq, self.seq));
             }

@@ -169,6 +169,7 @@ impl Orchestrator {
 
     fn commit(&mut self, decided_at: TimeMs, records: Vec<Record>) -> Result<(), String> {
         for record in &records {
+            self.oracle.assigned(&self.shadow, record)?;
             self.shadow.apply(record);
         }
         if let Some(swarm) = &self.swarm {

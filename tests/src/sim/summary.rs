@@ -36,6 +36,10 @@ pub struct Summary {
     pub returned: u64,
     /// Attempts among them that drones kept while there was no run and that a later run received.
     pub kept: u64,
+    /// How many times a run that was older but less urgent had to wait.
+    pub urgent: u64,
+    /// Packages that were reused as soon as another run had received the same one.
+    pub shared: u64,
     /// How many times its engine followed the machine's clock.
     pub clocks_set: u64,
     /// Digest of the events and violations without sentences, if the world is compared with another one.

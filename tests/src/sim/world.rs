@@ -6,8 +6,8 @@ use super::{
     nix,
     oracle::Oracle,
     orchestrator::{Caller, KillPoint, Orchestrator},
-    plan,
     rng::Rng,
+    size::Size,
     summary::Summary,
     words::Telling,
 };
@@ -15,23 +15,9 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
-use swarm_common::{digest::Digest, id::*, name::Name, time::TimeMs, wire::drone::DroneFacts};
+use swarm_common::{digest::Digest, id::*, time::TimeMs, wire::drone::DroneFacts};
 use swarm_core::{Command, Reply, invariants, state::Ending};
 use swarm_drone::agent::Input;
-
-/// The size of a world.
-#[derive(Debug, Clone)]
-pub struct Size {
-    /// Number of packages of each run.
-    pub packages: u32,
-    pub drones: u64,
-    /// Number of consecutive runs of a profile.
-    pub runs: u32,
-    /// Whether the fleet also has a Nix profile of the same size.
-    pub both: bool,
-    /// Number of events between two checks of the invariants.
-    pub check_every: u64,
-}
 
 #[derive(Debug)]
 pub(super) enum What {
@@ -50,6 +36,7 @@ pub(super) enum What {
     Maintain,
     Pause,
     MoveChannel,
+    StartByHand(u32),
 }
 
 pub(super) const BEGAN_AT: TimeMs = TimeMs(1_800_000_000_000);
@@ -81,11 +68,7 @@ impl World {
     pub fn run(seed: u64, size: Size, faults: Option<Faults>) -> Result<Summary, String> {
         let mut rng = Rng::new(seed);
         let faults = faults.unwrap_or_else(|| Faults::from(&mut rng));
-        let scripts = (0..size.runs).map(|version| plan::make(&mut rng, size.packages, version)).collect();
-        let derivations = match size.both {
-            true => (0..size.runs).map(|version| nix::make(&mut rng, size.packages, version)).collect(),
-            false => Vec::new(),
-        };
+        let scripts = size.scripts(&mut rng);
         let mut world = Self {
             now: BEGAN_AT,
             next: BinaryHeap::new(),
@@ -97,7 +80,6 @@ impl World {
             last_request: 0,
             context: Context {
                 scripts,
-                derivations,
                 versions: BTreeMap::new(),
                 faults,
                 began_at: BEGAN_AT,
@@ -211,7 +193,7 @@ impl World {
     fn is_over(&self) -> bool {
         let Some(swarm) = &self.orchestrator.swarm else { return false };
         !self.faults_on()
-            && swarm.runs.len() as u64 == u64::from(self.size.runs) * self.profiles().len() as u64
+            && swarm.runs.len() as u64 == u64::from(self.size.runs) * self.size.profiles().len() as u64
             && swarm.runs.values().all(|r| r.state.is_over())
             && swarm.bases.values().all(|base| base.following.is_none())
     }
@@ -230,6 +212,8 @@ impl World {
         self.summary.count(swarm);
         self.summary.clocks_set = self.orchestrator.oracle.clocks_set;
         self.summary.kept = self.orchestrator.oracle.kept_and_taken;
+        self.summary.urgent = self.orchestrator.oracle.urgent;
+        self.summary.shared = self.orchestrator.oracle.shared;
         self.summary.virtual_ms = self.now.since(BEGAN_AT);
         self.summary.facts = self.orchestrator.telling.facts();
         Ok(())
@@ -310,6 +294,7 @@ impl World {
             What::Maintain => self.maintain()?,
             What::Pause => self.pause()?,
             What::MoveChannel => self.move_channel()?,
+            What::StartByHand(n) => self.start_by_hand(n)?,
         }
         if self.context.versions.len() != self.orchestrator.versions.len() {
             self.context.versions.clone_from(&self.orchestrator.versions);
@@ -390,8 +375,4 @@ impl World {
             }
         }
     }
-}
-
-pub(super) fn desk() -> Name {
-    "desk".parse().unwrap_or_else(|e| unreachable!("{e}"))
 }

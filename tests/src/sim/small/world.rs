@@ -6,7 +6,7 @@
 
 use crate::{
     api,
-    sim::{oracle::Oracle, plan::package, world::desk},
+    sim::{oracle::Oracle, plan::package, size::desk},
 };
 use std::collections::BTreeSet;
 use swarm_common::{
