@@ -17,8 +17,7 @@ use swarm_common::{
     },
 };
 
-/// The artifacts to install in addition to `base` while `package` is built, in dependency order
-/// (except within cycles). Artifacts that the base already contains, by digest, are omitted.
+/// The artifacts to install in addition to `base` while `package` is built, in dependency order. Artifacts that the base already contains, by digest, are omitted.
 #[must_use]
 pub fn dependencies(swarm: &Swarm, package: PackageId, base: &Base) -> Vec<Dependency> {
     let in_base: BTreeSet<Digest> = match base {
@@ -74,8 +73,7 @@ pub fn built_with(swarm: &Swarm, run: &Run, needed: PackageId) -> Vec<PackageId>
     packages().filter(|(id, p)| *id != needed && is_built_with(p)).map(|(id, _)| id).collect()
 }
 
-/// The artifacts of these packages and of their run-time closure, in dependency order (except
-/// within cycles).
+/// The artifacts of these packages and of their run-time closure, in dependency order.
 #[must_use]
 pub fn with_needs(swarm: &Swarm, packages: impl IntoIterator<Item = PackageId>) -> Vec<Dependency> {
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
@@ -128,33 +126,39 @@ pub fn conflicts(swarm: &Swarm, id: PackageId) -> bool {
     installed.iter().any(|&digest| swarm.collisions.lacking(digest, &installed).is_some())
 }
 
-/// Visits `start` and its run-time closure, dependencies first.
+/// Visits `start` and its run-time closure, dependencies first. Packages that need each other are visited in the
+/// order of the plan: the resolver knows which of them are needed for installing the others (RDEPEND) and which only
+/// afterwards (PDEPEND).
 fn visit(
     swarm: &Swarm,
     start: PackageId,
     seen: &mut BTreeSet<PackageId>,
     mut installs: impl FnMut(&Artifact),
 ) {
-    // Each entry: a package, and how many of its dependencies have been visited.
+    let is_later = |id: PackageId, package: &Package, dependency: PackageId| {
+        let bundle = swarm.packages.get(&dependency).map(|dependency| dependency.bundle);
+        dependency > id && bundle == Some(package.bundle)
+    };
+    // Each entry: a package, and the number of steps done: its dependencies, itself, and those that come later.
     let mut path = Vec::new();
     if seen.insert(start) {
         path.push((start, 0));
     }
-    while let Some((id, next)) = path.last_mut() {
+    while let Some((id, steps)) = path.last_mut() {
         let Some(package) = swarm.packages.get(id) else {
             path.pop();
             continue;
         };
-        match package.runtime_deps.get(*next) {
-            Some(&dependency) => {
-                *next += 1;
-                if seen.insert(dependency) {
-                    path.push((dependency, 0));
-                }
-            }
-            None => {
-                package.artifacts.iter().for_each(&mut installs);
-                path.pop();
+        let (count, step) = (package.runtime_deps.len(), *steps);
+        *steps += 1;
+        if step == count {
+            package.artifacts.iter().for_each(&mut installs);
+        } else if step > 2 * count {
+            path.pop();
+        } else {
+            let dependency = package.runtime_deps[step % (count + 1)];
+            if is_later(*id, package, dependency) == (step > count) && seen.insert(dependency) {
+                path.push((dependency, 0));
             }
         }
     }

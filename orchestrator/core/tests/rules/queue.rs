@@ -284,3 +284,24 @@ fn an_order_names_what_is_installed_while_it_is_built_the_needed_first() {
     let stored = kit.swarm.packages.values().find(|p| p.title().ends_with("tool-1")).unwrap();
     assert_eq!(order.dependencies[2].digest, stored.artifacts[0].digest);
 }
+
+#[test]
+fn packages_that_need_each_other_are_installed_in_the_order_of_the_plan() {
+    // The first two need each other at run time, and the resolver installs `tool` first. `top` is built with one.
+    for needed in [0, 1] {
+        let mut kit = Kit::new(&["a"]);
+        let mut plan = report(&["tool-1", "choice-1", "top-1"], &[(0, 1), (1, 0), (2, needed)]);
+        for edge in &mut plan.edges[..2] {
+            (edge.build, edge.runtime) = (false, true);
+        }
+        kit.plan(plan);
+        for _ in 0..2 {
+            let got = kit.claim(DroneId(1)).unwrap();
+            kit.deliver(DroneId(1), &got).unwrap();
+        }
+        let got = kit.claim(DroneId(1)).unwrap();
+        let Work::Build(order) = &got.work else { panic!("{got:?}") };
+        let names: Vec<&str> = order.dependencies.iter().map(|d| d.cpv.pf()).collect();
+        assert_eq!(names, ["tool-1", "choice-1"], "top-1 is built with package {needed}");
+    }
+}
