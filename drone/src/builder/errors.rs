@@ -63,6 +63,12 @@ impl Errors {
             *self = Self { builds: true, ..Self::new(self.marks) };
         }
         self.first.see(line);
+        if let Some((text, error)) = self.marks.withdrawn
+            && line.contains(text)
+            && self.first().is_some_and(|first| first.contains(error))
+        {
+            self.first = FirstError::new(self.marks);
+        }
         if line.trim().is_empty() {
             return;
         }

@@ -17,6 +17,8 @@ pub(super) struct Marks {
     /// Texts that are never the error.
     pub harmless: &'static [&'static str],
     pub error_starts: &'static [&'static str],
+    /// A text after which errors that contain the other text did not matter.
+    pub withdrawn: Option<(&'static str, &'static str)>,
     /// Starts of lines that report only that the build failed.
     pub end_starts: &'static [&'static str],
     /// Whether the line is an error message of one of its helpers.
@@ -50,6 +52,7 @@ impl Marks {
         builds: &[],
         harmless: &[],
         error_starts: &[],
+        withdrawn: None,
         end_starts: &[],
         is_trouble: |_| false,
         is_verdict: |_| false,

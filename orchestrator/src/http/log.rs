@@ -139,7 +139,12 @@ async fn of_plan(
     Path(run): Path<RunId>,
     Query(query): Query<LogQuery>,
 ) -> Result<Response, ApiError> {
-    let attempts = app.engine.read(|swarm| swarm.runs.get(&run).map(|r| r.plan_attempts.clone()));
+    let attempts = app.engine.read(|swarm| {
+        let run = swarm.runs.get(&run)?;
+        // The base that follows the run has no other place for its logs.
+        let of_base = query.attempt.into_iter().filter(|attempt| run.base_attempts.contains(attempt));
+        Some(run.plan_attempts.iter().copied().chain(of_base).collect::<Vec<_>>())
+    });
     let attempts = attempts.ok_or(Refusal::UnknownRun(run))?;
     let attempt =
         query.one_of(&attempts, &format!("the plan of {run}"), &format!("swarmctl run show {run}"))?;

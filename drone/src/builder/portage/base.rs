@@ -115,10 +115,7 @@ async fn make(
     steps: &mut Steps,
 ) -> Result<Layer, Stop> {
     let caches = &context.caches;
-    steps
-        .log
-        .say(&format!("the base is complete: {} packages were installed on its image", installed.len()))
-        .await;
+    steps.log.say(&format!("making the base: {} packages are installed on its image", installed.len())).await;
     let mut files = Vec::with_capacity(installed.len());
     for dependency in installed {
         files.push((

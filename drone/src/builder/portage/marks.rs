@@ -4,6 +4,8 @@ use super::fetch::Fetch;
 use crate::builder::marks::Marks;
 use swarm_common::state::Phase;
 
+const COLLISION: &str = "Detected file collision(s):";
+
 pub(super) static MARKS: Marks = Marks {
     bullet: Some('*'),
     phase_starts: &[
@@ -18,7 +20,8 @@ pub(super) static MARKS: Marks = Marks {
     ],
     builds: &[">>> Unpacking source", ">>> Compiling source"],
     harmless: &[".layout.conf", "layout.conf'"],
-    error_starts: &["ACCESS DENIED", "Detected file collision(s):"],
+    error_starts: &["ACCESS DENIED", COLLISION],
+    withdrawn: Some(("merged despite file collisions", COLLISION)),
     end_starts: &["!!! ", "emerge: "],
     is_trouble: is_of_helper,
     is_verdict,

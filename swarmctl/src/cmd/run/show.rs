@@ -6,7 +6,7 @@ use crate::output::{
     text::{clean, clean_lines, moment, span},
 };
 use swarm_common::{
-    state::PackageState,
+    state::{PackageState, RunState},
     wire::{plan::ProblemKind, view::RunView},
 };
 
@@ -15,12 +15,22 @@ pub(super) fn is_nix(run: &RunView) -> bool {
     run.problems.iter().all(|problem| problem.kind == ProblemKind::Evaluation)
 }
 
+/// The verb before the state, with a space, if the state needs one.
+fn verb(state: RunState) -> &'static str {
+    match state {
+        RunState::Planning | RunState::Building | RunState::Partial => "is ",
+        RunState::Cancelled => "was ",
+        RunState::Succeeded | RunState::Failed => "",
+    }
+}
+
 /// Formats a run with all details.
 pub(super) fn show(run: &RunView, paint: Paint) -> String {
     let mut out = format!(
-        "{} of {} is {}: {}\n",
+        "{} of {} {}{}: {}\n",
         paint.tone(Tone::Bold, &run.id.to_string()),
         run.profile,
+        verb(run.state),
         paint.tone(run.state.into(), run.state.word()),
         progress(run)
     );
