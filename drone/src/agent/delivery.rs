@@ -267,6 +267,13 @@ impl Backoff {
 }
 
 impl super::Agent {
+    /// Whether a request about the result of this attempt is in flight.
+    #[must_use]
+    pub fn is_reporting(&self, attempt: AttemptId) -> bool {
+        let stage = self.items.get(&attempt).map(|item| &item.stage);
+        matches!(stage, Some(Stage::Delivering { open: true, .. }))
+    }
+
     /// Whether the drone holds this attempt: it is building it, or its result was not acknowledged yet.
     #[must_use]
     pub fn holds(&self, attempt: AttemptId) -> bool {

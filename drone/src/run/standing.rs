@@ -25,8 +25,10 @@ impl Loop {
         let Input::HeartbeatAnswered(reply) = input else { return };
         let facts = self.facts_on_their_way.take();
         let Some(reply) = reply else { return };
-        // Attempts acknowledged while this heartbeat was in flight are already forgotten.
-        for Cancellation { attempt, reason } in reply.cancel.iter().filter(|c| self.agent.holds(c.attempt)) {
+        // Attempts acknowledged while this heartbeat was in flight are already forgotten. Of those that are being
+        // reported, the answer to the report says what becomes of them.
+        let is_news = |c: &&Cancellation| self.agent.holds(c.attempt) && !self.agent.is_reporting(c.attempt);
+        for Cancellation { attempt, reason } in reply.cancel.iter().filter(is_news) {
             tracing::warn!(%attempt, reason, "the orchestrator does not want this work; it is discarded");
         }
         for attempt in reply.kept.iter().filter(|attempt| !self.kept.contains(attempt)) {

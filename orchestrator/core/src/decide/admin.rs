@@ -107,6 +107,16 @@ pub(super) fn retry_package(swarm: &Swarm, id: PackageId) -> Decision {
         if let Some((newer, _)) = newer {
             return refuse(&format!("it belongs to run {}, and run {newer} is newer", package.run));
         }
+        let profile = swarm.profiles.get(&run.profile);
+        let image =
+            profile.and_then(|profile| base::current(swarm, &profile.request).ok()).map(|now| now.image());
+        if image.is_some_and(|image| image != run.base.image()) {
+            let start = Action::StartRun { profile: run.profile.clone() }.command();
+            return refuse(&format!(
+                "the base has another image than in run {}; `{start}` uses it",
+                package.run
+            ));
+        }
         events.push(Event::RunReopened { run: package.run });
     }
     events.push(Event::PackageReleased { package: id });

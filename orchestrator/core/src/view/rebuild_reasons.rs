@@ -64,6 +64,12 @@ fn lost(swarm: &Swarm, package: &Package) -> Option<String> {
     })
 }
 
+/// The word that only `of` has, if it is one.
+fn only<'w>(of: &'w BTreeSet<String>, other: &'w BTreeSet<String>) -> Option<&'w String> {
+    let mut own = of.difference(other);
+    own.next().filter(|_| own.next().is_none())
+}
+
 /// Describes a changed value: for lists of words, the added and removed words.
 fn change(change: &Change) -> String {
     let name = match change.name.strip_prefix("env.").unwrap_or(&change.name) {
@@ -73,6 +79,13 @@ fn change(change: &Change) -> String {
     };
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<BTreeSet<_>>();
     let (from, to) = (words(&change.from), words(&change.to));
+    if name == "bound to"
+        && let (Some(came), Some(went)) = (only(&to, &from), only(&from, &to))
+        && let (Some((package, _)), Some((same, slot))) = (came.split_once(':'), went.split_once(':'))
+        && package == same
+    {
+        return format!("bound to {came} instead of {slot}");
+    }
     if matches!(name, "USE" | "bound to" | "features" | "LINGUAS" | "L10N") || name.starts_with("use") {
         let came = to.difference(&from).map(|word| format!("+{word}"));
         let went = from.difference(&to).map(|word| format!("-{word}"));
@@ -97,5 +110,22 @@ fn shortened(name: &str, words: &str) -> String {
     match words.chars().count() > 2 * LONGEST {
         true => format!("{name} {}...", words.chars().take(2 * LONGEST).collect::<String>()),
         false => format!("{name} {words}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_words_says_which_came_and_which_went() {
+        for (name, from, to, said) in [
+            ("bound", "a/b:0/6 c/d:0/1", "a/b:0/7 c/d:0/1", "bound to a/b:0/7 instead of 0/6"),
+            ("bound", "a/b:0/6", "c/d:0/1", "bound to +c/d:0/1 -a/b:0/6"),
+            ("env.CFLAGS", "-O2", "-O3", "CFLAGS is `-O3` (was `-O2`)"),
+        ] {
+            let [name, from, to] = [name, from, to].map(str::to_owned);
+            assert_eq!(change(&Change { name, from, to }), said);
+        }
     }
 }

@@ -5,7 +5,7 @@
 use crate::kit::{Kit, name};
 use swarm_common::{
     digest::Digest,
-    id::{DroneId, RunId},
+    id::{DroneId, PackageId, RunId},
     state::{FailureClass, PackageState, RunClass},
     wire::{
         admin::{BuilderKind, ProfileRequest},
@@ -71,6 +71,9 @@ fn what_failed_in_one_image_of_a_base_is_tried_again_in_another() {
     kit.run(&["bad-1"], &[]);
     assert_eq!(kit.state(2), PackageState::Quarantined, "nothing has changed");
     kit.must(put("gentoo", "July", None));
+    let refused = kit.send(Command::RetryPackage(PackageId(2))).unwrap_err().to_string();
+    assert!(refused.contains("another image than in run r2; `swarmctl run start"), "{refused}");
+    assert_eq!(kit.state(2), PackageState::Quarantined, "its run would build it in the old image again");
     kit.run(&["bad-1"], &[]);
     assert_eq!(kit.state(3), PackageState::Needed);
 }
