@@ -1,14 +1,35 @@
 """How much of the world can be planned: the fewest atoms are left out, and cycles are broken."""
 
 from cycles import circular
-from proof import Refused
+from proof import Proof
 from refusals import clashes, findings, problems, said
-from resolver import NoPlan, say
+from resolver import NoPlan, Outcome, say
 
 # A resolution each; a world with more cycles than this is not one that USE changes bootstrap.
 MOST_BREAKERS = 24
 # Of the atoms that were left out without a proof; a resolution each, too.
 MOST_TRIED_AGAIN = 8
+
+
+class Refused:
+    """The proofs about one world: what a failed resolution says that no further try changes."""
+
+    def __init__(self, portage, atoms):
+        self.portage, self.atoms, self.proof = portage, atoms, None
+
+    def lost(self, graph):
+        """Atoms of the world that are lost by themselves."""
+        self.proof = self.proof or Proof(graph)
+        return self.proof.lost(self.atoms)
+
+    def hopeless(self, graph):
+        state = graph._dynamic_config
+        if state._unsatisfied_deps_for_display:
+            return bool(self.lost(graph))
+        outcome = Outcome(self.portage, self.atoms, False, graph, survey=True)
+        if outcome.clashes():
+            return any(proved for _, proved in clashes(outcome))
+        return state._circular_deps_for_display is not None
 
 
 class Plan:

@@ -72,26 +72,3 @@ def consistent(package):
     required = package._metadata.get("REQUIRED_USE")
     return not required or bool(check_required_use(
         required, package.use.enabled, package.iuse.is_valid_flag, eapi=package.eapi))
-
-
-class Refused:
-    """The proofs about one world: what a failed resolution says that no further try changes."""
-
-    def __init__(self, portage, atoms):
-        self.portage, self.atoms, self.proof = portage, atoms, None
-
-    def lost(self, graph):
-        """Atoms of the world that are lost by themselves."""
-        self.proof = self.proof or Proof(graph)
-        return self.proof.lost(self.atoms)
-
-    def hopeless(self, graph):
-        from refusals import clashes
-        from resolver import Outcome
-        state = graph._dynamic_config
-        if state._unsatisfied_deps_for_display:
-            return bool(self.lost(graph))
-        outcome = Outcome(self.portage, self.atoms, False, graph, survey=True)
-        if outcome.clashes():
-            return any(proved for _, proved in clashes(outcome))
-        return state._circular_deps_for_display is not None
