@@ -7,7 +7,8 @@
 //! blocked. The oracle does not repeat these predictions. It reports a less urgent package only if neither
 //! can be the reason: the drone was idle, it alone could finish the urgent package first even if all other
 //! drones were idle too, and no run of that urgency or a higher one has a blocked package for which a drone
-//! may be kept free. Nor does the urgent package wait for another run that builds the same one.
+//! may be kept free. Nor does the urgent package wait for another run that builds the same one, and it is no
+//! source of Nix that is left to the drone that made the plan.
 
 use swarm_common::{id::*, state::*, time::TimeMs};
 use swarm_core::{
@@ -109,6 +110,7 @@ fn left_out(
             && !tried().any(|attempt| attempt.drone == drone_id)
             && is_first(before, run, package, (drone_id, drone))
             && !has_twin(before, run.class, package)
+            && (!package.is_source() || planner(before, run) == Some(drone_id))
         {
             return Some(*id);
         }
@@ -123,6 +125,11 @@ fn is_first(before: &Swarm, run: &Run, package: &Package, (id, drone): (DroneId,
         **other != id && drone.state() == DroneState::Online && drone.builds(run, package)
     });
     others.map(|(_, other)| takes(other)).all(|other| takes(drone) < other)
+}
+
+/// The drone that made the plan of a run.
+fn planner(before: &Swarm, run: &Run) -> Option<DroneId> {
+    Some(before.attempts.get(run.plan_attempts.last()?)?.drone)
 }
 
 /// Whether another run builds the same package, or will as soon as another drone takes it.
