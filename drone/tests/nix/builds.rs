@@ -56,6 +56,11 @@ async fn a_drone_that_gets_the_derivations_builds_what_another_planned_without_e
     let archive = drone.get_derivations(&plan, &planner);
     let mut built = Built::default();
     for name in ["seed", "lib-1.0", "prog-2.0"] {
+        if name == "prog-2.0" {
+            // As a power loss may leave them.
+            let unpacked = drone.path("cache/nix/derivations").join(archive.digest.to_string());
+            fs::read_dir(unpacked).unwrap().for_each(|file| fs::write(file.unwrap().path(), "").unwrap());
+        }
         let (at, package) = (position(&plan, name), package(&plan, name));
         let by = if package.drv.is_none() { &planner } else { &drone };
         let (end, log, _) = by.play_order(package, built.inputs(&plan, at), Some(archive)).await;

@@ -46,7 +46,10 @@ pub(super) async fn send(
     let packed = tokio::task::spawn_blocking(move || pack(&store, &all, &file)).await;
     let packed = packed.map_err(|error| error.to_string()).flatten();
     let sent = match packed {
-        Ok(archive) => upload(session, archive, &at).await.map(|()| archive),
+        Ok(archive) => tokio::select! {
+            sent = upload(session, archive, &at) => sent.map(|()| archive),
+            () = session.steps.cancel().cancelled() => return Err(Stop::Cancelled),
+        },
         Err(error) => Err(error),
     };
     match sent {
@@ -100,21 +103,33 @@ pub(super) async fn find(
     drv: &str,
 ) -> Result<Option<Derivation>, Stop> {
     let dir = session.directory(DIRECTORY);
-    let file = dir.join(archive.digest.to_string()).join(base_name(drv));
-    if !file.exists()
-        && let Err(why) = unpack(session, archive, &dir).await?
-    {
-        let text = format!("the plan's derivations cannot be used, so the source is evaluated: {why}");
-        session.steps.log.say(&text).await;
-        return Ok(None);
+    let own = dir.join(archive.digest.to_string());
+    let file = own.join(base_name(drv));
+    let unpacked = || Derivation::parse(&fs::read(&file).ok()?, &StoreDir::default()).ok();
+    if let Some(found) = unpacked() {
+        return Ok(Some(found));
     }
-    match fs::read(&file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        text => {
-            let text = text.map_err(|error| disk("a derivation", &error))?;
-            Ok(Derivation::parse(&text, &StoreDir::default()).ok())
-        }
+    let shared = session.context.caches.nix.clone();
+    let _turn = shared.0.copying.lock().await;
+    // Another attempt may have unpacked it meanwhile.
+    if let Some(found) = unpacked() {
+        return Ok(Some(found));
     }
+    // What is there was damaged, as by a power loss.
+    match fs::remove_dir_all(&own) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(disk("the derivations", &error)),
+        _ => {}
+    }
+    let why = match unpack(session, archive, &dir).await? {
+        Ok(()) => match unpacked() {
+            Some(found) => return Ok(Some(found)),
+            None => "the archive does not contain this one".to_owned(),
+        },
+        Err(why) => why,
+    };
+    let text = format!("the plan's derivations cannot be used, so the source is evaluated: {why}");
+    session.steps.log.say(&text).await;
+    Ok(None)
 }
 
 /// Downloads an archive and unpacks it into a directory in `dir` that is named by its digest.
@@ -153,11 +168,7 @@ fn unpack_file(file: &Path, dir: &Path, digest: Digest) -> io::Result<Result<(),
     if let Err(error) = read {
         return Ok(Err(error.to_string()));
     }
-    match fs::rename(begun.path(), dir.join(digest.to_string())) {
-        // Another attempt unpacked it first.
-        Err(_) if dir.join(digest.to_string()).is_dir() => {}
-        renamed => renamed?,
-    }
+    fs::rename(begun.path(), dir.join(digest.to_string()))?;
     prune(dir).map(Ok)
 }
 

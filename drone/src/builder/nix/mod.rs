@@ -88,7 +88,7 @@ pub struct Nix(Arc<Shared>);
 struct Shared {
     /// Held while a snapshot is evaluated and while the evaluation store is cleaned.
     evaluating: tokio::sync::Mutex<()>,
-    /// Held while derivations are copied between the stores.
+    /// Held while derivations are copied between the stores, or unpacked.
     copying: tokio::sync::Mutex<()>,
     /// When the stores were last measured.
     measured: Mutex<Option<Instant>>,
