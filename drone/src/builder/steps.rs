@@ -5,7 +5,7 @@ use super::{BuildContext, BuildUpdate, Stop, failure, log::Log, missing_resource
 use crate::{
     buildroot::stack::NO_ROOT,
     config::BuilderConfig,
-    process::{self, Completed, DiskLimit, End, Excess, Invocation},
+    process::{self, Completed, DiskLimit, End, Excess, Invocation, Used},
 };
 use std::{
     ffi::OsString,
@@ -79,7 +79,7 @@ impl Steps {
         let ran = process::run(job, &mut self.log, &self.cancel)
             .await
             .map_err(|e| Stop::failed(FailureClass::Drone, self.log.phase(), e.to_string()))?;
-        self.count(&ran);
+        self.count(ran.used);
         self.judge(&ran, program)
     }
 
@@ -118,10 +118,10 @@ impl Steps {
         &self.cancel
     }
 
-    /// Adds the resource usage of a job.
-    pub fn count(&mut self, ran: &Completed) {
-        self.cpu_ms += ran.cpu_ms;
-        self.peak_memory_bytes = self.peak_memory_bytes.max(ran.peak_memory_bytes);
+    /// Adds the resources that a job used.
+    pub fn count(&mut self, used: Used) {
+        self.cpu_ms += used.cpu_ms;
+        self.peak_memory_bytes = self.peak_memory_bytes.max(used.peak_memory_bytes);
     }
 
     /// Returns whether a program succeeded, or why the attempt ends.
@@ -150,10 +150,10 @@ impl Steps {
                     &last_lines,
                 )))
             }
-            End::Exited(status) if !status.success() && (ran.out_of_memory || killed(status)) => {
+            End::Exited(status) if !status.success() && (ran.used.out_of_memory || killed(status)) => {
                 let first_error = self.log.errors.first().unwrap_or_default();
                 let (missing, peak) =
-                    (MissingResource::of_memory(ran.out_of_memory), Some(ran.peak_memory_bytes));
+                    (MissingResource::of_memory(ran.used.out_of_memory), Some(ran.used.peak_memory_bytes));
                 Err(Stop::Failed(failure::resource_failure(&missing, phase, peak, first_error)))
             }
             End::Exited(status) if status.code() == Some(NO_ROOT) => {

@@ -4,7 +4,7 @@
 //! and an environment variable that they inherit even into a new session under a new parent. Both methods are
 //! always used, so that nothing escapes if a control group could be created but not joined.
 
-use super::{Invocation, cgroup::Cgroups, table};
+use super::{Invocation, Used, cgroup::Cgroups, table};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::{
     ffi::OsString,
@@ -34,6 +34,8 @@ pub(super) struct Group {
     job: String,
     leader: i32,
     cpu_ms: u64,
+    /// The part of `cpu_ms` that [`Group::used`] has returned.
+    counted_ms: u64,
     peak_memory_bytes: u64,
     over: bool,
 }
@@ -77,6 +79,7 @@ impl Group {
             job: name,
             leader: 0,
             cpu_ms: 0,
+            counted_ms: 0,
             peak_memory_bytes: 0,
             over: false,
         }
@@ -127,9 +130,24 @@ impl Group {
         }
     }
 
-    /// Kills all remaining processes and removes the control groups. Returns CPU time in milliseconds, peak
-    /// memory in bytes, and whether memory ran out.
-    pub async fn end(&mut self) -> (u64, u64, bool) {
+    /// The resources used since the last call.
+    pub fn used(&mut self) -> Used {
+        self.sample();
+        self.count()
+    }
+
+    fn count(&mut self) -> Used {
+        let out_of_memory = self.cgroups.out_of_memory();
+        if out_of_memory {
+            self.peak_memory_bytes = self.peak_memory_bytes.max(self.cgroups.peak_bytes().unwrap_or(0));
+        }
+        let cpu_ms = self.cpu_ms - std::mem::replace(&mut self.counted_ms, self.cpu_ms);
+        Used { cpu_ms, peak_memory_bytes: std::mem::take(&mut self.peak_memory_bytes), out_of_memory }
+    }
+
+    /// Kills all remaining processes and removes the control groups. Returns the resources used since
+    /// [`Group::used`] was called.
+    pub async fn end(&mut self) -> Used {
         self.cgroups.kill().await;
         for _ in 0..ROUNDS {
             if !self.kill_family() {
@@ -140,10 +158,7 @@ impl Group {
         if let Some(cpu) = self.cgroups.cpu_ms() {
             self.cpu_ms = self.cpu_ms.max(cpu);
         }
-        let out_of_memory = self.cgroups.out_of_memory();
-        if out_of_memory {
-            self.peak_memory_bytes = self.peak_memory_bytes.max(self.cgroups.peak_bytes().unwrap_or(0));
-        }
+        let used = self.count();
         for _ in 0..ROUNDS {
             self.cgroups.remove();
             if self.cgroups.is_gone() {
@@ -152,7 +167,7 @@ impl Group {
             tokio::time::sleep(PAUSE).await;
         }
         self.over = true;
-        (self.cpu_ms, self.peak_memory_bytes, out_of_memory)
+        used
     }
 
     /// Kills the processes found in the process table, once. Returns whether there were any.

@@ -1,7 +1,8 @@
 //! Runs real processes that misbehave.
 
 use super::*;
-use crate::process::table;
+use crate::process::{group::Group, running::command, table};
+use std::time::Instant;
 
 /// Keeps the end of the output and counts all bytes.
 #[derive(Default)]
@@ -39,6 +40,12 @@ fn shell(script: &str) -> (Invocation, tempfile::TempDir) {
         processes_max: 1000,
     };
     (job, dir)
+}
+
+fn output_to(job: &Invocation, group: &Group, writer: io::PipeWriter) -> tokio::process::Command {
+    let mut command = command(job, group);
+    command.stdin(std::process::Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
+    command
 }
 
 /// Number of live processes whose environment names this directory as their owner.
@@ -121,12 +128,11 @@ async fn without_a_control_group_the_orphan_is_found_all_the_same() {
     let mut group = Group::new(&job);
     group.forget_cgroups();
     let (_reader, writer) = io::pipe().unwrap();
-    let mut child = command(&job, &group, writer).unwrap().spawn().unwrap();
+    let mut child = output_to(&job, &group, writer).spawn().unwrap();
     let mut group = group.leader(child.id());
     until_alive(dir.path(), 3).await;
     group.sample();
-    let (_, memory, _) = group.end().await;
-    assert!(memory > 0);
+    assert!(group.end().await.peak_memory_bytes > 0);
     assert_eq!(alive(dir.path()), 0);
     child.wait().await.unwrap();
 }
@@ -187,7 +193,7 @@ async fn a_later_drone_finds_what_an_earlier_one_left() {
     // As if the drone had been killed: the group is neither ended nor dropped.
     let group = Group::new(&job);
     let (_reader, writer) = io::pipe().unwrap();
-    let mut child = command(&job, &group, writer).unwrap().kill_on_drop(false).spawn().unwrap();
+    let mut child = output_to(&job, &group, writer).kill_on_drop(false).spawn().unwrap();
     std::mem::forget(group);
     until_alive(dir.path(), 2).await;
     assert!(kill_orphans(dir.path()).await >= 2);
@@ -205,9 +211,9 @@ async fn time_and_memory_are_counted() {
     let mut keep = Keep::default();
     let ran = ran(&job, &mut keep).await;
     assert_eq!(keep.tail, b"30000000\n");
-    assert!(ran.cpu_ms >= 200, "{ran:?}");
-    assert!(ran.peak_memory_bytes >= 30_000_000, "{ran:?}");
-    assert!(!ran.out_of_memory);
+    assert!(ran.used.cpu_ms >= 200, "{ran:?}");
+    assert!(ran.used.peak_memory_bytes >= 30_000_000, "{ran:?}");
+    assert!(!ran.used.out_of_memory);
 }
 
 // fault: 32
@@ -231,11 +237,11 @@ async fn what_takes_more_memory_than_it_may_is_killed_by_the_kernel_and_told() {
     let ran = ran(&job, &mut keep).await;
     let survived = keep.tail.ends_with(b"survived\n");
     if group::can(dir.path(), |cgroups| cgroups.limit_memory(1 << 30)) {
-        assert!(!survived && ran.out_of_memory, "{ran:?}");
-        assert!((90 << 20..=101 << 20).contains(&ran.peak_memory_bytes), "{ran:?}");
+        assert!(!survived && ran.used.out_of_memory, "{ran:?}");
+        assert!((90 << 20..=101 << 20).contains(&ran.used.peak_memory_bytes), "{ran:?}");
     } else {
         // Without a writable control group, the limit only causes a warning.
-        assert!(survived && !ran.out_of_memory, "{ran:?}");
+        assert!(survived && !ran.used.out_of_memory, "{ran:?}");
     }
 }
 
@@ -245,7 +251,59 @@ async fn what_may_take_one_processor_does_not_get_two() {
     job.processors_max = Some(1);
     let began = Instant::now();
     let ran = ran(&job, &mut Keep::default()).await;
-    let processors = ran.cpu_ms as f64 / began.elapsed().as_millis() as f64;
+    let processors = ran.used.cpu_ms as f64 / began.elapsed().as_millis() as f64;
     let limited = group::can(dir.path(), |cgroups| cgroups.limit_processors(1));
     assert!(!limited || processors < 1.2, "{ran:?}, {processors} processors");
+}
+
+#[tokio::test]
+async fn a_server_is_measured_for_each_answer_and_what_it_printed_before_comes_first() {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    // The second answer takes no time.
+    let (job, dir) = shell(
+        "while read -r busy; do head -c 200000 /dev/zero >&2; \
+         timeout $busy sh -c 'while :; do :; done'; echo said $busy >&2; echo answer $busy; done",
+    );
+    let (mut running, mut requests, answers) = Running::start_server(&job).unwrap();
+    let mut answers = BufReader::new(answers).lines();
+    let (cancel, mut cpu) = (CancellationToken::new(), Vec::new());
+    for busy in ["0.5", "0.01"] {
+        let mut keep = Keep::default();
+        let answer = async {
+            requests.write_all(format!("{busy}\n").as_bytes()).await.unwrap();
+            answers.next_line().await.unwrap()
+        };
+        let attended = running.attend(&job, &mut keep, &cancel, answer).await.unwrap();
+        let Attended::Answered(still_running, answer, used) = attended else { panic!("{attended:?}") };
+        assert_eq!(answer.unwrap(), format!("answer {busy}"));
+        let printed = String::from_utf8_lossy(&keep.tail).into_owned();
+        assert!(keep.bytes >= 200_000 && printed.ends_with(&format!("said {busy}\n")), "{printed}");
+        cpu.push(used.cpu_ms);
+        running = *still_running;
+    }
+    assert!(cpu[0] >= 200 && cpu[1] < cpu[0], "{cpu:?}");
+    assert!(alive(dir.path()) > 0);
+    running.kill().await;
+    assert_eq!(alive(dir.path()), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_ends_or_is_cancelled_leaves_nothing() {
+    for (script, stop) in [("setsid -f sleep 1000; exit 3", false), ("sleep 1000", true)] {
+        let (job, dir) = shell(script);
+        let (running, _requests, _answers) = Running::start_server(&job).unwrap();
+        until_alive(dir.path(), 1).await;
+        let cancel = CancellationToken::new();
+        if stop {
+            cancel.cancel();
+        }
+        let attended =
+            running.attend(&job, &mut Keep::default(), &cancel, std::future::pending::<()>()).await;
+        let Attended::Ended(ended) = attended.unwrap() else { panic!("{script}") };
+        match ended.end {
+            End::Exited(status) => assert_eq!((status.code(), stop), (Some(3), false)),
+            end => assert_eq!((end, stop), (End::Cancelled, true)),
+        }
+        assert_eq!(alive(dir.path()), 0, "{script}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Builds with Nix: what is built, and from which inputs.
 
-use crate::lab::{Built, Lab, nix, package, play_until, position};
+use crate::lab::{Built, Lab, nix, package, play_until, position, serving};
 use std::fs;
 use swarm_common::{
     digest::Digest,
@@ -8,7 +8,7 @@ use swarm_common::{
     wire::nix::DerivationArchive,
 };
 use swarm_daemon::config::{Size, Span};
-use swarm_drone::builder::{BuildEnd, nix::Nix};
+use swarm_drone::builder::BuildEnd;
 
 #[tokio::test]
 async fn two_drones_build_a_world_from_each_others_outputs_and_compile_nothing_twice() {
@@ -164,16 +164,44 @@ async fn what_a_drone_knows_of_its_store_ends_with_the_store() {
 
 #[tokio::test]
 async fn a_store_over_its_budget_loses_what_no_attempt_uses() {
-    let mut lab = Lab::new(&["lib", "fixed"]);
+    let mut lab = Lab::new(&["lib", "fixed", "filling"]);
     // Nix keeps every path that a process of this machine names, such as the builder of another test's `lib`.
     lab.file("source/default.nix", &include_str!("world.nix").replace("salt ? \"0\"", "salt ? \"old\""));
     let plan = lab.plan().await;
     let (lib, fixed) = (package(&plan, "lib-1.0"), package(&plan, "fixed-1.0"));
     let (end, ..) = lab.build(lib, Vec::new()).await;
     assert!(matches!(end, BuildEnd::Built { .. }) && lab.has_built(&lib.outputs[0].path));
-    lab.config.nix.store_max = Size::default();
-    let again = Lab { nix: Nix::default(), ..lab };
-    let (end, log, _) = again.build(fixed, Vec::new()).await;
+    // With other settings, so that the process that has built `lib` still waits.
+    lab.config.jobs = lab.config.jobs() + 1;
+    lab.config.disk_max = Size::from_bytes(1 << 20);
+    let (failure, log) = lab.failure(&plan, "filling-1.0").await;
+    assert!(failure.message.contains("disk"), "{failure:?}\n{log}");
+    (lab.config.disk_max, lab.config.nix.store_max) = (Size::default(), Size::default());
+    let (end, log, _) = lab.build(fixed, Vec::new()).await;
     assert!(matches!(end, BuildEnd::Built { .. }), "{end:?}\n{log}");
-    assert!(!again.has_built(&lib.outputs[0].path) && again.has_built(&fixed.outputs[0].path));
+    assert!(!lab.has_built(&lib.outputs[0].path) && lab.has_built(&fixed.outputs[0].path), "{log}");
+}
+
+#[tokio::test]
+async fn one_process_of_nix_builds_until_a_build_fails() {
+    let lab = Lab::new(&["lib", "multi", "fixed", "failing", "noted"]);
+    let plan = lab.plan().await;
+    let waiting = || serving(&lab.config.work_dir);
+    let mut seen = Vec::new();
+    for name in ["lib-1.0", "multi-1.0", "failing-1.0", "fixed-1.0"] {
+        let (end, log, _) = lab.build(package(&plan, name), Vec::new()).await;
+        assert_eq!(matches!(end, BuildEnd::Built { .. }), name != "failing-1.0", "{end:?}\n{log}");
+        assert!(!log.contains("building") || log.matches("building '").count() == 1, "{log}");
+        seen.push(waiting());
+    }
+    let [first, second, none, third] = &seen[..] else { unreachable!() };
+    assert!(first.len() == 1 && first == second && none.is_empty(), "{seen:?}");
+    assert!(third.len() == 1 && third != first, "{seen:?}");
+    // One that was killed while it waited is replaced.
+    let id = rustix::process::Pid::from_raw(third[0]).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+    let (end, log, _) = lab.build(package(&plan, "noted-1.0"), Vec::new()).await;
+    assert!(matches!(end, BuildEnd::Built { .. }), "{end:?}\n{log}");
+    drop(lab.nix);
+    assert_eq!(serving(&lab.config.work_dir), [0; 0]);
 }

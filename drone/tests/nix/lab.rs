@@ -294,15 +294,28 @@ pub async fn play_until(context: BuildContext, words: Option<&str>) -> (BuildEnd
 /// Command lines of processes left by a drone with this directory, and of processes whose command line
 /// contains a text.
 pub fn left_processes(work_dir: &Path, text: &str) -> Vec<String> {
+    let ids = processes().map(|id| (command_line(id), is_of(work_dir, id)));
+    ids.filter(|(line, is_ours)| *is_ours || line.contains(text)).map(|(line, _)| line).collect()
+}
+
+/// The processes of a drone with this directory that serve builds.
+pub fn serving(work_dir: &Path) -> Vec<i32> {
+    processes().filter(|&id| is_of(work_dir, id) && command_line(id).contains("--serve")).collect()
+}
+
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|process| process.file_name().to_str()?.parse().ok())
+}
+
+fn command_line(id: i32) -> String {
+    let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ")
+}
+
+/// Whether a process was started by a drone with this directory.
+fn is_of(work_dir: &Path, id: i32) -> bool {
     let mark = format!("SWARM_DRONE_DIR={}", work_dir.display());
-    let mut left = Vec::new();
-    for process in fs::read_dir("/proc").unwrap().flatten() {
-        let read = |name: &str| fs::read(process.path().join(name)).unwrap_or_default();
-        let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
-        let is_ours = read("environ").split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes());
-        if is_ours || line.contains(text) {
-            left.push(line);
-        }
-    }
-    left
+    let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+    environment.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes())
 }

@@ -51,6 +51,7 @@ in rec {
   failing = mk "failing-1.0" ''echo begin; echo boom >&2; exit 3'' { };
   compiling = mk "compiling-1.0" ''echo "x.c:3:5: error: unknown type name 'foo'"; exit 1'' { };
   ticking = mk "ticking-1.0" ''while :; do echo tick; sleep 1; done'' { };
+  filling = mk "filling-1.0" ''while :; do echo "a line of a file that fills the disk"; done > file'' { };
   silent = mk "silent-1.0" ''echo quiet-now; sleep 1000'' { };
   wrong-hash = mk "wrong-hash-1.0" ''echo other > $out'' {
     outputHashMode = "flat"; outputHashAlgo = "sha256"; outputHash = builtins.hashString "sha256" "hello\n";

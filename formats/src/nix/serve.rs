@@ -1,5 +1,5 @@
 //! The serve protocol of `nix-store --serve`, which Nix uses between machines over SSH. Here, one request builds
-//! a derivation and asks what was registered for its outputs, so a build takes one process.
+//! a derivation and asks what was registered for its outputs. A process answers any number of requests.
 //!
 //! Unlike `nix-store --realise`, this needs the inputs of the derivation in the store, but neither the derivation
 //! nor those that it depends on. Nix then cannot build anything else either.
@@ -16,8 +16,25 @@ const VERSION: u64 = 0x0206;
 const QUERY_PATH_INFOS: u64 = 2;
 const BUILD_DERIVATION: u64 = 8;
 
-/// The maximum size of a response in bytes. The longest parts are error messages and references.
-pub const MAX_RESPONSE: u64 = 64 << 20;
+/// The maximum size of a response in bytes. The longest parts are error messages and references; a path that refers
+/// to 50,000 others takes that much.
+pub const MAX_RESPONSE: usize = 4 << 20;
+
+/// Length of a greeting in bytes.
+pub const GREETING: usize = 16;
+
+/// What a client sends first.
+#[must_use]
+pub fn greeting() -> Vec<u8> {
+    [CLIENT_MAGIC, VERSION].into_iter().flat_map(u64::to_le_bytes).collect()
+}
+
+/// Whether this is the greeting of a Nix that understands [`request`].
+#[must_use]
+pub fn is_greeting(bytes: &[u8]) -> bool {
+    let mut from = Reader(bytes);
+    from.number() == Some(SERVER_MAGIC) && from.number().is_some_and(|version| version >= VERSION)
+}
 
 /// How a build ended, from `build-result.hh`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +74,7 @@ pub struct BuildResult {
     pub outputs: Vec<(String, Vec<String>)>,
 }
 
-/// The bytes to send: build `derivation`, whose inputs are all sources, then ask about its outputs. The limits are
+/// A request: build `derivation`, whose inputs are all sources, then ask about its outputs. The limits are
 /// in seconds; `silent` is the longest time without output.
 #[must_use]
 pub fn request(
@@ -68,8 +85,6 @@ pub fn request(
     timeout: u64,
 ) -> Vec<u8> {
     let mut to = Vec::new();
-    number(&mut to, CLIENT_MAGIC);
-    number(&mut to, VERSION);
     number(&mut to, BUILD_DERIVATION);
     string(&mut to, dir.absolute(path).as_bytes());
     number(&mut to, derivation.outputs.len() as u64);
@@ -113,12 +128,10 @@ fn strings<T: AsRef<[u8]>>(to: &mut Vec<u8>, all: impl IntoIterator<Item = T, In
     all.for_each(|text| string(to, text.as_ref()));
 }
 
-/// Reads the response. `None` if it is incomplete or malformed, as after Nix was killed or failed itself.
+/// Reads the response to one [`request`]. Returns it with its length in bytes; `None` if it is incomplete.
 #[must_use]
-pub fn response(bytes: &[u8]) -> Option<BuildResult> {
+pub fn response(bytes: &[u8]) -> Option<(BuildResult, usize)> {
     let mut from = Reader(bytes);
-    (from.number()? == SERVER_MAGIC).then_some(())?;
-    (from.number()? >= VERSION).then_some(())?;
     let status = BuildStatus::of(from.number()?);
     let error = from.string()?;
     // How often it was built, whether deterministically, and from when to when.
@@ -133,7 +146,7 @@ pub fn response(bytes: &[u8]) -> Option<BuildResult> {
     loop {
         let path = from.string()?;
         if path.is_empty() {
-            return Some(BuildResult { status, error, outputs });
+            return Some((BuildResult { status, error, outputs }, bytes.len() - from.0.len()));
         }
         let _deriver = from.string()?;
         let mut references = Vec::new();
@@ -180,9 +193,7 @@ mod tests {
     /// A response of Nix 2.26, with these references of the only output.
     fn answer(status: u64, error: &str, references: &[&str]) -> Vec<u8> {
         let mut to = Vec::new();
-        for value in [SERVER_MAGIC, 0x0207, status] {
-            number(&mut to, value);
-        }
+        number(&mut to, status);
         string(&mut to, error.as_bytes());
         [1, 0, 0, 0, 1].into_iter().for_each(|value| number(&mut to, value));
         string(&mut to, b"sha256:00!out");
@@ -202,12 +213,23 @@ mod tests {
 
     #[test]
     fn a_response_says_how_the_build_ended_and_what_the_outputs_refer_to() {
-        let found = response(&answer(0, "", &[OUT, "/nix/store/b"])).unwrap();
+        let (first, second) = (answer(0, "", &[OUT, "/nix/store/b"]), answer(8, "timed out", &[]));
+        let (found, length) = response(&[&first[..], &second].concat()).unwrap();
+        assert_eq!(length, first.len());
         assert_eq!(found.status, BuildStatus::Built);
         assert_eq!(found.outputs, [(OUT.to_owned(), vec![OUT.to_owned(), "/nix/store/b".into()])]);
-        let found = response(&answer(8, "timed out", &[])).unwrap();
+        let (found, _) = response(&second).unwrap();
         assert_eq!((found.status, &*found.error), (BuildStatus::TimedOut, "timed out"));
         assert_eq!(found.outputs, []);
+    }
+
+    #[test]
+    fn a_greeting_is_that_of_a_server_with_this_version_or_a_later_one() {
+        let of = |magic: u64, version: u64| [magic.to_le_bytes(), version.to_le_bytes()].concat();
+        assert!(is_greeting(&of(SERVER_MAGIC, 0x0206)) && is_greeting(&of(SERVER_MAGIC, 0x0207)));
+        assert!(!is_greeting(&of(SERVER_MAGIC, 0x0205)) && !is_greeting(&greeting()));
+        assert_eq!(greeting().len(), GREETING);
+        assert!(!is_greeting(&of(SERVER_MAGIC, 0x0206)[..GREETING - 1]));
     }
 
     #[test]

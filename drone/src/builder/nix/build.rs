@@ -4,21 +4,18 @@ use super::{
     derivations, evaluation, failure,
     graph::Resolver,
     inputs,
+    server::{self, Served},
     session::{Session, disk},
     store::{ATTEMPT, Roots, Store},
 };
-use crate::{
-    builder::{
-        BuildContext, Product, Stop, failure::resource_failure, first_error::plain,
-        missing_resource::MissingResource, steps::Steps,
-    },
-    process::{End, Invocation},
+use crate::builder::{
+    BuildContext, Product, Stop, failure::resource_failure, first_error::plain,
+    missing_resource::MissingResource, steps::Steps,
 };
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
     fs::{self, File},
-    io::{self, Read as _, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 use swarm_common::{
@@ -40,8 +37,6 @@ use swarm_formats::{
     snapshot::{NixSource, NixUpstream},
 };
 
-/// From this version on, a setting instead of `TMPDIR` determines the directory of builds.
-const HAS_BUILD_DIR: (u32, u32) = (2, 22);
 /// Compression level. Higher levels take much more time than they save on the network.
 const LEVEL: i32 = 3;
 
@@ -199,10 +194,6 @@ fn check(targets: &[&NixTarget], derivation: &Derivation) -> Result<(), Stop> {
     }
 }
 
-/// Runs Nix with its input and its output in files.
-const WITH_FILES: &str = r#"in=$1 out=$2; shift 2
-exec "$@" <"$in" >"$out""#;
-
 /// Builds a derivation whose inputs are in the store. Returns the outputs with the paths that they refer to.
 async fn realise(
     session: &mut Session<'_>,
@@ -211,37 +202,16 @@ async fn realise(
 ) -> Result<Vec<(String, Vec<String>)>, Stop> {
     let context = session.context;
     let limits = &context.assignment.limits;
-    let (store, dir) = (session.building.clone(), StoreDir::default());
+    let dir = StoreDir::default();
     let jobs = context.config.jobs();
     let cores = if limits.jobs == 0 { jobs } else { limits.jobs.min(jobs) };
     let timeout = session.steps.left().as_secs().max(1);
     let silent = limits.silence_timeout_ms.div_ceil(1000).max(1);
     let path = dir.parse(drv).map_err(|error| wrong(&error.to_string()))?;
-    let builds = context.attempt_dir.join("build");
-    let (request, response) = (context.attempt_dir.join("request"), context.attempt_dir.join("response"));
-    let prepared = fs::create_dir_all(&builds)
-        .and_then(|()| fs::write(&request, serve::request(&path, derivation, &dir, silent, timeout)));
-    prepared.map_err(|error| disk("the directory for the build", &error))?;
-    let mut args: Vec<OsString> = vec!["-c".into(), WITH_FILES.into(), "sh".into()];
-    args.extend([request.into(), response.clone().into(), session.programs.path("nix-store").into()]);
-    args.extend(["--store".into(), store.dir().into()]);
-    args.extend(["--serve", "--write", "--max-jobs", "1", "--cores"].map(OsString::from));
-    args.push(cores.to_string().into());
-    if session.programs.is_at_least(HAS_BUILD_DIR) {
-        args.extend(["--option".into(), "build-dir".into(), builds.clone().into()]);
-    }
-    args.extend(["--log-format", "internal-json", "-v"].map(OsString::from));
-    let mut env = session.environment(&store.configuration(), &store.home());
-    env.push(("TMPDIR".into(), builds.into()));
-    let job: Invocation = session.job("/bin/sh".into(), args, env);
+    let request = serve::request(&path, derivation, &dir, silent, timeout);
     let is_fixed = derivation.outputs.values().any(|output| output.fixed.is_some());
     let phase = if is_fixed { Phase::Fetching } else { Phase::Building };
-    let (ran, mut heard) = session.attend_build(job, phase).await?;
-    if !matches!(ran.end, End::Exited(_)) {
-        return Err(Stop::Cancelled);
-    }
-    let answer = read(&response).map_err(|error| disk("Nix's answer", &error))?;
-    let result = serve::response(&answer);
+    let Served { result, used, mut heard } = server::build(session, cores, &request, phase).await?;
     if let Some(BuildResult { status: BuildStatus::Built, outputs, .. }) = result {
         return Ok(outputs);
     }
@@ -254,23 +224,13 @@ async fn realise(
         // The drone's notes about its store were wrong.
         context.caches.nix.forget();
     }
-    let (phase, peak) = (session.steps.log.phase(), ran.peak_memory_bytes);
-    if ran.out_of_memory || is_in("failed due to signal 9") {
-        let missing = MissingResource::of_memory(ran.out_of_memory);
+    let (phase, peak) = (session.steps.log.phase(), used.peak_memory_bytes);
+    if used.out_of_memory || is_in("failed due to signal 9") {
+        let missing = MissingResource::of_memory(used.out_of_memory);
         let first_error = session.steps.log.errors.first().unwrap_or_default();
         return Err(Stop::Failed(resource_failure(&missing, phase, Some(peak), first_error)));
     }
     Err(Stop::Failed(failure::failure(status, &heard, &session.steps.log.errors, phase, peak)))
-}
-
-/// Reads Nix's answer. It is empty if Nix did not start.
-fn read(file: &Path) -> io::Result<Vec<u8>> {
-    let mut answer = Vec::new();
-    match File::open(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        opened => drop(opened?.take(serve::MAX_RESPONSE).read_to_end(&mut answer)?),
-    }
-    Ok(answer)
 }
 
 /// Archives store paths into a directory. No two files have the same content, because uploads are named by

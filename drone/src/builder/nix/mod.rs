@@ -8,7 +8,7 @@
 //! | from a snapshot to the derivations of its attributes | `evaluation`, `jobs`, `sandbox`, `source`, `lock` |
 //! | from those to a plan | `plan`, `graph`, `missing` |
 //! | from the drone that plans to those that build | `derivations` |
-//! | from an order to archives | `build`, `inputs`, `failure` |
+//! | from an order to archives | `build`, `inputs`, `server`, `failure` |
 //!
 //! The drone has two stores, which are independent of the machine's own. The evaluation store contains
 //! derivations and sources but never an output; the build store contains everything that is built or fetched.
@@ -31,6 +31,7 @@ mod missing;
 mod plan;
 mod programs;
 mod sandbox;
+mod server;
 mod session;
 mod source;
 mod store;
@@ -96,6 +97,8 @@ struct Shared {
     checked: Mutex<BTreeSet<Digest>>,
     /// Store paths known to be in the build store.
     present: Mutex<BTreeSet<String>>,
+    /// Processes that wait for the next build.
+    servers: server::Servers,
     /// The installed Nix, and when it was last examined.
     programs: Mutex<Option<(Instant, Programs)>>,
 }
@@ -109,6 +112,11 @@ impl Nix {
             *measured = Some(Instant::now());
         }
         is_due
+    }
+
+    /// Has the next attempt measure the stores, because a build has filled the disk.
+    fn measure_soon(&self) {
+        *locked(&self.0.measured) = None;
     }
 
     /// Waits until no other attempt evaluates or cleans.

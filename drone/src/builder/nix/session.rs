@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     builder::{BuildContext, Stop, log::Log, steps::Steps},
-    process::{self, End, Sink},
+    process::{self, Attended, Completed, End, Running, Sink},
 };
 use std::{
     ffi::OsString,
@@ -174,13 +174,13 @@ impl<'a> Session<'a> {
         let ran = process::run(&job, &mut log_tail, &cancel).await;
         let log_tail = String::from_utf8_lossy(&log_tail.text).into_owned();
         let ran = ran.map_err(|error| drone(error.to_string()))?;
-        self.steps.count(&ran);
+        self.steps.count(ran.used);
         self.ended(&ran, &job)?;
         let output = match file {
             Some(file) => read(file).map_err(|error| disk("Nix's output", &error))?,
             None => String::new(),
         };
-        Ok(Ended { end: ran.end, out_of_memory: ran.out_of_memory, log_tail, output })
+        Ok(Ended { end: ran.end, out_of_memory: ran.used.out_of_memory, log_tail, output })
     }
 
     /// A directory beside the stores.
@@ -188,32 +188,41 @@ impl<'a> Session<'a> {
         self.context.config.nix.store_dir(&self.context.config.cache_dir).join(name)
     }
 
-    /// Runs a build whose log Nix writes in its machine format. The build may be silent for as long as the
+    /// Waits for the `answer` of a program that writes Nix's machine log. A build may be silent for as long as the
     /// attempt allows.
-    pub async fn attend_build(
+    pub async fn attend_build<T>(
         &mut self,
-        job: process::Invocation,
+        running: Running,
+        limits: &process::Invocation,
         phase: Phase,
-    ) -> Result<(process::Completed, NixReport), Stop> {
+        answer: impl Future<Output = T>,
+    ) -> Result<(Attended<T>, NixReport), Stop> {
         let cancel = self.steps.cancel().clone();
         self.steps.log.begin();
         let mut sink = MachineLog::new(&mut self.steps.log, phase);
-        let ran = process::run(&job, &mut sink, &cancel).await;
+        let attended = Box::pin(running.attend(limits, &mut sink, &cancel, answer)).await;
         let heard = sink.finish();
-        let ran = ran.map_err(|error| drone(error.to_string()))?;
-        self.steps.count(&ran);
-        if !matches!(ran.end, End::Stopped) {
-            self.ended(&ran, &job)?;
+        let attended = attended.map_err(|error| drone(error.to_string()))?;
+        match &attended {
+            Attended::Answered(_, _, used) => self.steps.count(*used),
+            Attended::Ended(completed) => {
+                self.steps.count(completed.used);
+                self.ended(completed, limits)?;
+            }
         }
-        Ok((ran, heard))
+        Ok((attended, heard))
     }
 
     /// Ends the attempt if the attempt is the reason why the program was stopped.
-    fn ended(&self, ran: &process::Completed, job: &process::Invocation) -> Result<(), Stop> {
+    fn ended(&self, ran: &Completed, job: &process::Invocation) -> Result<(), Stop> {
         match ran.end {
             End::Exited(_) => Ok(()),
             // The program's own limit was exceeded, not the attempt's.
             End::TimedOut | End::Silent if !self.steps.left().is_zero() => Ok(()),
+            End::DiskFull(_) => {
+                self.context.caches.nix.measure_soon();
+                self.steps.judge(ran, &job.program).map(drop)
+            }
             _ => self.steps.judge(ran, &job.program).map(drop),
         }
     }
@@ -311,6 +320,8 @@ impl<'a> Session<'a> {
             // Free some more, so that the next build does not have to do it again.
             let freed = (size - budget + budget / 10).to_string();
             shared.forget();
+            // They protect what they have built, and would remember what is removed now.
+            shared.0.servers.end_idle().await;
             let args = ["--gc", "--max-freed", &freed].map(OsString::from).to_vec();
             let call = Call { program: "nix-store", args, store: &store, output: Output::AllTaken };
             let ended = self.run(call).await;
