@@ -10,7 +10,7 @@ use swarm_common::{
     wire::{
         admin::*,
         base::{BaseRequest, BaseView, FollowRequest},
-        channel::{ChannelView, PromoteRequest, RollbackRequest},
+        channel::{ChannelView, PinRequest, PromoteRequest, RollbackRequest},
         view::ProfileView,
     },
 };
@@ -217,6 +217,35 @@ impl Client {
         key: &IdempotencyKey,
     ) -> Result<ChannelView, ClientError> {
         self.json(Call::post(&["channels", profile.as_str(), "rollback"]).json(&request).once(key)).await
+    }
+
+    /// Keeps a generation of a profile's stable channel until it is unpinned.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; refused if clients have not seen the generation, or it is no longer kept.
+    pub async fn pin(
+        &self,
+        profile: &Name,
+        generation: u64,
+        request: &PinRequest,
+        key: &IdempotencyKey,
+    ) -> Result<ChannelView, ClientError> {
+        let path = ["channels", profile.as_str(), "generations", &generation.to_string(), "pin"];
+        self.json(Call::new(Method::PUT, &path).json(request).once(key)).await
+    }
+
+    /// Keeps a generation no longer than others. It may be dropped at once.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; refused if the generation is not pinned.
+    pub async fn unpin(
+        &self,
+        profile: &Name,
+        generation: u64,
+        key: &IdempotencyKey,
+    ) -> Result<ChannelView, ClientError> {
+        let path = ["channels", profile.as_str(), "generations", &generation.to_string(), "pin"];
+        self.json(Call::new(Method::DELETE, &path).once(key)).await
     }
 
     /// Creates a base, or a new generation of one.

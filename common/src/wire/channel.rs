@@ -108,7 +108,7 @@ pub struct StagedStatus {
 }
 
 /// A generation of a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GenerationView {
     /// Its number; never reused.
@@ -128,6 +128,9 @@ pub struct GenerationView {
     /// How many packages of the previous generation this one does not have; absent if that is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<u64>,
+    /// If it is pinned, so that it is kept however many others follow: the admin's note, which may be empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
 }
 
 /// What a generation contains.
@@ -176,4 +179,14 @@ pub struct RollbackRequest {
     /// Number of that generation [default: the last one with other content].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+}
+
+/// `PUT /channels/{name}/generations/{number}/pin`: keeps a generation of the stable channel until it is unpinned.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PinRequest {
+    /// Why, in one line of at most 200 characters; it replaces the note of an earlier pin [default: none].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }

@@ -115,6 +115,8 @@ facts! {
     generation: u64,
     /// The earlier generation whose content it has.
     like: u64,
+    /// The admin's note on a pinned generation.
+    note: String,
     /// The snapshot.
     snapshot: Digest,
     /// The priority of the run.
@@ -248,6 +250,10 @@ words! {
         GenerationPublished = "generation_published",
         /// An old generation is dropped.
         GenerationForgotten = "generation_forgotten",
+        /// A generation is kept until it is unpinned.
+        GenerationPinned = "generation_pinned",
+        /// A generation is no longer pinned.
+        GenerationUnpinned = "generation_unpinned",
         /// Generations were found that a restored journal does not know.
         GenerationsSkipped = "generations_skipped",
         /// A stable channel stays as it is.

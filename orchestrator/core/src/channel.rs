@@ -18,6 +18,7 @@
 //! soname waits for the rebuild of what needs it ([`crate::decide`] reuses no such package).
 
 pub mod generations;
+pub(crate) mod pins;
 mod roots;
 
 pub(crate) use roots::missing;

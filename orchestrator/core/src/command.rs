@@ -211,6 +211,15 @@ pub enum Command {
         /// The generation of the staging channel. `None` means the current one.
         generation: Option<u64>,
     },
+    /// Keep a generation of a profile's stable channel until it is unpinned.
+    PinGeneration {
+        profile: Name,
+        generation: u64,
+        /// Why, for people; it replaces an earlier note. May be empty.
+        note: String,
+    },
+    /// Keep a generation only as long as others.
+    UnpinGeneration { profile: Name, generation: u64 },
     /// The publisher found generations that the journal does not know, as happens after a restore.
     SkipGenerations {
         profile: Name,

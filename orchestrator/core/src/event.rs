@@ -206,6 +206,10 @@ pub enum Event {
     },
     /// An old generation is dropped.
     GenerationForgotten { profile: Name, generation: u64 },
+    /// A generation is kept until it is unpinned. An earlier note is replaced.
+    GenerationPinned { profile: Name, generation: u64, note: String },
+    /// A generation is no longer pinned.
+    GenerationUnpinned { profile: Name, generation: u64 },
     /// Clients may have seen generations up to this number that the journal does not know.
     GenerationsSkipped {
         profile: Name,

@@ -11,7 +11,8 @@
 //! - 7: attempts are bounded
 //! - 8: the contents of a channel can be installed
 //! - 9: the generations of a channel are in order, their artifacts are kept, the current generation of a
-//!   channel that follows the runs is what they lead to, and no number is in both channels of a profile
+//!   channel that follows the runs is what they lead to, no number is in both channels of a profile, and
+//!   every pinned generation exists
 //! - 10: a candidate that is being tried has an active run of its profile
 //!
 //! Numbers 2 and 6 concern files and are checked in the shell.
@@ -64,6 +65,10 @@ fn sound_generations(swarm: &Swarm) -> Result<(), String> {
         if let Some(twice) = profile.generations().find(|generation| !numbers.insert(generation.number)) {
             return Err(format!("9: {name} has generation {} twice", twice.number));
         }
+        let is_there = |number: &&u64| profile.stable.get(**number).is_some();
+        if let Some(gone) = profile.pins.keys().find(|number| !is_there(number)) {
+            return Err(format!("9: generation {gone} of {name} is pinned, but not kept"));
+        }
     }
     Ok(())
 }
@@ -75,8 +80,8 @@ fn sound_history(swarm: &Swarm, profile: &Profile, channel: ChannelName) -> Resu
     if !numbers.is_sorted_by(|a, b| a < b) || last < published || last <= history.skipped && last > 0 {
         return Err(format!("has generations {numbers:?}, and {published} is published"));
     }
-    if numbers.len() > swarm.policy.keep_runs.max(LEAST_KEPT) {
-        return Err(format!("keeps {} generations", numbers.len()));
+    if let Some(old) = profile.beyond(channel, swarm.policy.keep_runs.max(LEAST_KEPT)).next() {
+        return Err(format!("keeps {} generations, also {}, which is not pinned", numbers.len(), old.number));
     }
     let held: BTreeSet<&Digest> = history.generations.iter().flat_map(|g| g.artifacts.iter()).collect();
     if !held.iter().copied().eq(history.artifacts.keys()) {

@@ -14,6 +14,8 @@ pub enum Refusal {
         profile: Name,
         /// The number, if the request named one.
         generation: Option<u64>,
+        /// The numbers of the generations that the request could have named.
+        kept: Vec<u64>,
     },
     UnknownSchedule(Name),
     UnknownRun(RunId),

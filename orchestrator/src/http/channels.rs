@@ -1,4 +1,4 @@
-//! The channels of profiles: list, show, promote, roll back.
+//! The channels of profiles: list, show, promote, roll back, pin generations.
 
 use super::{
     auth::IdempotencyKey,
@@ -17,7 +17,7 @@ use axum::{
 use std::sync::Arc;
 use swarm_common::{
     name::Name,
-    wire::channel::{ChannelView, GenerationContents, PromoteRequest, RollbackRequest},
+    wire::channel::{ChannelView, GenerationContents, PinRequest, PromoteRequest, RollbackRequest},
 };
 use swarm_core::{Command, Refusal, view};
 
@@ -36,6 +36,23 @@ pub(super) fn routes() -> Vec<Route> {
             contents,
         )
         .gives::<GenerationContents>(),
+        Route::new(
+            Method::PUT,
+            "/channels/{name}/generations/{number}/pin",
+            Role::Admin,
+            "Keep a generation of the stable channel until it is unpinned",
+            pin,
+        )
+        .takes::<PinRequest>()
+        .gives::<ChannelView>(),
+        Route::new(
+            Method::DELETE,
+            "/channels/{name}/generations/{number}/pin",
+            Role::Admin,
+            "Keep a generation no longer than others",
+            unpin,
+        )
+        .gives::<ChannelView>(),
         Route::new(
             Method::POST,
             "/channels/{name}/promote",
@@ -72,11 +89,33 @@ async fn contents(
     Path((profile, number)): Path<(Name, u64)>,
 ) -> Result<Json<GenerationContents>, ApiError> {
     let found = app.engine.read(|swarm| {
-        let known = swarm.profiles.get(&profile)?;
-        Some(view::generation(&profile, known, number))
+        let known = swarm.profiles.get(&profile).ok_or_else(|| Refusal::UnknownProfile(profile.clone()))?;
+        view::generation(&profile, known, number).ok_or_else(|| {
+            let kept = known.generations().map(|generation| generation.number).collect();
+            Refusal::UnknownGeneration { profile: profile.clone(), generation: Some(number), kept }
+        })
     });
-    let found = found.ok_or_else(|| Refusal::UnknownProfile(profile.clone()))?;
-    Ok(Json(found.ok_or(Refusal::UnknownGeneration { profile, generation: Some(number) })?))
+    Ok(Json(found?))
+}
+
+async fn pin(
+    State(app): State<Arc<App>>,
+    Path((profile, generation)): Path<(Name, u64)>,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Body,
+) -> Result<Json<ChannelView>, ApiError> {
+    let PinRequest { note } = read_json_if_any(body, app.config.limits.body_idle()).await?;
+    app.engine.submit(Command::PinGeneration { profile: profile.clone(), generation, note }, key).await?;
+    show(State(app), Path(profile)).await
+}
+
+async fn unpin(
+    State(app): State<Arc<App>>,
+    Path((profile, generation)): Path<(Name, u64)>,
+    IdempotencyKey(key): IdempotencyKey,
+) -> Result<Json<ChannelView>, ApiError> {
+    app.engine.submit(Command::UnpinGeneration { profile: profile.clone(), generation }, key).await?;
+    show(State(app), Path(profile)).await
 }
 
 async fn promote(

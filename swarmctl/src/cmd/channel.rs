@@ -1,5 +1,7 @@
 //! `channel`: shows what workstations install from, publishes staged generations, returns to an earlier
-//! generation, and lets a channel follow its runs again.
+//! generation, lets a channel follow its runs again, and pins generations.
+
+mod pins;
 
 use super::effects::{self, DryRun};
 use crate::{
@@ -14,8 +16,8 @@ use swarm_common::{
     name::Name,
     wire::{
         channel::{
-            ChannelName, ChannelView, GenerationContents, GenerationView, PromoteRequest, RollbackRequest,
-            StagedStatus, StagedView,
+            ChannelName, ChannelView, GenerationContents, GenerationView, PinRequest, PromoteRequest,
+            RollbackRequest, StagedStatus, StagedView,
         },
         concern::Action,
     },
@@ -49,6 +51,8 @@ runs do not change it until `channel promote`.
 If a profile uses `--publish staging` (see `swarmctl profile update --help`), runs create
 generations of its staging channel, and each promotion creates one of stable.
 
+Only the last generations are kept (`keep_runs` in `[policy]`), and those that are pinned.
+
 Examples:
   swarmctl channel list
   swarmctl channel show desk
@@ -57,7 +61,9 @@ Examples:
   swarmctl channel rollback desk --dry-run         show which packages that would change
   swarmctl channel rollback desk --generation 12   to generation 12
   swarmctl channel promote desk                    publish what was built and follow later runs
-  swarmctl channel promote desk --generation 12    publish generation 12 of staging"
+  swarmctl channel promote desk --generation 12    publish generation 12 of staging
+  swarmctl channel pin desk 12 --note \"before KDE 6\"   keep generation 12 for good
+  swarmctl channel unpin desk 12                   keep it only as long as others"
 )]
 pub enum Verb {
     /// List the channels of all profiles
@@ -91,6 +97,27 @@ pub enum Verb {
         /// Whether to only show what would change
         #[command(flatten)]
         dry: DryRun,
+    },
+    /// Keep a generation of the stable channel until it is unpinned, or change its note
+    ///
+    /// A rollback can return to a pinned generation however many others follow.
+    Pin {
+        /// Name of the profile
+        profile: Name,
+        /// Number of the generation
+        generation: u64,
+        /// Why, in one line of at most 200 characters; shown in `channel show`
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        note: String,
+    },
+    /// Keep a generation only as long as others
+    ///
+    /// If newer generations have taken its place, it is dropped at once, with the packages that no other has.
+    Unpin {
+        /// Name of the profile
+        profile: Name,
+        /// Number of the generation
+        generation: u64,
     },
 }
 
@@ -134,6 +161,17 @@ pub async fn run(session: &Session, verb: Verb) -> Result<(), Failure> {
             let channel = change.await?;
             session.output.show(&channel, |_| outcome(&channel))
         }
+        Verb::Pin { profile, generation, note } => {
+            let request = PinRequest { note };
+            let change = session.change(async |key| client.pin(&profile, generation, &request, key).await);
+            let channel = change.await?;
+            session.output.show(&channel, |_| pins::pinned(&channel, generation))
+        }
+        Verb::Unpin { profile, generation } => {
+            let change = session.change(async |key| client.unpin(&profile, generation, key).await);
+            let channel = change.await?;
+            session.output.show(&channel, |_| pins::unpinned(&channel, generation))
+        }
     }
 }
 
@@ -148,7 +186,8 @@ fn rolled_back(channel: &ChannelView, to: Option<u64>) -> Result<(u64, u64), Fai
 }
 
 fn list(channels: &[ChannelView], paint: Paint) -> String {
-    let mut table = Table::new(&["PROFILE", "CHANNEL", "GENERATION", "RUN", "PACKAGES", "MADE", "FOLLOWS"]);
+    let mut table =
+        Table::new(&["PROFILE", "CHANNEL", "GENERATION", "RUN", "PACKAGES", "MADE", "PINNED", "FOLLOWS"]);
     let mut row = |profile: &Name, name: ChannelName, generations: &[GenerationView], follows: String| {
         let field =
             |of: &dyn Fn(&GenerationView) -> String| generations.first().map_or_else(|| "-".to_owned(), of);
@@ -159,6 +198,7 @@ fn list(channels: &[ChannelView], paint: Paint) -> String {
             field(&|g| g.run.to_string()).into(),
             field(&|g| g.packages.to_string()).into(),
             field(&|g| ago(now(), g.made_at)).into(),
+            pins::number(generations).into(),
             follows.into(),
         ]);
     };
@@ -187,7 +227,8 @@ fn show(channel: &ChannelView, paint: Paint) -> String {
 }
 
 fn table(generations: &[GenerationView], paint: Paint) -> String {
-    let mut table = Table::new(&["GENERATION", "RUN", "PACKAGES", "ADDED", "REMOVED", "MADE", "CONTENT OF"]);
+    let mut table =
+        Table::new(&["GENERATION", "RUN", "PACKAGES", "ADDED", "REMOVED", "MADE", "CONTENT OF", "PINNED"]);
     let known = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
     for generation in generations {
         table.row([
@@ -198,6 +239,7 @@ fn table(generations: &[GenerationView], paint: Paint) -> String {
             known(generation.removed).into(),
             ago(now(), generation.made_at).into(),
             known(generation.like).into(),
+            pins::cell(generation).into(),
         ]);
     }
     table.render(paint)
@@ -284,6 +326,7 @@ mod tests {
             packages: 2,
             added: (number > 1).then_some(1),
             removed: (number > 1).then_some(1),
+            pinned: None,
         };
         ChannelView {
             profile: "desk".parse().unwrap(),

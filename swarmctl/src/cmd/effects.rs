@@ -139,6 +139,7 @@ mod tests {
             packages: packages.len() as u64,
             added: None,
             removed: None,
+            pinned: None,
         };
         let package = |&(name, version): &(&str, &str)| PublishedPackage {
             name: name.into(),

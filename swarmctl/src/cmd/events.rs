@@ -127,6 +127,7 @@ fn words(facts: &EventFacts) -> String {
     }
     add("rejection", facts.rejection.clone());
     add("reason", facts.reason.clone());
+    add("note", facts.note.clone());
     line
 }
 

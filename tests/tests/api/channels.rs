@@ -53,7 +53,7 @@ async fn a_rollback_serves_the_old_packages_also_after_a_restart_and_a_promotion
     serves(&swarm, NEW).await;
 
     let channel = roll_back(&swarm, Some(1)).await;
-    let current = channel.generations[0];
+    let current = &channel.generations[0];
     assert_eq!((current.number, current.like, channel.generations.len()), (3, Some(1), 3));
     assert_eq!((channel.held, channel.staged.unwrap().run), (true, second));
     serves(&swarm, OLD).await;
@@ -70,7 +70,7 @@ async fn a_rollback_serves_the_old_packages_also_after_a_restart_and_a_promotion
     assert!(follow(&swarm, "swarmctl channel list").await.contains("no, held before r2"));
     let listed = follow(&swarm, "swarmctl channel show desk --generation 2 --json").await;
     let listed: GenerationContents = serde_json::from_str(&listed).unwrap();
-    assert_eq!((listed.generation, listed.packages.len()), (channel.generations[1], 1));
+    assert_eq!((listed.generation, listed.packages.len()), (channel.generations[1].clone(), 1));
     let package = &listed.packages[0];
     assert_eq!((&*package.name, &*package.version, &*package.path), ("dev-libs/pebble", "1.10", NEW));
     let listed = follow(&swarm, "swarmctl channel show desk --generation 3").await;

@@ -289,6 +289,10 @@ async fn every_answer_of_a_nights_work_is_as_the_document_says() {
     reader.get("POST /channels/{name}/rollback", &desk, &admin, request).await;
     let first = [("name", "desk"), ("number", "1")];
     reader.get("GET /channels/{name}/generations/{number}", &first, &admin, Sent::Nothing).await;
+    let request = Sent::Json(json!({ "note": "before an upgrade" }));
+    reader.get("PUT /channels/{name}/generations/{number}/pin", &first, &admin, request).await;
+    reader.get("GET /channels/{name}", &desk, &admin, Sent::Nothing).await;
+    reader.get("DELETE /channels/{name}/generations/{number}/pin", &first, &admin, Sent::Nothing).await;
     reader.get("POST /channels/{name}/promote", &desk, &admin, Sent::Json(json!({}))).await;
 
     reader.get("POST /sign-off", &[], &credential, Sent::Json(json!({ "reason": "bedtime" }))).await;

@@ -163,6 +163,7 @@ impl Swarm {
                     stable: Default::default(),
                     staging: Default::default(),
                     staging_generation: 0,
+                    pins: Default::default(),
                     candidates: Default::default(),
                     timer: None,
                 };
@@ -195,6 +196,12 @@ impl Swarm {
             Event::GenerationForgotten { profile, generation } => {
                 self.profile(profile, |p| p.forget(*generation));
                 self.drop_builds();
+            }
+            Event::GenerationPinned { profile, generation, note } => {
+                self.profile(profile, |p| _ = p.pins.insert(*generation, note.clone()));
+            }
+            Event::GenerationUnpinned { profile, generation } => {
+                self.profile(profile, |p| _ = p.pins.remove(generation));
             }
             Event::GenerationsSkipped { profile, last, channel } => {
                 self.profile(profile, |p| p.skip(*channel, *last));

@@ -6,6 +6,8 @@
 //! stable the content of one of its earlier generations and holds it: runs do not change it until the next
 //! promotion.
 //!
+//! Old generations are forgotten, except those that an admin has pinned ([`pins`](super::pins)).
+//!
 //! A promotion and a rollback make new generations, so numbers only increase, and clients that refuse to go
 //! backwards follow. The channels of a profile never have the same number.
 
@@ -14,7 +16,7 @@ use crate::{
     event::Event,
     refusal::Refusal,
     reply::Reply,
-    state::{History, Profile, Swarm},
+    state::{Generation, History, Profile, Swarm},
 };
 use swarm_common::{
     id::RunId,
@@ -31,6 +33,14 @@ const MOST_ARTIFACTS: usize = 10_000;
 
 /// The maximum generation number.
 const MOST_GENERATIONS: u64 = 1 << 50;
+
+impl History {
+    /// The refusal of a request for generation `number` of the profile `name`, which is not among these.
+    pub(super) fn unknown(&self, name: &Name, number: Option<u64>) -> Refusal {
+        let kept = self.generations.iter().map(|generation| generation.number).collect();
+        Refusal::UnknownGeneration { profile: name.clone(), generation: number, kept }
+    }
+}
 
 fn made(name: &Name, profile: &Profile, channel: ChannelName, like: Option<u64>) -> Event {
     let (profile, generation) = (name.clone(), profile.next_generation());
@@ -57,31 +67,39 @@ pub(crate) fn due(swarm: &Swarm) -> impl Iterator<Item = Event> {
     })
 }
 
-/// Generations beyond the number to keep.
+/// Generations beyond the number to keep that are not pinned.
 pub(crate) fn surplus(swarm: &Swarm) -> impl Iterator<Item = Event> {
-    let histories = swarm
-        .profiles
-        .iter()
-        .flat_map(|(name, profile)| ChannelName::ALL.map(|channel| (name, profile.history(channel))));
-    histories.flat_map(move |(name, History { generations, artifacts, .. })| {
-        // Drop the oldest first: the rest may then be small enough.
-        let is_large = artifacts.len() > MOST_ARTIFACTS && generations.len() > LEAST_KEPT;
-        let surplus = generations.len().saturating_sub(swarm.policy.keep_runs.max(LEAST_KEPT));
-        generations
-            .iter()
-            .take(surplus.max(usize::from(is_large)))
-            .map(|old| Event::GenerationForgotten { profile: name.clone(), generation: old.number })
+    let recent = swarm.policy.keep_runs.max(LEAST_KEPT);
+    swarm.profiles.iter().flat_map(move |(name, profile)| {
+        let drop =
+            |old: &Generation| Event::GenerationForgotten { profile: name.clone(), generation: old.number };
+        ChannelName::ALL.into_iter().flat_map(move |channel| {
+            let mut surplus: Vec<Event> = profile.beyond(channel, recent).map(drop).collect();
+            // Drop the oldest first: the rest may then be small enough.
+            if surplus.is_empty() && is_large(profile, channel) {
+                surplus.extend(profile.beyond(channel, LEAST_KEPT).next().map(drop));
+            }
+            surplus
+        })
     })
 }
 
-fn known<'s>(swarm: &'s Swarm, name: &Name) -> Result<&'s Profile, Refusal> {
+/// Whether the generations that are not pinned may have too many artifacts together. Pins do not shorten the
+/// list of the others.
+fn is_large(profile: &Profile, channel: ChannelName) -> bool {
+    let History { generations, artifacts, .. } = profile.history(channel);
+    let pinned = generations.iter().filter(|generation| profile.pins.contains_key(&generation.number));
+    artifacts.len() > MOST_ARTIFACTS + pinned.map(|generation| generation.artifacts.len()).sum::<usize>()
+}
+
+pub(super) fn known<'s>(swarm: &'s Swarm, name: &Name) -> Result<&'s Profile, Refusal> {
     swarm.profiles.get(name).ok_or_else(|| Refusal::UnknownProfile(name.clone()))
 }
 
 pub(crate) fn roll_back(swarm: &Swarm, name: &Name, to: Option<u64>) -> Decision {
     let profile = known(swarm, name)?;
     let stable = &profile.stable;
-    let none = || Refusal::UnknownGeneration { profile: name.clone(), generation: to };
+    let none = || stable.unknown(name, to);
     let current = stable.current().ok_or_else(none)?;
     let target = match to {
         Some(number) => stable.get(number),
@@ -108,8 +126,7 @@ pub(crate) fn promote(swarm: &Swarm, name: &Name, generation: Option<u64>) -> De
             )));
         }
         Some(number) => {
-            let none = || Refusal::UnknownGeneration { profile: name.clone(), generation };
-            Some(profile.staging.get(number).ok_or_else(none)?)
+            Some(profile.staging.get(number).ok_or_else(|| profile.staging.unknown(name, generation))?)
         }
         None => profile.staging.current(),
     };

@@ -27,7 +27,7 @@ mod skip;
 
 use crate::{
     assign, base, candidate,
-    channel::generations,
+    channel::{generations, pins},
     command::{Command, Request},
     decision::{Decision, already, known},
     event::Event,
@@ -102,6 +102,8 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
         }
         Command::RollBack { profile, generation } => generations::roll_back(swarm, profile, *generation),
         Command::Promote { profile, generation } => generations::promote(swarm, profile, *generation),
+        Command::PinGeneration { profile, generation, note } => pins::pin(swarm, profile, *generation, note),
+        Command::UnpinGeneration { profile, generation } => pins::unpin(swarm, profile, *generation),
         Command::SkipGenerations { profile, channel, last } => {
             generations::skip(swarm, profile, *channel, *last)
         }

@@ -53,6 +53,8 @@ impl Event {
                 | Self::AttemptFailed { .. }
                 | Self::AttemptHandedBack { .. }
                 | Self::DroneReturned { .. }
+                | Self::GenerationPinned { .. }
+                | Self::GenerationUnpinned { .. }
                 | Self::ClockSet { .. }
         );
         self.is_durable() && !only_tells

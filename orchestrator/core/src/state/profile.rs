@@ -36,6 +36,10 @@ pub struct Profile {
     /// Number of the published generation of the staging channel; 0 before the first.
     #[serde(default)]
     pub staging_generation: u64,
+    /// The generations of the stable channel that are kept until they are unpinned, each with the admin's note,
+    /// which may be empty.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pins: BTreeMap<u64, String>,
     #[serde(default, skip_serializing_if = "Candidates::is_empty")]
     pub candidates: Candidates,
     /// The profile's update timer. `None` if none has reported.
@@ -92,6 +96,13 @@ impl Profile {
             let at = self.history(channel).generations.iter().position(|g| g.number == number)?;
             Some((channel, at))
         })
+    }
+
+    /// The generations of a channel that are not pinned and not among the last `recent`, oldest first.
+    pub(crate) fn beyond(&self, channel: ChannelName, recent: usize) -> impl Iterator<Item = &Generation> {
+        let generations = &self.history(channel).generations;
+        let old = generations.iter().take(generations.len().saturating_sub(recent));
+        old.filter(|generation| !self.pins.contains_key(&generation.number))
     }
 
     pub(crate) fn next_generation(&self) -> u64 {
@@ -170,6 +181,8 @@ impl Profile {
 
     pub(crate) fn forget(&mut self, number: u64) {
         ChannelName::ALL.into_iter().for_each(|channel| self.history_mut(channel).forget(number));
+        // An event of a pinned generation would be a mistake; the state must stay consistent even then.
+        self.pins.remove(&number);
     }
 
     /// Records that clients have seen generations of a channel up to this number.

@@ -40,6 +40,27 @@ pub fn span(ms: u64) -> String {
     swarm_common::time::span(ms.div_ceil(1000))
 }
 
+/// Increasing numbers as words of a sentence: `1, 3 and 5 to 9`.
+pub(crate) fn numbers(numbers: &[u64]) -> String {
+    let mut spans: Vec<(u64, u64)> = Vec::new();
+    for &number in numbers {
+        match spans.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => spans.push((number, number)),
+        }
+    }
+    let words = spans.into_iter().flat_map(|(first, last)| match last - first {
+        0 => vec![first.to_string()],
+        1 => vec![first.to_string(), last.to_string()],
+        _ => vec![format!("{first} to {last}")],
+    });
+    let words: Vec<String> = words.collect();
+    match &words[..] {
+        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        words => words.concat(),
+    }
+}
+
 /// `text` with a capital first letter and a full stop. Ids and package names stay as they are.
 pub(crate) fn sentence(text: &str) -> String {
     let text = text.trim_end_matches('.');
@@ -54,7 +75,7 @@ pub(crate) fn sentence(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::sentence;
+    use super::{numbers, sentence};
 
     #[test]
     fn a_sentence_begins_with_a_capital_but_an_id_does_not() {
@@ -65,6 +86,19 @@ mod tests {
             ("", "."),
         ] {
             assert_eq!(sentence(text), expected);
+        }
+    }
+
+    #[test]
+    fn three_or_more_numbers_in_a_row_are_a_span() {
+        for (all, expected) in [
+            (&[][..], ""),
+            (&[7], "7"),
+            (&[1, 2], "1 and 2"),
+            (&[1, 3, 4, 5, 6], "1 and 3 to 6"),
+            (&[1, 4, 5, 9], "1, 4, 5 and 9"),
+        ] {
+            assert_eq!(numbers(all), expected);
         }
     }
 }

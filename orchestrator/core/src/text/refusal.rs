@@ -19,11 +19,14 @@ impl fmt::Display for Refusal {
                 "no base `{name}`: create it with `swarmctl base add {name} --from FILE`, or see `swarmctl \
                  base list`"
             ),
-            Self::UnknownGeneration { profile, generation: Some(number) } => write!(
-                f,
-                "no generation {number} of `{profile}` is kept: `swarmctl channel show {profile}` shows those that are"
-            ),
-            Self::UnknownGeneration { profile, generation: None } => write!(
+            Self::UnknownGeneration { profile, generation: Some(number), kept } => {
+                write!(f, "no generation {number} of `{profile}` is kept")?;
+                if !kept.is_empty() {
+                    write!(f, ", only {}", super::numbers(kept))?;
+                }
+                write!(f, ": see `swarmctl channel show {profile}`")
+            }
+            Self::UnknownGeneration { profile, generation: None, .. } => write!(
                 f,
                 "no earlier generation of `{profile}` with other content is kept: see `swarmctl channel show {profile}`"
             ),

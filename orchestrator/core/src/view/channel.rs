@@ -27,11 +27,11 @@ pub fn channel(name: &Name, profile: &Profile) -> ChannelView {
             packages: profile.channel.held.len() as u64,
             generation: profile.waiting().map(|waiting| waiting.number),
         }),
-        generations: generations(&stable.generations),
+        generations: generations(profile, ChannelName::Stable),
         publish,
         staging: has_staging.then(|| StagingView {
             generation: profile.staging_generation,
-            generations: generations(&profile.staging.generations),
+            generations: generations(profile, ChannelName::Staging),
         }),
     }
 }
@@ -46,19 +46,20 @@ pub fn generation(name: &Name, profile: &Profile, number: u64) -> Option<Generat
     let artifacts = generation.artifacts.iter().filter_map(|digest| history.artifacts.get(digest));
     let mut packages: Vec<PublishedPackage> = artifacts.map(package).collect();
     packages.sort_unstable();
-    Some(GenerationContents { profile: name.clone(), generation: row(generation, before), packages })
+    Some(GenerationContents { profile: name.clone(), generation: row(profile, generation, before), packages })
 }
 
-/// The generations, newest first.
-fn generations(all: &[Generation]) -> Vec<GenerationView> {
+/// The generations of a channel, newest first.
+fn generations(profile: &Profile, channel: ChannelName) -> Vec<GenerationView> {
+    let all = &profile.history(channel).generations;
     let befores = std::iter::once(None).chain(all.iter().map(Some));
     let mut rows: Vec<GenerationView> =
-        all.iter().zip(befores).map(|(one, before)| row(one, before)).collect();
+        all.iter().zip(befores).map(|(one, before)| row(profile, one, before)).collect();
     rows.reverse();
     rows
 }
 
-fn row(generation: &Generation, before: Option<&Generation>) -> GenerationView {
+fn row(profile: &Profile, generation: &Generation, before: Option<&Generation>) -> GenerationView {
     let missing_in = |other: &Generation, one: &Generation| {
         one.artifacts.iter().filter(|digest| !other.artifacts.contains(digest)).count() as u64
     };
@@ -70,6 +71,7 @@ fn row(generation: &Generation, before: Option<&Generation>) -> GenerationView {
         packages: generation.artifacts.len() as u64,
         added: before.map(|before| missing_in(before, generation)),
         removed: before.map(|before| missing_in(generation, before)),
+        pinned: profile.pins.get(&generation.number).cloned(),
     }
 }
 

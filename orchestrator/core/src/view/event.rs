@@ -125,6 +125,13 @@ fn facts(event: &Event) -> Option<EventFacts> {
         Event::GenerationForgotten { profile, generation } => {
             of_profile(Kind::GenerationForgotten, profile).generation(*generation)
         }
+        Event::GenerationPinned { profile, generation, note } => {
+            let note = Some(note.clone()).filter(|note| !note.is_empty());
+            of_profile(Kind::GenerationPinned, profile).generation(*generation).note(note)
+        }
+        Event::GenerationUnpinned { profile, generation } => {
+            of_profile(Kind::GenerationUnpinned, profile).generation(*generation)
+        }
         Event::GenerationsSkipped { profile, last, channel } => {
             of_profile(Kind::GenerationsSkipped, profile).channel(*channel).generation(*last)
         }

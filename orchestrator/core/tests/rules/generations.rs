@@ -118,7 +118,7 @@ fn without_a_number_each_rollback_goes_one_content_further_back() {
     roll_back(&mut kit, None);
     assert_eq!(current(&kit), is(5, Some(1), "lib-1 viewer-1"));
     let refused = kit.send(Command::RollBack { profile: name("desk"), generation: None });
-    assert_eq!(refused, Err(Refusal::UnknownGeneration { profile: name("desk"), generation: None }));
+    assert!(matches!(refused, Err(Refusal::UnknownGeneration { generation: None, .. })), "{refused:?}");
     // Rolling back to a rollback restores the content of that rollback.
     roll_back(&mut kit, 4);
     assert_eq!(current(&kit), is(6, Some(2), "lib-1 viewer-2"));
@@ -139,7 +139,8 @@ fn a_rollback_to_the_current_content_only_holds_the_channel() {
 fn what_is_unknown_or_not_published_is_refused() {
     let mut kit = Kit::new(&["a"]);
     let back = |profile: &str, generation| Command::RollBack { profile: name(profile), generation };
-    let unknown = |generation| Refusal::UnknownGeneration { profile: name("desk"), generation };
+    let unknown =
+        |generation| Refusal::UnknownGeneration { profile: name("desk"), generation, kept: Vec::new() };
     assert_eq!(kit.send(back("desk", None)), Err(unknown(None)));
     assert_eq!(kit.send(back("desk", Some(1))), Err(unknown(Some(1))));
     assert_eq!(kit.send(back("none", None)), Err(Refusal::UnknownProfile(name("none"))));

@@ -23,6 +23,7 @@ mod kit;
 mod night;
 mod nix;
 mod old_journal;
+mod pins;
 mod power_cut;
 mod processors;
 mod queue;

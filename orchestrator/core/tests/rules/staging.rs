@@ -81,7 +81,8 @@ fn a_chosen_generation_is_promoted_and_a_repetition_changes_nothing() {
     // A generation that stable has is not a staged one.
     for generation in [1, 5, 9].map(Some) {
         let refused = kit.send(Command::Promote { profile: name("desk"), generation });
-        assert_eq!(refused, Err(Refusal::UnknownGeneration { profile: name("desk"), generation }));
+        let kept = vec![2, 3, 4];
+        assert_eq!(refused, Err(Refusal::UnknownGeneration { profile: name("desk"), generation, kept }));
     }
 }
 
