@@ -236,7 +236,23 @@ impl NixCache {
             missing: Vec::new(),
             ..host.clone()
         };
-        self.signed(ready)
+        self.signed(self.with_source(ready)?)
+    }
+
+    /// Gives a pointer without a source the commit and lock file that an earlier generation named for the same
+    /// system: the run that knew them may be forgotten when a rollback publishes the system again.
+    fn with_source(&self, ready: Ready) -> Result<Ready, DiskError> {
+        if ready.commit.is_some() || ready.lock.is_some() {
+            return Ok(ready);
+        }
+        let numbers = generations::numbers(&self.dir)?;
+        let pointers = numbers.into_iter().rev().filter_map(|number| {
+            let file = generations::path(&self.dir, number).join(format!("ready-{}", ready.host));
+            serde_json::from_slice::<Ready>(&fs::read(file).ok()?).ok()
+        });
+        let mut same = pointers.filter(|old| (&old.path, old.run) == (&ready.path, ready.run));
+        let Some(Ready { commit, lock, .. }) = same.next() else { return Ok(ready) };
+        Ok(Ready { commit, lock, ..ready })
     }
 
     /// The file of a pointer, signed with the current keys.

@@ -255,6 +255,28 @@ fn the_lock_of_a_system_is_there_for_as_long_as_a_generation_names_it() {
 }
 
 #[test]
+fn a_rollback_to_a_system_of_a_forgotten_run_names_its_source() {
+    let place = Place::new();
+    let content = |name: &str, ready: Ready| CacheContent {
+        paths: vec![place.path(name, name, &[])],
+        hosts: vec![ready],
+    };
+    let known = Ready { commit: Some("c0ffee".to_owned()), ..host("desk", "a", 1) };
+    let unknown = Ready { lock: None, ..host("desk", "a", 1) };
+    place.publish(NOW, &content("a", known.clone()));
+    place.publish(NOW + 1, &content("b", host("desk", "b", 2)));
+    place.open().sweep(NOW + 3 * DAY, DAY, &[1, 2].into()).unwrap();
+    place.publish(NOW + 3 * DAY, &content("a", unknown));
+    let ready = place.ready("desk");
+    assert_eq!((ready.generation, ready.commit, ready.lock), (3, known.commit, known.lock));
+    assert!(place.has(&lock_path(known.lock.unwrap())));
+    // Another run may have made the same system from another commit.
+    let other = Ready { lock: None, ..host("desk", "a", 4) };
+    place.publish(NOW + 4 * DAY, &content("a", other));
+    assert_eq!((place.ready("desk").run.0, place.ready("desk").lock), (4, None));
+}
+
+#[test]
 fn a_damaged_narinfo_or_archive_is_found_and_written_again() {
     let place = Place::new();
     let path = place.path("a", "content", &[]);
