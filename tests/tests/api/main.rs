@@ -32,6 +32,7 @@ mod nix;
 mod notify;
 mod openapi;
 mod packages;
+mod pins;
 mod profiles;
 mod proxy;
 mod reports;

@@ -6,6 +6,7 @@ mod candidates;
 mod clients;
 mod derivations;
 mod intake;
+mod pins;
 mod upstreams;
 
 use crate::{
