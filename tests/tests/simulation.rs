@@ -62,14 +62,17 @@ fn every_seed_ends_with_every_package_received_or_quarantined_with_a_reason() {
     let (urgent, shared) = (total(|s| s.urgent), total(|s| s.shared));
     println!(
         "{seeds} seeds: {} events, {received} received, {} attempts, {kills} kills, {clocks} clocks set, {} bases, \
+         {} pinned, \
          {urgent} urgent before older, {shared} shared with another run",
         total(|s| s.events),
         total(|s| s.attempts),
-        total(|s| s.followed)
+        total(|s| s.followed),
+        total(|s| s.pinned)
     );
     assert!(received > seeds && kills > seeds && total(|s| s.quarantined) > 0 && total(|s| s.reused) > 0);
     assert!(clocks > seeds / 2, "too few clocks were set");
     assert!(total(|s| s.followed) > seeds / 2, "too few bases followed");
+    assert!(total(|s| s.pinned) > seeds / 30, "too few generations were pinned");
     assert!(urgent > seeds / 2, "too few urgent runs while others were active");
     assert!(shared > seeds / 2, "too few packages of several runs");
     assert!(total(|s| s.attempts) > received + 4 * seeds, "too few attempts were lost");

@@ -13,7 +13,7 @@ use swarm_common::{
 };
 use swarm_core::{
     Command,
-    state::{Forecast, Profile},
+    state::{Forecast, Generation, History, Profile},
 };
 
 const PAUSE_MS: u64 = 1_200_000;
@@ -75,8 +75,9 @@ impl World {
         Ok(())
     }
 
-    /// Rolls a stable channel back to an arbitrary or non-existent generation, promotes to it, makes runs
-    /// publish to the other channel, or lets the next run try a candidate.
+    /// Publishes the generation of a stable channel, rolls the channel back to an arbitrary or non-existent one,
+    /// promotes to it, pins or unpins it, makes runs publish to the other channel, or lets the next run try a
+    /// candidate.
     pub(super) fn move_channel(&mut self) -> Result<(), String> {
         let mut profiles = self.size.profiles();
         let name = match profiles.len() {
@@ -87,7 +88,8 @@ impl World {
             let profile = swarm.profiles.get(&name);
             let last = profile.and_then(|profile| profile.generations().map(|g| g.number).max()).unwrap_or(0);
             let generation = self.rng.chance(500).then(|| self.rng.below(last + 2));
-            let command = match (self.rng.below(5), profile) {
+            let seen = generation.unwrap_or_else(|| profile.map_or(0, |profile| profile.generation));
+            let command = match (self.rng.below(8), profile) {
                 (0, Some(Profile { request, .. })) => {
                     let staging = request.publish.is_stable();
                     let publish = if staging { ChannelName::Staging } else { ChannelName::Stable };
@@ -99,6 +101,16 @@ impl World {
                     Command::OfferCandidate { profile: name, candidate }
                 }
                 (0..=2, _) => Command::RollBack { profile: name, generation },
+                (3, Some(Profile { stable: History { generations, .. }, .. })) if !generations.is_empty() => {
+                    let Generation { number, run, .. } = generations[generations.len() - 1];
+                    let (channel, packages) = (ChannelName::Stable, 0);
+                    Command::RecordGeneration { profile: name, channel, run, generation: number, packages }
+                }
+                (4, _) => {
+                    let note = self.rng.bits().to_string();
+                    Command::PinGeneration { profile: name, generation: seen, note }
+                }
+                (5, _) => Command::UnpinGeneration { profile: name, generation: seen },
                 _ => Command::Promote { profile: name, generation },
             };
             let said = self.rng.bits();

@@ -28,6 +28,8 @@ pub struct Summary {
     pub again: u64,
     /// Generations of the base that followed a run.
     pub followed: u64,
+    /// Generations that are pinned.
+    pub pinned: u64,
     /// How many times the orchestrator was killed.
     pub kills: u64,
     /// How many times its journal was restored from a backup.
@@ -58,6 +60,7 @@ impl Summary {
         self.quarantined = count(PackageState::Quarantined);
         self.attempts = swarm.attempts.len() as u64;
         self.returned = swarm.attempts.values().filter(|a| a.returned).count() as u64;
+        self.pinned = swarm.profiles.values().map(|profile| profile.pins.len() as u64).sum();
         self.followed = swarm.bases.values().map(|base| base.last_number - 1).sum();
         let ended = |is: fn(&Ending) -> bool| {
             swarm.attempts.values().filter(|a| a.ending.as_ref().is_some_and(is)).count() as u64
