@@ -95,9 +95,10 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// A command of a Nix program with these arguments and `--store store`.
+    /// A Nix program without arguments and with its own environment: this folder's `nix.conf`, and a cache that
+    /// belongs to `store`.
     #[must_use]
-    pub fn command(&self, store: &str, program: &str, args: &[&str]) -> Command {
+    pub fn program(&self, store: &str, program: &str) -> Command {
         let mut command = Command::new(program);
         let ours = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b"NIX_");
         for (name, _) in std::env::vars_os().filter(|(name, _)| ours(name)) {
@@ -109,6 +110,13 @@ impl World {
             .env("HOME", self.path("home"))
             .env("XDG_CACHE_HOME", self.path(&format!("{store}.cache")))
             .current_dir(self.folder.path());
+        command
+    }
+
+    /// A command of a Nix program with these arguments and `--store store`.
+    #[must_use]
+    pub fn command(&self, store: &str, program: &str, args: &[&str]) -> Command {
+        let mut command = self.program(store, program);
         // Options must come before the arguments that `nix shell` passes on.
         let (verb, rest) = args.split_at(usize::from(program == "nix"));
         command.args(verb);

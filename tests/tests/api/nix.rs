@@ -4,6 +4,7 @@
 mod all;
 mod candidates;
 mod clients;
+mod daemon;
 mod derivations;
 mod intake;
 mod pins;
