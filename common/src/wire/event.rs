@@ -155,6 +155,9 @@ facts! {
     usage: Usage,
     /// The reason, in one line.
     reason: String,
+    /// What the reason is: a stable identifier such as `lease-expired`. Absent for events of versions that
+    /// recorded only a sentence. Newer versions may add others.
+    cause: String,
 }
 
 words! {

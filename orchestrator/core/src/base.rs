@@ -15,7 +15,7 @@ use swarm_common::{
     time::TimeMs,
     wire::{
         admin::{BuilderKind, ProfileRequest},
-        base::{Base, BaseGeneration, BaseRequest, BaseStatus, BaseView, HOST, Image, UsrMerge},
+        base::{Base, BaseGeneration, BaseRequest, HOST, Image, UsrMerge},
         concern::Action,
     },
 };
@@ -33,33 +33,6 @@ pub fn current(swarm: &Swarm, request: &ProfileRequest) -> Result<Base, Refusal>
     };
     let generation = swarm.bases.get(name).and_then(NamedBase::current);
     generation.map(BaseGeneration::base).ok_or_else(|| Refusal::UnknownBase(name.clone()))
-}
-
-#[must_use]
-pub fn view(swarm: &Swarm, name: &Name, base: &NamedBase) -> BaseView {
-    BaseView {
-        name: name.clone(),
-        generations: base.generations.iter().rev().cloned().collect(),
-        profiles: swarm.users_of(name).cloned().collect(),
-        follow: base.follow,
-        following: follow::view(swarm, base),
-        failed: base.failed.clone(),
-    }
-}
-
-#[must_use]
-pub fn status(swarm: &Swarm) -> Vec<BaseStatus> {
-    let of = |(name, base): (&Name, &NamedBase)| {
-        let current = base.current()?;
-        Some(BaseStatus {
-            name: name.clone(),
-            generation: current.number,
-            made_at: current.made_at,
-            run: current.run,
-            following: follow::view(swarm, base),
-        })
-    };
-    swarm.bases.iter().filter_map(of).collect()
 }
 
 /// Which directories are links below `/usr` in the system where a drone builds a package, and thus

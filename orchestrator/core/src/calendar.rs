@@ -19,5 +19,5 @@ pub fn pause(swarm: &Swarm, now: TimeMs) -> Option<&Pause> {
 #[must_use]
 pub fn paused(swarm: &Swarm, now: TimeMs) -> Option<String> {
     let pause = pause(swarm, now)?;
-    Some(text::paused(pause.until.since(now), &pause.reason))
+    Some(text::paused(pause.until.since(now), &text::optional_reason(pause.reason.as_ref())))
 }

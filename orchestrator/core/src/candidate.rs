@@ -9,6 +9,7 @@ use crate::{
     decision::{Decision, already},
     event::Event,
     explain,
+    reason::{NotBuilt, NotEvaluated, Reason},
     refusal::Refusal,
     reply::Reply,
     state::{Profile, Refused, Run, Swarm},
@@ -16,10 +17,7 @@ use crate::{
 use swarm_common::{
     name::Name,
     state::RunState,
-    wire::{
-        admin::{BuilderKind, CandidateRequest},
-        concern::ConcernKind,
-    },
+    wire::admin::{BuilderKind, CandidateRequest},
 };
 
 /// Offers new content. It replaces an earlier offer that no run has tried yet.
@@ -40,12 +38,13 @@ pub(crate) fn offer(swarm: &Swarm, name: &Name, content: &CandidateRequest) -> D
 /// Records that no candidate could be made.
 pub(crate) fn fail(swarm: &Swarm, name: &Name, source: &str, why: &str) -> Decision {
     let refused = known(swarm, name)?.candidates.refused.as_ref();
+    let why = Reason::NoCandidate { error: why.into() };
     let is_known =
         |refused: &Refused| refused.trial.is_none() && refused.source == source && refused.why == why;
     if refused.is_some_and(is_known) {
         return already();
     }
-    let (profile, source, why) = (name.clone(), source.to_owned(), why.to_owned());
+    let (profile, source) = (name.clone(), source.to_owned());
     Ok((vec![Event::CandidateRefused { profile, run: None, source, why }], Reply::Done))
 }
 
@@ -69,7 +68,7 @@ pub(crate) fn due(swarm: &Swarm) -> impl Iterator<Item = Event> {
         let record = swarm.runs.get(&run)?;
         let why = match record.state {
             RunState::Succeeded | RunState::Partial => regression(swarm, record),
-            RunState::Failed => Some(record.reason.clone()),
+            RunState::Failed => Some(record.reason.clone().unwrap_or(Reason::RecordsGone)),
             RunState::Planning | RunState::Building | RunState::Cancelled => return None,
         };
         Some(match why {
@@ -79,22 +78,9 @@ pub(crate) fn due(swarm: &Swarm) -> impl Iterator<Item = Event> {
     })
 }
 
-pub(crate) fn concerns(swarm: &Swarm) -> impl Iterator<Item = ConcernKind> {
-    swarm.profiles.iter().filter_map(|(name, profile)| {
-        let refused = profile.candidates.refused.as_ref()?;
-        Some(ConcernKind::CandidateRefused {
-            profile: name.clone(),
-            run: refused.trial.as_ref().map(|trial| trial.run),
-            source: refused.source.clone(),
-            stays: profile.request.source.clone(),
-            why: refused.why.clone(),
-        })
-    })
-}
-
 /// Why an attribute whose newest content is served now could not be served after the run. `None` if there is
 /// no such attribute.
-fn regression(swarm: &Swarm, run: &Run) -> Option<String> {
+fn regression(swarm: &Swarm, run: &Run) -> Option<Reason> {
     let channel = &swarm.profiles.get(&run.profile)?.channel;
     let last = channel.run.and_then(|last| swarm.runs.get(&last));
     let served = channel.roots.iter().map(|at| &at.root);
@@ -103,15 +89,17 @@ fn regression(swarm: &Swarm, run: &Run) -> Option<String> {
 }
 
 /// Why a run cannot serve an attribute. `None` if it can, or if the attribute was removed.
-fn failure(swarm: &Swarm, run: &Run, attribute: &String) -> Option<String> {
+fn failure(swarm: &Swarm, run: &Run, attribute: &String) -> Option<Reason> {
     if let Some(problem) = run.problems.iter().find(|problem| problem.atoms.contains(attribute)) {
         let line = problem.message.lines().map(str::trim).find(|line| !line.is_empty());
-        return Some(format!("{attribute} cannot be evaluated: {}", line.unwrap_or_default()));
+        let error = line.unwrap_or_default().to_owned();
+        let failed = NotEvaluated { attribute: attribute.clone(), error };
+        return Some(Reason::NotEvaluated(Box::new(failed)));
     }
     let root = run.roots.iter().find(|root| root.attribute == *attribute)?;
     let missing = channel::missing(swarm, run, root)?;
     let cause = explain::stuck_on(swarm, missing).first().copied().unwrap_or(missing);
     let cause = swarm.packages.get(&cause)?;
-    let line = cause.reason.lines().next().unwrap_or_default();
-    Some(format!("{attribute} cannot be built: {}: {line}", cause.title()))
+    let (package, why) = (cause.title(), cause.reason.clone());
+    Some(Reason::NotBuilt(Box::new(NotBuilt { attribute: attribute.clone(), package, why })))
 }

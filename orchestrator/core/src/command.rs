@@ -1,6 +1,9 @@
 //! Commands that the swarm accepts. [`crate::decide`] turns a command into events or refuses it.
 
-use crate::state::{Collision, Forecast};
+use crate::{
+    refusal::CloneSign,
+    state::{Collision, Forecast},
+};
 use std::sync::Arc;
 use swarm_common::{
     digest::Digest,
@@ -39,11 +42,7 @@ pub enum Command {
     /// Skip ids, so that none is assigned twice although the journal may lack events that were acknowledged.
     SkipIds,
     /// Another machine used this drone's credential and was refused.
-    NoteClone {
-        drone: DroneId,
-        /// How the other machine was detected.
-        what: String,
-    },
+    NoteClone { drone: DroneId, sign: CloneSign },
     /// Do what time alone requires: expire leases, detect silent drones, end pauses.
     Maintain,
     /// Correct the times of requests, which differ permanently from the machine's clock: from the next

@@ -8,14 +8,16 @@
 //! Fields of API types are stored as types of [`crate::record`].
 
 mod effects;
+mod form;
 
 use crate::{
-    record::{Body, EDGES_AS_LISTS, versioned},
+    reason::{self, Reason},
+    refusal::CloneSign,
     reply::Reply,
     shared::Shared,
     state::{Collision, DueOutcome, Forecast, LastIds},
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use swarm_common::{
     digest::Digest,
@@ -81,16 +83,17 @@ pub enum Event {
     /// An admin let a pending drone work.
     DroneApproved { drone: DroneId },
     /// The drone gets no more work.
-    DroneDrained { drone: DroneId, reason: String },
+    DroneDrained { drone: DroneId, reason: Reason },
     /// A drained, grounded or lost drone may work again; its strikes are forgotten.
     DroneResumed { drone: DroneId },
     /// The drone is forgotten and its credential revoked.
     DroneRemoved { drone: DroneId },
-    /// The drone was silent for too long, or shut down on purpose. `reason` is the text for people, and the
-    /// only reason in journals of older versions.
+    /// The drone was silent for too long, or shut down on purpose. Older versions recorded the sentence
+    /// `words`, and the oldest nothing else.
     DroneWentOffline {
         drone: DroneId,
-        reason: String,
+        #[serde(default, rename = "reason", skip_serializing_if = "Option::is_none")]
+        words: Option<String>,
         #[serde(default, with = "crate::record")]
         why: Option<Offline>,
     },
@@ -105,15 +108,15 @@ pub enum Event {
         facts: DroneFacts,
     },
     /// A failure counts against the drone.
-    DroneStruck { drone: DroneId, attempt: AttemptId, reason: String },
+    DroneStruck { drone: DroneId, attempt: AttemptId, reason: Reason },
     /// Failures that counted against the drone turned out to be the package's fault.
-    StrikesForgiven { drone: DroneId, attempts: Vec<AttemptId>, reason: String },
+    StrikesForgiven { drone: DroneId, attempts: Vec<AttemptId>, reason: Reason },
     /// The drone got too many strikes in a row.
-    DroneGrounded { drone: DroneId, until: TimeMs, reason: String },
+    DroneGrounded { drone: DroneId, until: TimeMs, reason: Reason },
     /// The drone's grounding is over.
     DroneUngrounded { drone: DroneId },
     /// Healing gave the drone up; an admin has to look.
-    DroneLost { drone: DroneId, reason: String },
+    DroneLost { drone: DroneId, reason: Reason },
     /// The drone has worked long enough since it was heard again: the steps of healing are forgotten.
     DroneHealed { drone: DroneId },
     /// An admin set whether the drone's machine is protected from reboots.
@@ -121,9 +124,15 @@ pub enum Event {
     /// A step of healing begins; nothing has been done yet.
     HealStepBegan { drone: DroneId, step: HealStep },
     /// A step of healing ended.
-    HealStepEnded { drone: DroneId, step: HealStep, outcome: HealOutcome, detail: String },
+    HealStepEnded {
+        drone: DroneId,
+        step: HealStep,
+        outcome: HealOutcome,
+        #[serde(with = "reason::optional")]
+        detail: Option<Reason>,
+    },
     /// Only a reboot is left, and an admin has to confirm it.
-    RebootWanted { drone: DroneId, reason: String },
+    RebootWanted { drone: DroneId, reason: Reason },
     /// An admin confirmed the reboot of a silent drone's machine.
     RebootConfirmed { drone: DroneId },
 
@@ -150,7 +159,7 @@ pub enum Event {
     /// A drone was assigned the next generation of the run's base.
     BaseDelegated { run: RunId, attempt: AttemptId, drone: DroneId, key: String },
     /// The run's base is to be made again.
-    BaseNeeded { run: RunId, not_before: TimeMs, reason: String },
+    BaseNeeded { run: RunId, not_before: TimeMs, reason: Reason },
     /// A base was made and checked: its next generation is current.
     BaseReceived {
         name: Name,
@@ -161,7 +170,7 @@ pub enum Event {
         usage: Usage,
     },
     /// A base stopped following a run, because what the run built could not be installed on it.
-    BaseFollowEnded { name: Name, reason: String },
+    BaseFollowEnded { name: Name, reason: Reason },
     /// A profile was created or changed.
     ProfilePut {
         name: Name,
@@ -178,7 +187,7 @@ pub enum Event {
     CandidateTaken { profile: Name, run: RunId },
     /// The run of a candidate could not serve everything, or no candidate could be made of the source: the
     /// profile keeps its content.
-    CandidateRefused { profile: Name, run: Option<RunId>, source: String, why: String },
+    CandidateRefused { profile: Name, run: Option<RunId>, source: String, why: Reason },
     /// The timer that updates a profile ran.
     TimerRan {
         profile: Name,
@@ -236,9 +245,13 @@ pub enum Event {
     /// A due time was handled, with this outcome. A run that it started began just before.
     DueHandled { profile: Name, due: TimeMs, outcome: DueOutcome, forecast: Forecast },
     /// No work is assigned until the given time.
-    PauseBegun { until: TimeMs, reason: String },
+    PauseBegun {
+        until: TimeMs,
+        #[serde(with = "reason::optional")]
+        reason: Option<Reason>,
+    },
     /// Work is assigned again.
-    PauseEnded { reason: String },
+    PauseEnded { reason: Reason },
 
     /// A run began.
     RunStarted {
@@ -262,9 +275,14 @@ pub enum Event {
         usage: Usage,
     },
     /// The plan is to be tried again.
-    PlanNeeded { run: RunId, not_before: TimeMs, reason: String },
+    PlanNeeded { run: RunId, not_before: TimeMs, reason: Reason },
     /// The run has ended.
-    RunEnded { run: RunId, state: RunState, reason: String },
+    RunEnded {
+        run: RunId,
+        state: RunState,
+        #[serde(with = "reason::optional")]
+        reason: Option<Reason>,
+    },
     /// Nothing of the run can proceed for now: what it has received so far is to be published.
     RunStandsStill { run: RunId, received: u64 },
     /// An admin's retry reopened an ended run.
@@ -294,7 +312,7 @@ pub enum Event {
         returned: bool,
     },
     /// The package is to be tried again.
-    PackageNeeded { package: PackageId, not_before: TimeMs, reason: String },
+    PackageNeeded { package: PackageId, not_before: TimeMs, reason: Reason },
     /// The package was verified and stored. Every other attempt at it ends.
     PackageReceived {
         package: PackageId,
@@ -310,19 +328,23 @@ pub enum Event {
     /// A package was judged broken or untrustworthy.
     PackageQuarantined {
         package: PackageId,
-        reason: String,
+        reason: Reason,
         /// Whether later runs need not try the package again until one of its inputs changes.
         #[serde(default)]
         lasting: bool,
     },
     /// A package was quarantined without an attempt: an earlier run judged it broken, and none of its inputs
     /// have changed.
-    PackageHeld { package: PackageId, reason: String },
+    PackageHeld { package: PackageId, reason: Reason },
     /// An admin asked for another try; the package's failures are forgotten.
     PackageReleased { package: PackageId },
     /// An admin asked for packages to be rebuilt by the next run, whether or not their inputs have
     /// changed.
-    RebuildWanted { packages: Vec<PackageId>, reason: String },
+    RebuildWanted {
+        packages: Vec<PackageId>,
+        #[serde(with = "reason::optional")]
+        reason: Option<Reason>,
+    },
 
     /// An attempt reached a phase.
     AttemptPhaseReached { attempt: AttemptId, phase: Phase },
@@ -341,9 +363,9 @@ pub enum Event {
         rejection: Rejection,
     },
     /// A drone returned the work of an attempt.
-    AttemptHandedBack { attempt: AttemptId, reason: String },
+    AttemptHandedBack { attempt: AttemptId, reason: Reason },
     /// An attempt's lease was not renewed.
-    AttemptLost { attempt: AttemptId, reason: String },
+    AttemptLost { attempt: AttemptId, reason: Reason },
     /// An attempt's drone is back and still working on it, and no other drone is.
     AttemptRevived { attempt: AttemptId },
 
@@ -365,34 +387,5 @@ pub enum Event {
     /// Transient: a drone waits for work until the given time.
     DroneWaits { drone: DroneId, until: TimeMs },
     /// Transient: another machine used a drone's credential and was refused.
-    DroneCloned { drone: DroneId, what: String },
-}
-
-impl Serialize for Event {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::PlanReceived { .. } => Versioned { version: EDGES_AS_LISTS, event: self }.serialize(to),
-            _ => Self::serialize(self, to),
-        }
-    }
-}
-
-/// An event with the version of its form.
-#[derive(Serialize)]
-struct Versioned<'e> {
-    version: u32,
-    #[serde(flatten, serialize_with = "Event::serialize")]
-    event: &'e Event,
-}
-
-impl Body for Event {
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Self::deserialize(from)
-    }
-}
-
-impl<'de> Deserialize<'de> for Event {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        versioned(from)
-    }
+    DroneCloned { drone: DroneId, sign: CloneSign },
 }

@@ -60,7 +60,7 @@ pub fn reason(swarm: &Swarm, now: TimeMs, id: PackageId) -> String {
         PackageState::Received if package.reused => reused(swarm, package),
         PackageState::Received => String::new(),
         PackageState::Cancelled => "its run was cancelled".into(),
-        PackageState::Quarantined => package.reason.clone(),
+        PackageState::Quarantined => text::optional_reason(package.reason.as_ref()),
         PackageState::Delegated => swarm
             .attempts_at(Job::Build(id))
             .map(|(attempt, a)| {
@@ -88,7 +88,7 @@ fn reused(swarm: &Swarm, package: &Package) -> String {
 }
 
 fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
-    let after = if package.reason.is_empty() { String::new() } else { format!("; {}", package.reason) };
+    let after = package.reason.as_ref().map_or_else(String::new, |why| format!("; {}", text::reason(why)));
     if package.not_before > now {
         return format!("retry in {} s{after}", package.not_before.since(now).div_ceil(1000));
     }

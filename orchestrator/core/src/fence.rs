@@ -4,6 +4,7 @@
 use crate::{
     refusal::Refusal,
     state::{Ending, Job, Swarm},
+    text,
 };
 use swarm_common::{id::*, state::*};
 
@@ -33,7 +34,7 @@ pub fn fence(swarm: &Swarm, drone: DroneId, attempt: AttemptId) -> Result<Fence,
     match &record.ending {
         Some(Ending::Accepted) => return Ok(Fence::Repeat),
         None | Some(Ending::Lost(_)) => {}
-        Some(ending) => return stale(ending.describe()),
+        Some(ending) => return stale(text::ending(ending)),
     }
     match record.job {
         Job::Plan(run) => match swarm.runs.get(&run).map(|r| r.state) {

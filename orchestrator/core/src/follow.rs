@@ -10,6 +10,7 @@ use crate::{
     decision::{Decision, already},
     event::Event,
     fence::{Fence, fence},
+    reason::Reason,
     refusal::Refusal,
     reply::Reply,
     state::{Following, Job, NamedBase, Run, Swarm},
@@ -22,7 +23,7 @@ use swarm_common::{
     state::{PackageState, RunState},
     time::TimeMs,
     wire::{
-        base::{Base, BaseFollowing, BaseGeneration, Dependency},
+        base::{Base, BaseGeneration, Dependency},
         drone::{ReportReply, Usage},
     },
 };
@@ -144,32 +145,17 @@ pub(crate) fn receive(
 }
 
 /// Returns a base to the queue after an attempt at it, or gives the base up.
-pub(crate) fn again(swarm: &Swarm, run: RunId, not_before: TimeMs, reason: String) -> Option<Event> {
+pub(crate) fn again(swarm: &Swarm, run: RunId, not_before: TimeMs, reason: Reason) -> Option<Event> {
     let (name, _, following) = swarm.following(run)?;
     let tries = swarm.runs.get(&run)?.base_attempts.iter().filter(|id| **id > following.after).count();
     if tries < TRIES {
         return Some(Event::BaseNeeded { run, not_before, reason });
     }
-    let reason = format!("{tries} attempts failed, the last: {reason}");
+    let reason = Reason::BaseGivenUp { attempts: tries as u64, last: Box::new(reason) };
     Some(Event::BaseFollowEnded { name: name.clone(), reason })
 }
 
-pub(crate) fn give_up(swarm: &Swarm, run: RunId, reason: String) -> Option<Event> {
+pub(crate) fn give_up(swarm: &Swarm, run: RunId, reason: Reason) -> Option<Event> {
     let (name, ..) = swarm.following(run)?;
     Some(Event::BaseFollowEnded { name: name.clone(), reason })
-}
-
-#[must_use]
-pub fn view(swarm: &Swarm, base: &NamedBase) -> Option<BaseFollowing> {
-    let following = base.following.as_ref()?;
-    let before: BTreeSet<Digest> = base.current()?.installed.iter().map(|d| d.digest).collect();
-    let new = following.installed.iter().filter(|d| !before.contains(&d.digest)).count();
-    let at_work = swarm.attempts_at(Job::Base(following.run)).next();
-    Some(BaseFollowing {
-        run: following.run,
-        packages: new as u64,
-        since: following.since,
-        drone: at_work.map(|(_, attempt)| attempt.drone_name.clone()),
-        reason: following.reason.clone(),
-    })
 }

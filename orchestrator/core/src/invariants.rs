@@ -144,7 +144,7 @@ fn stated_reasons(swarm: &Swarm) -> Result<(), String> {
                 PackageState::Needed if package.unmet > 0 => {
                     return Err(format!("3: {p} is needed while {} things are missing", package.unmet));
                 }
-                PackageState::Quarantined if package.reason.is_empty() => {
+                PackageState::Quarantined if package.reason.is_none() => {
                     return Err(format!("3: {p} is quarantined without a reason"));
                 }
                 PackageState::Blocked

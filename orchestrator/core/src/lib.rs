@@ -10,7 +10,7 @@
 //! The modules are layers, and none imports one of a later layer:
 //!
 //! 1. [`state`], what a swarm is made of, on top of modules that know nothing of swarms: [`graph`],
-//!    [`estimate`], [`policy`], [`shared`], and `record`, the form in which state and events are stored
+//!    [`estimate`], [`policy`], [`shared`], [`reason`], and `record`, the form in which state and events are stored
 //! 2. [`command`], [`event`], [`reply`] and [`refusal`], the input and output, and [`text`], their English
 //! 3. the rules, which answer questions about the state: [`eligibility`], [`fence`], [`plan`], [`keys`],
 //!    [`channel`], [`closure`], [`follow`], [`base`], [`heal`], [`judge`], [`assign`] ...
@@ -51,6 +51,7 @@ pub mod package;
 pub mod plan;
 pub mod policy;
 pub mod quarantine;
+pub mod reason;
 mod record;
 pub mod refusal;
 pub mod reply;
@@ -66,6 +67,7 @@ pub mod view;
 pub use command::{Command, Request};
 pub use event::{Event, Record};
 pub use policy::Policy;
+pub use reason::Reason;
 pub use refusal::Refusal;
 pub use reply::Reply;
 pub use state::Swarm;

@@ -2,7 +2,10 @@
 //! of their inputs changes, an admin asks for it, or enough time has passed to justify another try, since the
 //! cause may be something that no key covers.
 
-use crate::state::{Broken, Package, Run, Swarm};
+use crate::{
+    reason::Reason,
+    state::{Broken, Package, Run, Swarm},
+};
 use std::collections::BTreeSet;
 use swarm_common::{digest::Digest, id::*, time::TimeMs};
 
@@ -56,14 +59,14 @@ pub fn keeps<'s>(swarm: &'s Swarm, now: TimeMs, run: &Run, key: &Digest) -> Opti
 }
 
 /// The quarantine entry for a package that is now judged to be broken.
-pub(crate) fn broken(swarm: &Swarm, at: TimeMs, package: &Package, reason: &str) -> Broken {
+pub(crate) fn broken(swarm: &Swarm, at: TimeMs, package: &Package, reason: &Reason) -> Broken {
     let attempts = package.attempts.iter().skip(package.forgiven).filter_map(|a| swarm.attempts.get(a));
     let cost_ms = attempts.clone().filter_map(|a| Some(a.ended_at?.since(a.started_at))).sum();
     let signature = attempts.rev().find_map(|a| Some(a.ending.as_ref()?.signature()?.to_owned()));
     Broken {
         since: at,
         run: package.run,
-        reason: reason.to_owned(),
+        reason: reason.clone(),
         signature: signature.unwrap_or_default(),
         image: swarm.runs.get(&package.run).and_then(|run| run.base.image()),
         cost_ms,

@@ -1,6 +1,7 @@
 //! Why a command was refused. The HTTP layer maps each kind to a status code; the texts are in
 //! [`crate::text`].
 
+use serde::{Deserialize, Serialize};
 use swarm_common::{id::*, name::Name, state::*};
 
 /// Why a command was refused. A refused command has changed nothing.
@@ -28,15 +29,13 @@ pub enum Refusal {
     OtherMachine {
         /// The drone whose credential it is.
         name: Name,
-        /// How the other machine was detected.
-        what: String,
+        sign: CloneSign,
     },
     /// A drone's credential is used with an earlier boot id: by another machine, or by the drone's own, which
     /// returned to an earlier state.
     EarlierBoot {
         name: Name,
-        /// How the earlier boot id was detected.
-        what: String,
+        sign: CloneSign,
         /// Milliseconds until the drone is taken back, unless the current boot is heard again.
         wait_ms: u64,
     },
@@ -70,4 +69,14 @@ pub enum Refusal {
     },
     /// The request is invalid or inconsistent.
     Invalid(String),
+}
+
+/// How it was detected that another machine uses a drone's credential.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloneSign {
+    /// It has another machine id than the drone's.
+    MachineId { own: String, reported: String },
+    /// It has a boot id that the drone's machine had before.
+    EarlierBoot,
 }

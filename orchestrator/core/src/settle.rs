@@ -11,9 +11,9 @@ use crate::{
     event::Event,
     follow,
     plan::MOST_EDGES,
+    reason::{MissingCapability, Reason, Shortfall, ToolchainGone},
     standstill,
     state::{Exclusion, Run, Swarm},
-    text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{id::*, name::Name, state::*, wire::base::Base};
@@ -32,23 +32,16 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
             let apart: Vec<Exclusion> = channel::follow(swarm, id)
                 .map_or_else(Vec::new, |channel| channel.apart.into_values().collect());
             let outdated = apart.iter().filter(|apart| apart.conflict.is_of_sonames()).count() as u64;
-            let collide = apart.len() as u64 - outdated;
-            let (state, reason) = if quarantined + blocked + refused + outdated + collide == 0 {
-                (RunState::Succeeded, String::new())
+            let colliding = apart.len() as u64 - outdated;
+            let (state, reason) = if quarantined + blocked + refused + outdated + colliding == 0 {
+                (RunState::Succeeded, None)
             } else {
-                let unplanned = match run.base {
-                    Base::Nix => "not evaluated",
-                    Base::Host | Base::Image { .. } => "refused by the resolver",
+                let (refused, not_evaluated) = match run.base {
+                    Base::Nix => (0, refused),
+                    Base::Host | Base::Image { .. } => (refused, 0),
                 };
-                let parts = [
-                    (quarantined, "quarantined"),
-                    (blocked, "blocked"),
-                    (refused, unplanned),
-                    (collide, "not published (file collisions)"),
-                    (outdated, "not published (libraries of packages to rebuild)"),
-                ];
-                let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
-                (RunState::Partial, parts.collect::<Vec<_>>().join(", "))
+                let lacks = Shortfall { quarantined, blocked, refused, not_evaluated, colliding, outdated };
+                (RunState::Partial, Some(Reason::Incomplete(Box::new(lacks))))
             };
             let ended = Event::RunEnded { run: id, state, reason };
             std::iter::once(ended).chain(follow::begin(swarm, id, run))
@@ -58,7 +51,7 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
     events.extend(swarm.runs.values().flat_map(|run| without_machine(swarm, run)));
     events.extend(swarm.runs.iter().filter_map(|(&run, record)| {
         let reason = outdated(swarm, record)?;
-        Some(Event::RunEnded { run, state: RunState::Cancelled, reason })
+        Some(Event::RunEnded { run, state: RunState::Cancelled, reason: Some(reason) })
     }));
     events.extend(candidate::due(swarm));
     events.extend(generations::due(swarm));
@@ -67,7 +60,7 @@ pub fn settle(swarm: &Swarm) -> Vec<Event> {
 
 /// Why a run cannot continue: no drone has the toolchain of its plan any more, as after an update of the only
 /// drone. `None` if it can. The next run is planned with the new toolchain.
-fn outdated(swarm: &Swarm, run: &Run) -> Option<String> {
+fn outdated(swarm: &Swarm, run: &Run) -> Option<Reason> {
     let begun = run.count(PackageState::Delegated) > 0;
     if run.state != RunState::Building || begun || standstill::has_news(swarm, run) {
         return None;
@@ -75,11 +68,9 @@ fn outdated(swarm: &Swarm, run: &Run) -> Option<String> {
     let mut drones = swarm.drones.values().filter(|d| d.approved && d.lost.is_none()).peekable();
     drones.peek()?;
     let differences: Option<Vec<_>> = drones.map(|d| d.difference(run)).collect();
-    let (part, planned, own) = *differences?.first()?;
-    Some(format!(
-        "no drone has its toolchain any more: the {part} was {planned} and is now {own}; received packages \
-         are published, and the next run plans the others"
-    ))
+    let (part, planned, now) = *differences?.first()?;
+    let [part, planned, now] = [part, planned, now].map(str::to_owned);
+    Some(Reason::ToolchainGone(Box::new(ToolchainGone { part, planned, now })))
 }
 
 /// Ends the waiting of packages that no drone of the run's profile can build, once nothing else of the run
@@ -95,7 +86,9 @@ fn without_machine(swarm: &Swarm, run: &Run) -> Vec<Event> {
         else {
             return Vec::new();
         };
-        let reason = text::missing_capability(&run.profile, &missing.system, &missing.features);
+        let (system, features) = (missing.system, missing.features);
+        let lacks = MissingCapability { profile: run.profile.clone(), system, features };
+        let reason = Reason::MissingCapability(Box::new(lacks));
         events.push(Event::PackageQuarantined { package: *id, reason, lasting: false });
     }
     events

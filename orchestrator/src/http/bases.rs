@@ -29,7 +29,7 @@ use swarm_common::{
     name::Name,
     wire::base::{BaseRequest, BaseView, FollowRequest},
 };
-use swarm_core::{Command, Refusal, base};
+use swarm_core::{Command, Refusal, view};
 use swarm_formats::image::ImageError;
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -66,12 +66,12 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn list(State(app): State<Arc<App>>) -> List<BaseView, Name> {
-    let bases = app.engine.read(|s| s.bases.iter().map(|(name, b)| base::view(s, name, b)).collect());
+    let bases = app.engine.read(|s| s.bases.iter().map(|(name, b)| view::base(s, name, b)).collect());
     List(bases, |base| base.name.clone())
 }
 
 async fn show(State(app): State<Arc<App>>, Path(name): Path<Name>) -> Result<Json<BaseView>, ApiError> {
-    let found = app.engine.read(|s| s.bases.get(&name).map(|b| base::view(s, &name, b)));
+    let found = app.engine.read(|s| s.bases.get(&name).map(|b| view::base(s, &name, b)));
     Ok(Json(found.ok_or(Refusal::UnknownBase(name))?))
 }
 

@@ -12,7 +12,7 @@ use crate::{app::App, engine::EngineError};
 use axum::{Json, body::Body, extract::State, http::Method};
 use std::sync::Arc;
 use swarm_common::wire::drone::*;
-use swarm_core::{Command, Refusal, Reply};
+use swarm_core::{Command, Refusal, Reply, text};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -78,12 +78,13 @@ async fn heartbeat(
         Ok(other) => Err(ApiError::unexpected(&other)),
         Err(error) => {
             if let EngineError::Refused(
-                Refusal::OtherMachine { name, what } | Refusal::EarlierBoot { name, what, .. },
+                Refusal::OtherMachine { name, sign } | Refusal::EarlierBoot { name, sign, .. },
             ) = &error
             {
+                let what = text::clone_sign(name, sign);
                 tracing::warn!(%name, what, "another machine seems to use the credential of this drone and \
                     was rejected");
-                app.engine.submit(Command::NoteClone { drone, what: what.clone() }, None).await?;
+                app.engine.submit(Command::NoteClone { drone, sign: sign.clone() }, None).await?;
             }
             Err(error.into())
         }

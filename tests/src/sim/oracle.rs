@@ -9,7 +9,7 @@ use std::{
 };
 use swarm_common::{digest::Digest, id::*, name::Name, state::*, time::TimeMs};
 use swarm_core::{
-    Event, Record, Swarm,
+    Event, Reason, Record, Swarm,
     state::{ChannelArtifact, ChannelRoot, Profile},
 };
 
@@ -163,11 +163,11 @@ impl Oracle {
                 self.leased_at.insert(*attempt, now);
             }
             Event::AttemptLost { attempt, reason }
-                if reason.contains("lease") || reason.contains("silent") =>
+                if matches!(reason, Reason::LeaseExpired | Reason::Silent { .. }) =>
             {
                 let held = self.leased_at.get(attempt).map_or(0, |&since| now.since(since));
                 if held < swarm.policy.lease_ms {
-                    return Err(format!("{attempt} was lost {held} ms after it was heard of: {reason}"));
+                    return Err(format!("{attempt} was lost {held} ms after it was heard of: {reason:?}"));
                 }
             }
             _ => {}
@@ -220,12 +220,12 @@ impl Oracle {
         for (id, package) in &swarm.packages {
             let fine = match package.state {
                 PackageState::Received | PackageState::Cancelled => true,
-                PackageState::Quarantined => !package.reason.is_empty(),
+                PackageState::Quarantined => package.reason.is_some(),
                 PackageState::Blocked => !swarm_core::explain::stuck_on(swarm, *id).is_empty(),
                 PackageState::Needed | PackageState::Delegated => false,
             };
             if !fine {
-                return Err(format!("{id} ends {} ({})", package.state, package.reason));
+                return Err(format!("{id} ends {} ({:?})", package.state, package.reason));
             }
         }
         Ok(())

@@ -3,14 +3,9 @@
 use crate::{
     event::Event,
     follow,
-    state::{Ending, Following, Job, Swarm},
+    state::{Ending, FollowFailure, Following, Job, Swarm},
 };
-use swarm_common::{
-    id::AttemptId,
-    name::Name,
-    time::TimeMs,
-    wire::base::{BaseFailure, BaseGeneration},
-};
+use swarm_common::{id::AttemptId, name::Name, time::TimeMs, wire::base::BaseGeneration};
 
 /// Number of generations kept of each base, including the current one.
 const KEPT: usize = 4;
@@ -47,9 +42,8 @@ impl Swarm {
             Event::BaseFollowBegan { name, run, installed } => {
                 let (run, installed, after) = (*run, installed.clone(), AttemptId(self.last.attempt));
                 if let Some(base) = self.bases.get_mut(name) {
-                    let reason = String::new();
                     base.following =
-                        Some(Following { run, installed, since: at, not_before: at, after, reason });
+                        Some(Following { run, installed, since: at, not_before: at, after, reason: None });
                     base.failed = None;
                 }
             }
@@ -63,7 +57,7 @@ impl Swarm {
                 let all = self.bases.values_mut().filter_map(|base| base.following.as_mut());
                 for following in all.filter(|following| following.run == *run) {
                     following.not_before = *not_before;
-                    following.reason.clone_from(reason);
+                    following.reason = Some(reason.clone());
                 }
             }
             Event::BaseReceived { name, attempt, generation, usage } => {
@@ -82,7 +76,7 @@ impl Swarm {
                     && let Some(following) = base.following.take()
                 {
                     base.unwanted = follow::content(base, &following.installed);
-                    base.failed = Some(BaseFailure { run: following.run, reason: reason.clone() });
+                    base.failed = Some(FollowFailure { run: following.run, reason: reason.clone() });
                 }
             }
             _ => {}

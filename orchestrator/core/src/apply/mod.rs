@@ -95,10 +95,11 @@ impl Swarm {
                 self.live.cloned.remove(drone);
                 self.live.changed.remove(drone);
             }
-            Event::DroneWentOffline { drone, reason, why } => {
+            Event::DroneWentOffline { drone, words, why } => {
                 self.forget_wait(*drone);
                 self.drone(*drone, |d| {
-                    d.offline = Some(why.clone().unwrap_or_else(|| legacy::offline(reason)));
+                    let old = || legacy::offline(words.as_deref().unwrap_or_default());
+                    d.offline = Some(why.clone().unwrap_or_else(old));
                     d.healing.fell_silent(at);
                 });
             }
@@ -230,10 +231,10 @@ impl Swarm {
             Event::PlanNeeded { run, not_before, reason } => {
                 if let Some(run) = self.runs.get_mut(run) {
                     run.plan_not_before = *not_before;
-                    run.reason.clone_from(reason);
+                    run.reason = Some(reason.clone());
                 }
             }
-            Event::RunEnded { run, state, reason } => self.end_run(at, *run, *state, reason),
+            Event::RunEnded { run, state, reason } => self.end_run(at, *run, *state, reason.as_ref()),
             Event::RunStandsStill { run, received } => {
                 if let Some(record) = self.runs.get_mut(run) {
                     record.stood_still_at = Some(*received);
@@ -246,7 +247,7 @@ impl Swarm {
                     // Packages received before the standstill are already published.
                     run.stood_still_at = Some(run.count(PackageState::Received));
                     (run.state, run.ended_at) = (RunState::Building, None);
-                    run.reason.clear();
+                    run.reason = None;
                 }
             }
             Event::RunForgotten { run } => {
@@ -308,8 +309,8 @@ impl Swarm {
                     }
                 }
             }
-            Event::DroneCloned { drone, what } => {
-                self.live.cloned.insert(*drone, (at, what.clone()));
+            Event::DroneCloned { drone, sign } => {
+                self.live.cloned.insert(*drone, (at, sign.clone()));
             }
             Event::ClockSet { since, by_ms } => self.set_clock(at, *since, *by_ms),
             Event::StoodStill { for_ms } => {

@@ -5,6 +5,7 @@ use crate::{
     judge,
     package::{Step, next},
     quarantine::{self, broken},
+    reason::Reason,
     state::{Ending, Job, RequestedRebuild, Swarm},
 };
 use std::cmp::Reverse;
@@ -37,7 +38,7 @@ impl Swarm {
                 self.step(*package, Step::Return);
                 if let Some(package) = self.packages.get_mut(package) {
                     package.not_before = *not_before;
-                    package.reason.clone_from(reason);
+                    package.reason = Some(reason.clone());
                 }
             }
             Event::PackageReceived { package, attempt, artifacts, usage } => {
@@ -63,14 +64,14 @@ impl Swarm {
                     self.quarantine.note(key, broken);
                 }
                 if let Some(package) = self.packages.get_mut(package) {
-                    package.reason.clone_from(reason);
+                    package.reason = Some(reason.clone());
                 }
             }
             Event::PackageHeld { package, reason } => {
                 if self.step(*package, Step::Hold)
                     && let Some(package) = self.packages.get_mut(package)
                 {
-                    package.reason.clone_from(reason);
+                    package.reason = Some(reason.clone());
                     package.held = true;
                 }
             }
@@ -85,23 +86,23 @@ impl Swarm {
                     }
                     p.forgiven = p.attempts.len();
                     p.not_before = at;
-                    p.reason = "retry requested".into();
+                    p.reason = Some(Reason::RetryRequested);
                     if let Some(run) = self.runs.get_mut(&p.run) {
                         run.failures = run.failures.saturating_sub(forgiven);
                     }
                 }
                 self.step(*package, step);
             }
-            Event::RebuildWanted { packages, reason } => self.want_rebuilt(packages, reason),
+            Event::RebuildWanted { packages, reason } => self.want_rebuilt(packages, reason.as_ref()),
             _ => {}
         }
     }
 
     /// Makes later plans rebuild these packages.
-    fn want_rebuilt(&mut self, packages: &[PackageId], reason: &str) {
+    fn want_rebuilt(&mut self, packages: &[PackageId], reason: Option<&Reason>) {
         let after = PackageId(self.last.package);
         for package in packages.iter().filter_map(|id| self.packages.get(id)) {
-            self.rebuilds.insert(package.build_key, RequestedRebuild { after, reason: reason.to_owned() });
+            self.rebuilds.insert(package.build_key, RequestedRebuild { after, reason: reason.cloned() });
             self.quarantine.lift(&quarantine::key(package));
         }
     }

@@ -7,7 +7,9 @@ use crate::{
     graph::Graph,
     keys::{self, Keys},
     package::Step,
-    plan, quarantine, retention,
+    plan, quarantine,
+    reason::Reason,
+    retention,
     shared::Shared,
     state::{Built, Ending, Job, Needs, Package, Swarm},
 };
@@ -88,7 +90,7 @@ impl Swarm {
                 needs: node.members.first().and_then(|&m| Needs::of(&report.packages[m as usize])),
                 stages: Shared::like(node.stages, like.map(|package| &package.stages)),
                 state,
-                reason: String::new(),
+                reason: None,
                 needed_since: self.at,
                 not_before: TimeMs(0),
                 bundle: bundle[n],
@@ -117,7 +119,7 @@ impl Swarm {
         run.derivations = report.derivations.as_deref().copied();
         run.outputs = outputs;
         run.state = RunState::Building;
-        run.reason.clear();
+        run.reason = None;
     }
 
     /// Binds a run to the toolchain of the drone that planned it, if it is built in the drones' own
@@ -165,7 +167,7 @@ impl Swarm {
         let Some(package) = self.packages.get_mut(&id) else { return };
         package.artifacts = artifacts.clone();
         package.reused = reused;
-        package.reason.clear();
+        package.reason = None;
         if let Some(run) = self.runs.get(&package.run).filter(|run| !run.outputs.is_empty()) {
             package.runtime_deps = run.references(id, artifacts).into();
         }
@@ -244,10 +246,10 @@ impl Swarm {
         self.drop_builds();
     }
 
-    pub(super) fn end_run(&mut self, at: TimeMs, id: RunId, state: RunState, reason: &str) {
+    pub(super) fn end_run(&mut self, at: TimeMs, id: RunId, state: RunState, reason: Option<&Reason>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         (run.state, run.ended_at) = (state, Some(at));
-        run.reason = reason.to_owned();
+        run.reason = reason.cloned();
         if matches!(state, RunState::Succeeded | RunState::Partial) {
             return self.publish(id);
         }

@@ -12,6 +12,7 @@ use crate::{
     judge::memory,
     reply::Reply,
     state::{Drone, Job, Swarm, sent_build_ids},
+    text,
 };
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -89,8 +90,10 @@ fn held(swarm: &Swarm, id: DroneId, drone: &Drone) -> Option<String> {
             let approve = Action::ApproveDrone { drone: drone.name.clone() }.command();
             Some(format!("not approved yet: `{approve}`"))
         }
-        DroneState::Draining => Some(format!("draining: {}", drone.draining.as_deref().unwrap_or_default())),
-        DroneState::Grounded => drone.grounded.as_ref().map(|g| format!("grounded: {}", g.reason)),
+        DroneState::Draining => Some(format!("draining: {}", text::optional_reason(drone.draining.as_ref()))),
+        DroneState::Grounded => {
+            drone.grounded.as_ref().map(|g| format!("grounded: {}", text::reason(&g.reason)))
+        }
         DroneState::Online | DroneState::Offline | DroneState::Lost => {
             let building =
                 swarm.attempts_of(id).filter(|(_, a)| a.is_building()).map(|(id, _)| id.to_string());

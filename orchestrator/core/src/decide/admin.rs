@@ -4,6 +4,7 @@ use super::{Decision, already};
 use crate::{
     base,
     event::Event,
+    reason::Reason,
     refusal::Refusal,
     reply::Reply,
     state::{Job, Swarm},
@@ -73,7 +74,7 @@ pub(super) fn cancel_run(swarm: &Swarm, run: RunId) -> Decision {
             hint: "an ended run cannot be cancelled".into(),
         }),
         _ => {
-            let reason = "cancelled by an admin".to_owned();
+            let reason = Some(Reason::CancelledByAdmin);
             Ok((vec![Event::RunEnded { run, state: RunState::Cancelled, reason }], Reply::Done))
         }
     }

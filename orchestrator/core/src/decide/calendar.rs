@@ -4,6 +4,7 @@
 use super::{Decision, admin, already};
 use crate::{
     event::Event,
+    reason::Reason,
     refusal::Refusal,
     reply::Reply,
     state::{DueOutcome, Forecast, Swarm},
@@ -76,13 +77,16 @@ pub(super) fn handle_due(
     }
     let (mut events, outcome) = match admin::start_run(swarm, profile, RunClass::Nightly) {
         Ok((events, Reply::Run(run))) => (events, DueOutcome::Started(run)),
-        Ok(_) => (Vec::new(), DueOutcome::Skipped("no run was started".into())),
+        Ok(_) => (Vec::new(), DueOutcome::Skipped(Reason::NotStarted)),
         Err(Refusal::RunUnderWay { run, .. }) => {
-            let age = swarm.runs.get(&run).map_or(0, |r| now.since(r.started_at));
-            let reason = format!("run {run}, started {} earlier, is still running", span(age));
-            (Vec::new(), DueOutcome::Skipped(reason))
+            let age_ms = swarm.runs.get(&run).map_or(0, |r| now.since(r.started_at));
+            (Vec::new(), DueOutcome::Skipped(Reason::StillRunning { run, age_ms }))
         }
-        Err(refusal) => (Vec::new(), DueOutcome::Skipped(refusal.to_string())),
+        Err(Refusal::UnknownBase(base)) => {
+            (Vec::new(), DueOutcome::Skipped(Reason::NoBase { base: Box::new(base) }))
+        }
+        // A profile with a schedule is known.
+        Err(_) => (Vec::new(), DueOutcome::Skipped(Reason::NotStarted)),
     };
     events.push(Event::DueHandled { profile: profile.clone(), due, outcome, forecast });
     Ok((events, Reply::Done))
@@ -121,18 +125,18 @@ pub(super) fn pause(swarm: &Swarm, now: TimeMs, for_ms: u64, reason: &str) -> De
             span(longest)
         )));
     }
-    Ok((vec![Event::PauseBegun { until: now + for_ms, reason: reason.to_owned() }], Reply::Done))
+    Ok((vec![Event::PauseBegun { until: now + for_ms, reason: Reason::admin(reason) }], Reply::Done))
 }
 
 pub(super) fn unpause(swarm: &Swarm) -> Decision {
     match swarm.pause {
         None => already(),
-        Some(_) => Ok((vec![Event::PauseEnded { reason: "ended by an admin".into() }], Reply::Done)),
+        Some(_) => Ok((vec![Event::PauseEnded { reason: Reason::EndedByAdmin }], Reply::Done)),
     }
 }
 
 /// Ends the pause if its time is over.
 pub(super) fn end_of_pause(swarm: &Swarm, now: TimeMs) -> Option<Event> {
     let over = swarm.pause.as_ref().is_some_and(|pause| pause.until <= now);
-    over.then(|| Event::PauseEnded { reason: "expired".into() })
+    over.then(|| Event::PauseEnded { reason: Reason::Expired })
 }

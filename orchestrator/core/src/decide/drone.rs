@@ -5,9 +5,11 @@ use crate::{
     decision::{CHANGES_EVERY_MS, is_away, is_overdue, may_return},
     event::Event,
     judge::return_job,
-    refusal::Refusal,
+    reason::{Reason, SignedOff},
+    refusal::{CloneSign, Refusal},
     reply::Reply,
     state::{Drone, Ending, Job, Swarm},
+    text,
 };
 use std::collections::BTreeSet;
 use swarm_common::{
@@ -138,8 +140,8 @@ fn other_machine(
     if let Some(reported) =
         reported.filter(|reported| !reported.is_empty() && !own.is_empty() && *reported != own)
     {
-        let what = format!("the machine ID of {name} is {own}, that of this one is {reported}");
-        return Some(Refusal::OtherMachine { name, what });
+        let sign = CloneSign::MachineId { own: own.clone(), reported: reported.clone() };
+        return Some(Refusal::OtherMachine { name, sign });
     }
     let patience = 2 * swarm.policy.offline_after_ms;
     let heard = swarm.live.beaten.get(&id).copied().unwrap_or(swarm.live.started_at);
@@ -147,18 +149,18 @@ fn other_machine(
     if !is_earlier || now.since(heard) > patience {
         return None;
     }
-    let what = format!("{name} has rebooted since, but this one still has the old boot ID");
-    let noted = swarm.live.cloned.get(&id).filter(|(at, noted)| *noted == what && now.since(*at) <= patience);
+    let sign = CloneSign::EarlierBoot;
+    let noted = swarm.live.cloned.get(&id).filter(|(at, noted)| *noted == sign && now.since(*at) <= patience);
     Some(match noted {
-        Some((at, _)) if heard > *at => Refusal::OtherMachine { name, what },
-        _ => Refusal::EarlierBoot { name, what, wait_ms: patience.saturating_sub(now.since(heard)) },
+        Some((at, _)) if heard > *at => Refusal::OtherMachine { name, sign },
+        _ => Refusal::EarlierBoot { name, sign, wait_ms: patience.saturating_sub(now.since(heard)) },
     })
 }
 
 /// Records that another machine may have used the drone's credential and was refused, so that admins see it.
-pub(super) fn note_clone(swarm: &Swarm, drone: DroneId, what: &str) -> Decision {
+pub(super) fn note_clone(swarm: &Swarm, drone: DroneId, sign: &CloneSign) -> Decision {
     known(swarm, drone)?;
-    Ok((vec![Event::DroneCloned { drone, what: what.to_owned() }], Reply::Done))
+    Ok((vec![Event::DroneCloned { drone, sign: sign.clone() }], Reply::Done))
 }
 
 /// What an attempt that a drone reports still counts for.
@@ -191,7 +193,7 @@ fn standing(swarm: &Swarm, now: TimeMs, drone: DroneId, id: AttemptId) -> Result
             Some((.., following)) if following.after < id => Ok(AttemptStanding::Racing),
             _ => Err("the base is no longer needed".into()),
         },
-        (Some(ending), _) => Err(ending.describe()),
+        (Some(ending), _) => Err(text::ending(ending)),
     }
 }
 
@@ -203,11 +205,12 @@ pub(super) fn sign_off(swarm: &Swarm, now: TimeMs, id: DroneId, reason: &str) ->
     }
     let mut events = Vec::new();
     for (attempt, record) in swarm.attempts_of(id) {
-        events.push(Event::AttemptHandedBack { attempt, reason: reason.to_owned() });
+        events.push(Event::AttemptHandedBack { attempt, reason: Reason::Drone { text: reason.into() } });
         // After a restore the drone may have two attempts at one package.
         let ended: Vec<AttemptId> = events.iter().filter_map(Event::ends).collect();
-        let reason = format!("{} signed off: {reason}", drone.name);
-        events.extend(return_job(swarm, now, record.job, &ended, reason));
+        let off = SignedOff { drone: drone.name.clone(), text: reason.to_owned() };
+        let off = Reason::SignedOff(Box::new(off));
+        events.extend(return_job(swarm, now, record.job, &ended, off));
     }
     events.push(Event::offline(id, Offline::SignedOff(reason.to_owned())));
     Ok((events, Reply::Done))

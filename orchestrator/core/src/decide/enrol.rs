@@ -1,7 +1,9 @@
 //! Decides enrolment and what an admin does with drones.
 
 use super::{Decision, already, known};
-use crate::{decision::was_restored, event::Event, refusal::Refusal, reply::Reply, state::Swarm};
+use crate::{
+    decision::was_restored, event::Event, reason::Reason, refusal::Refusal, reply::Reply, state::Swarm,
+};
 use swarm_common::{
     digest::Digest,
     id::*,
@@ -69,8 +71,7 @@ pub(super) fn drain(swarm: &Swarm, drone: DroneId) -> Decision {
     if known(swarm, drone)?.draining.is_some() {
         return already();
     }
-    let reason = "drained by an admin".to_owned();
-    Ok((vec![Event::DroneDrained { drone, reason }], Reply::Done))
+    Ok((vec![Event::DroneDrained { drone, reason: Reason::DrainedByAdmin }], Reply::Done))
 }
 
 pub(super) fn resume(swarm: &Swarm, drone: DroneId) -> Decision {
@@ -92,7 +93,7 @@ pub(super) fn resume(swarm: &Swarm, drone: DroneId) -> Decision {
 pub(super) fn remove(swarm: &Swarm, now: TimeMs, drone: DroneId) -> Decision {
     known(swarm, drone)?;
     let mut events = Vec::new();
-    super::maintenance::lose_all(&mut events, swarm, now, drone, "its drone was removed");
+    super::maintenance::lose_all(&mut events, swarm, now, drone, &Reason::DroneRemoved);
     events.push(Event::DroneRemoved { drone });
     Ok((events, Reply::Done))
 }

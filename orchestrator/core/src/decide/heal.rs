@@ -6,6 +6,7 @@ use crate::{
     event::Event,
     heal::{self, Next},
     policy::RebootRule,
+    reason::Reason,
     refusal::Refusal,
     reply::Reply,
     state::{Drone, HealInProgress, Swarm},
@@ -46,7 +47,8 @@ pub(super) fn report(
         events.push(Event::DroneRebooted { drone, boot_id: boot_id.to_owned() });
     }
     if record.healing.under_way.is_some_and(|u| u.step == step) {
-        let detail = detail.chars().filter(|c| !c.is_control()).take(LONGEST_DETAIL).collect();
+        let text: String = detail.chars().filter(|c| !c.is_control()).take(LONGEST_DETAIL).collect();
+        let detail = (!text.is_empty()).then(|| Reason::Observed { text: text.into() });
         events.push(Event::HealStepEnded { drone, step, outcome, detail });
     }
     Ok((events, Reply::Done))
@@ -110,8 +112,7 @@ fn of_drone(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<Ev
     let (policy, healing) = (&swarm.policy.heal, &drone.healing);
     if let Some(HealInProgress { step, since }) = healing.under_way {
         let time = if step == HealStep::Reboot { policy.reboot_ms + policy.step_ms } else { policy.step_ms };
-        let detail = format!("the result of its {step} is unknown");
-        let outcome = HealOutcome::Unseen;
+        let (outcome, detail) = (HealOutcome::Unseen, Some(Reason::NotReported { step }));
         return (now.since(since) >= time).then_some(Event::HealStepEnded {
             drone: id,
             step,

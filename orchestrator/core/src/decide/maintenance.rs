@@ -6,9 +6,10 @@
 use crate::{
     decision::is_overdue,
     event::Event,
-    judge, standstill,
+    judge,
+    reason::{LostAttempt, Reason, TriesUsedUp},
+    standstill,
     state::{Attempt, Drone, Grounding, Job, Swarm},
-    text,
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::concern::Offline};
 
@@ -30,15 +31,15 @@ pub(super) fn maintain(swarm: &Swarm, now: TimeMs) -> Vec<Event> {
             && silent_ms > swarm.policy.offline_after_ms
         {
             let why = Offline::Silent { ms: silent_ms };
-            lose_all(&mut events, swarm, now, drone, &text::offline(&why));
+            lose_all(&mut events, swarm, now, drone, &Reason::Silent { ms: silent_ms });
             events.push(Event::offline(drone, why));
             continue;
         }
         for (id, attempt) in swarm.attempts_of(drone) {
             if swarm.live.leases.get(&id).is_none_or(|&until| until < now) {
-                lose(&mut events, swarm, now, id, attempt, "its lease expired");
+                lose(&mut events, swarm, now, id, attempt, &Reason::LeaseExpired);
             } else if is_overdue(swarm, now, attempt) {
-                lose(&mut events, swarm, now, id, attempt, "it exceeded its time limit");
+                lose(&mut events, swarm, now, id, attempt, &Reason::TimeExceeded);
             }
         }
     }
@@ -73,24 +74,25 @@ pub(super) fn next_due(swarm: &Swarm) -> Option<TimeMs> {
 }
 
 /// Ends every live attempt of a drone as lost. Appends to `events`, the decision so far.
-pub(super) fn lose_all(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, drone: DroneId, reason: &str) {
+pub(super) fn lose_all(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, drone: DroneId, reason: &Reason) {
     for (id, attempt) in swarm.attempts_of(drone) {
         lose(events, swarm, now, id, attempt, reason);
     }
 }
 
-fn lose(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, id: AttemptId, attempt: &Attempt, reason: &str) {
-    events.push(Event::AttemptLost { attempt: id, reason: reason.to_owned() });
-    let reason = format!("{id} on {} was lost: {reason}", attempt.drone_name);
+fn lose(events: &mut Vec<Event>, swarm: &Swarm, now: TimeMs, id: AttemptId, attempt: &Attempt, why: &Reason) {
+    events.push(Event::AttemptLost { attempt: id, reason: why.clone() });
+    let lost = LostAttempt { attempt: id, drone: attempt.drone_name.clone(), why: why.clone() };
+    let last = Reason::AttemptLost(Box::new(lost));
     // A straggler and its duplicate may be lost together.
     let ended: Vec<AttemptId> = events.iter().filter_map(Event::ends).collect();
     // A lost attempt does not count against its package, but a package that brings down every drone must not
     // be retried for ever.
     match attempt.job {
-        Job::Build(package) if let Some(spent) = judge::spent(swarm, package, &ended) => {
-            let reason = format!("{spent}, the last: {reason}");
+        Job::Build(package) if let Some(limit) = judge::spent(swarm, package, &ended) => {
+            let reason = Reason::TriesUsedUp(Box::new(TriesUsedUp { limit, last }));
             events.push(Event::PackageQuarantined { package, reason, lasting: false });
         }
-        job => events.extend(judge::return_job(swarm, now, job, &ended, reason)),
+        job => events.extend(judge::return_job(swarm, now, job, &ended, last)),
     }
 }

@@ -45,7 +45,7 @@ pub fn decide(swarm: &Swarm, request: &Request) -> Decision {
     let now = request.now;
     match &request.command {
         Command::SkipIds => skip::skip_ids(swarm, now, request.entropy),
-        Command::NoteClone { drone, what } => drone::note_clone(swarm, *drone, what),
+        Command::NoteClone { drone, sign } => drone::note_clone(swarm, *drone, sign),
         Command::StartOrchestrator => Ok((vec![Event::OrchestratorStarted], Reply::Done)),
         Command::Maintain => Ok((maintenance::maintain(swarm, now), Reply::Done)),
         Command::SetClock { by_ms } => {

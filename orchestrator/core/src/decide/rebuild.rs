@@ -4,6 +4,7 @@ use super::Decision;
 use crate::{
     closure,
     event::Event,
+    reason::Reason,
     refusal::Refusal,
     reply::Reply,
     state::{Package, Swarm},
@@ -31,7 +32,7 @@ pub(super) fn rebuild(swarm: &Swarm, id: PackageId, dependants: bool, reason: &s
         others.retain(|other| swarm.packages.get(other).is_some_and(|p| is_known(swarm, p)));
         packages.extend(others);
     }
-    let event = Event::RebuildWanted { packages: packages.clone(), reason: reason.to_owned() };
+    let event = Event::RebuildWanted { packages: packages.clone(), reason: Reason::admin(reason) };
     Ok((vec![event], Reply::Packages(packages)))
 }
 

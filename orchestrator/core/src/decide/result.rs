@@ -13,6 +13,7 @@ use crate::{
         strike::{self, strike},
     },
     plan,
+    reason::{Reason, Rejected},
     refusal::Refusal,
     reply::Reply,
     shared::Shared,
@@ -23,7 +24,7 @@ use swarm_common::{
     id::*,
     state::*,
     time::TimeMs,
-    wire::{artifact::Artifact, concern::Action, drone::*, plan::PlanReport},
+    wire::{artifact::Artifact, drone::*, plan::PlanReport},
 };
 
 fn answer(accepted: bool, reason: impl Into<String>) -> Reply {
@@ -111,7 +112,7 @@ pub(super) fn fail(
     if live {
         let verdict = verdict(swarm, request, job, attempt, failure);
         if let Some(reason) = blame(swarm, job, drone, failure, &verdict) {
-            strike(&mut events, swarm, request.now, drone, attempt, &reason);
+            strike(&mut events, swarm, request.now, drone, attempt, reason);
         }
         events.extend(consequences(swarm, request.now, job, attempt, verdict));
     }
@@ -142,7 +143,8 @@ pub(super) fn reject(
         };
         let verdict = verdict(swarm, request, job, attempt, &failure);
         events.extend(consequences(swarm, request.now, job, attempt, verdict));
-        strike(&mut events, swarm, request.now, drone, attempt, reason);
+        let refused = Rejected { kind: rejection.kind.clone(), text: reason.clone() };
+        strike(&mut events, swarm, request.now, drone, attempt, Reason::Rejected(Box::new(refused)));
     }
     Ok((events, answer(false, reason)))
 }
@@ -157,9 +159,10 @@ pub(super) fn hand_back(
     let Some((job, live)) = open(swarm, drone, attempt)? else {
         return Ok((Vec::new(), answer(true, "noted")));
     };
-    let mut events = vec![Event::AttemptHandedBack { attempt, reason: reason.to_owned() }];
+    let mut events =
+        vec![Event::AttemptHandedBack { attempt, reason: Reason::Drone { text: reason.into() } }];
     if live {
-        events.extend(return_job(swarm, now, job, &[attempt], format!("handed back: {reason}")));
+        events.extend(return_job(swarm, now, job, &[attempt], Reason::HandedBack { text: reason.into() }));
     }
     Ok((events, answer(true, "noted")))
 }
@@ -183,7 +186,7 @@ fn verdict(swarm: &Swarm, request: &Request, job: Job, attempt: AttemptId, failu
     match job {
         Job::Plan(run) => judge::plan(swarm, run, failure, request.entropy),
         Job::Build(package) => judge::package(swarm, request.now, package, attempt, failure, request.entropy),
-        Job::Base(run) => judge::base(swarm, run, failure, request.entropy),
+        Job::Base(run) => judge::base(swarm, run, attempt, failure, request.entropy),
     }
 }
 
@@ -201,10 +204,9 @@ fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdic
             events
         }
         (Verdict::GiveUp { reason, .. }, Job::Plan(run)) => {
-            vec![Event::RunEnded { run, state: RunState::Failed, reason }]
+            vec![Event::RunEnded { run, state: RunState::Failed, reason: Some(reason) }]
         }
         (Verdict::GiveUp { reason, .. }, Job::Base(run)) => {
-            let reason = format!("{reason}; see `{}`", Action::ShowAttempt { run, attempt }.command());
             follow::give_up(swarm, run, reason).into_iter().collect()
         }
     }
@@ -212,12 +214,12 @@ fn consequences(swarm: &Swarm, now: TimeMs, job: Job, attempt: AttemptId, verdic
 
 /// Why a failure counts against the drone, or `None`. It does not if it makes the package itself
 /// count as broken, or if the build was killed for its memory use.
-fn blame(swarm: &Swarm, job: Job, drone: DroneId, failure: &Failure, verdict: &Verdict) -> Option<String> {
+fn blame(swarm: &Swarm, job: Job, drone: DroneId, failure: &Failure, verdict: &Verdict) -> Option<Reason> {
     if failure.cause == Some(FailureCause::OutOfMemory) {
         return None;
     }
     match (failure.class, job, verdict) {
-        (FailureClass::Drone, ..) => Some(failure.headline()),
+        (FailureClass::Drone, ..) => Some(Reason::DroneFault { error: failure.headline().into() }),
         (FailureClass::Package | FailureClass::Timeout, Job::Build(package), Verdict::Retry { .. }) => {
             strike::suspicion(swarm, drone, package, failure)
         }

@@ -4,7 +4,9 @@
 use crate::{
     event::Event,
     keys::keys,
-    plan, quarantine, retention,
+    plan, quarantine,
+    reason::{Reason, Unchanged},
+    retention,
     shared::Shared,
     state::{Built, Package, Run, Swarm},
 };
@@ -60,7 +62,8 @@ pub(super) fn known(
         } else if let Some(broken) =
             record.and_then(|record| quarantine::keeps(swarm, now, record, &keys.strict))
         {
-            events.push(Event::PackageHeld { package, reason: broken.describe() });
+            let unchanged = Unchanged { since: broken.run, before: broken.reason.clone() };
+            events.push(Event::PackageHeld { package, reason: Reason::Unchanged(Box::new(unchanged)) });
         }
     }
     events

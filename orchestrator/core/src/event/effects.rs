@@ -1,17 +1,47 @@
 //! Properties of events: whether one is stored, and what it may change.
 
 use super::Event;
-use crate::text;
+use crate::{reason::Reason, state::DueOutcome};
 use swarm_common::{
     id::{AttemptId, DroneId},
     wire::concern::Offline,
 };
 
 impl Event {
-    /// The event that a drone is away. Its text is derived from `why`.
+    /// The event that a drone is away.
     #[must_use]
     pub fn offline(drone: DroneId, why: Offline) -> Self {
-        Self::DroneWentOffline { drone, reason: text::offline(&why), why: Some(why) }
+        Self::DroneWentOffline { drone, words: None, why: Some(why) }
+    }
+
+    /// Why it happened. `None` for kinds without a reason or with one of their own form, and if no reason was
+    /// given.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::DroneDrained { reason, .. }
+            | Self::DroneStruck { reason, .. }
+            | Self::StrikesForgiven { reason, .. }
+            | Self::DroneGrounded { reason, .. }
+            | Self::DroneLost { reason, .. }
+            | Self::RebootWanted { reason, .. }
+            | Self::BaseNeeded { reason, .. }
+            | Self::BaseFollowEnded { reason, .. }
+            | Self::CandidateRefused { why: reason, .. }
+            | Self::DueHandled { outcome: DueOutcome::Skipped(reason), .. }
+            | Self::PauseEnded { reason }
+            | Self::PlanNeeded { reason, .. }
+            | Self::PackageNeeded { reason, .. }
+            | Self::PackageQuarantined { reason, .. }
+            | Self::PackageHeld { reason, .. }
+            | Self::AttemptHandedBack { reason, .. }
+            | Self::AttemptLost { reason, .. } => Some(reason),
+            Self::HealStepEnded { detail: reason, .. }
+            | Self::PauseBegun { reason, .. }
+            | Self::RunEnded { reason, .. }
+            | Self::RebuildWanted { reason, .. } => reason.as_ref(),
+            _ => None,
+        }
     }
 
     /// The attempt that this event ends without a result, if any.

@@ -10,10 +10,11 @@
 mod restraint;
 
 pub(crate) use restraint::DAY;
-pub use restraint::{cut_off, rests};
+pub use restraint::{Rest, cut_off, rests};
 
 use crate::{
     policy::{HealPolicy, Reach, RebootRule},
+    reason::{Exhausted, LastStep, Reason, StillSilent, Unreachable},
     state::{Drone, HealAttempt, HealInProgress, HealingState, Swarm},
 };
 use restraint::{affordable_at, is_silent};
@@ -27,17 +28,26 @@ const LONGEST_CLIMB: usize = 32;
 pub enum Next {
     /// Nothing to do: the drone is heard, or it is away on purpose.
     Nothing,
-    /// Healing is not possible, for this reason.
-    Cannot(String),
-    /// Healing rests for now, for this reason.
-    Rests(String),
+    /// Healing is not possible.
+    Cannot(Obstacle),
+    /// Healing rests for now.
+    Rests(Rest),
     InProgress(HealInProgress),
     /// The step to take, and the earliest time for it.
     Take(HealStep, TimeMs),
     /// An admin has to confirm a reboot, for this reason.
-    Asks(String),
+    Asks(Reason),
     /// At this time the drone is given up and left to an admin, for this reason.
-    GivesUp(TimeMs, String),
+    GivesUp(TimeMs, Reason),
+}
+
+/// Why healing a drone is not possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The configuration has no way to reach the machine.
+    NoReach,
+    /// The machine cannot be identified, since the drone reported no machine id.
+    NoMachineId,
 }
 
 /// The steps that are due, at most one per drone.
@@ -60,15 +70,10 @@ pub fn next(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Next {
         return Next::InProgress(under_way);
     }
     let Some(&reach) = policy.reach.get(&drone.name) else {
-        return Next::Cannot(format!(
-            "automatic healing needs `[healing.drone.{}]` in the configuration",
-            drone.name
-        ));
+        return Next::Cannot(Obstacle::NoReach);
     };
     if drone.facts.machine_id.is_empty() {
-        return Next::Cannot(
-            "healing cannot identify its machine: it had no /etc/machine-id when it enrolled".into(),
-        );
+        return Next::Cannot(Obstacle::NoMachineId);
     }
     if let Some(why) = rests(swarm, now) {
         return Next::Rests(why);
@@ -88,15 +93,13 @@ pub fn next(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Next {
 fn climb(policy: &HealPolicy, healing: &HealingState, reach: Reach) -> Next {
     let Some(last) = healing.last() else { return Next::Take(HealStep::Probe, TimeMs(0)) };
     if last.outcome.is_hands_off() {
-        return Next::GivesUp(last.at, last.detail.clone());
+        return Next::GivesUp(last.at, Reason::HandsOff(Box::new(step(last))));
     }
     if last.outcome.is_absent() {
         let vain = healing.tried.iter().rev().take_while(|t| t.outcome.is_absent()).count();
         if vain >= policy.probes as usize {
-            return Next::GivesUp(
-                last.at,
-                format!("its machine was unreachable {vain} times: {}", last.detail),
-            );
+            let unreachable = Unreachable { times: vain as u64, last: step(last) };
+            return Next::GivesUp(last.at, Reason::Unreachable(Box::new(unreachable)));
         }
         let wait = policy.probe_every_ms.saturating_mul(1 << (vain - 1).min(16)).min(policy.probe_max_ms);
         return Next::Take(HealStep::Probe, last.at + wait);
@@ -107,10 +110,11 @@ fn climb(policy: &HealPolicy, healing: &HealingState, reach: Reach) -> Next {
     if (last.step, last.outcome) == (HealStep::Reboot, HealOutcome::Unseen) {
         return Next::Take(HealStep::Probe, last.at);
     }
-    let in_vain =
-        |what: &str| Next::GivesUp(heard_by, format!("{what}: {}", last_outcome(act.unwrap_or(last))));
+    let still_silent =
+        |after| Reason::StillSilent(Box::new(StillSilent { after, last: step(act.unwrap_or(last)) }));
+    let in_vain = |after| Next::GivesUp(heard_by, still_silent(after));
     if healing.tried.len() >= LONGEST_CLIMB {
-        return in_vain("it is still silent after the maximum number of steps");
+        return in_vain(Exhausted::AllSteps);
     }
     let hung = act.is_some_and(|t| t.outcome == HealOutcome::Hung);
     if healing.count(HealStep::Kill) + healing.count(HealStep::Reboot) == 0 {
@@ -118,26 +122,17 @@ fn climb(policy: &HealPolicy, healing: &HealingState, reach: Reach) -> Next {
         return Next::Take(if more { HealStep::Restart } else { HealStep::Kill }, heard_by);
     }
     if healing.count(HealStep::Reboot) > 0 {
-        return in_vain("it is still silent after restarts and a reboot");
+        return in_vain(Exhausted::Reboot);
     }
     match reach.reboot {
-        _ if reach.protected || healing.protected => {
-            in_vain("it is still silent after restarts and is protected from reboots")
-        }
-        RebootRule::Never => in_vain(
-            "it is still silent after restarts and its machine must not be \
-             rebooted",
-        ),
-        RebootRule::Ask if !healing.confirmed => {
-            Next::Asks(format!("it is still silent after restarts: {}", last_outcome(act.unwrap_or(last))))
-        }
+        _ if reach.protected || healing.protected => in_vain(Exhausted::Protected),
+        RebootRule::Never => in_vain(Exhausted::RebootForbidden),
+        RebootRule::Ask if !healing.confirmed => Next::Asks(still_silent(Exhausted::RebootUnconfirmed)),
         RebootRule::Ask | RebootRule::Allow => Next::Take(HealStep::Reboot, heard_by),
     }
 }
 
-fn last_outcome(tried: &HealAttempt) -> String {
-    match tried.detail.as_str() {
-        "" => format!("the last {} ended {}", tried.step, tried.outcome),
-        detail => detail.to_owned(),
-    }
+/// A step as part of a reason.
+fn step(tried: &HealAttempt) -> LastStep {
+    LastStep { step: tried.step, outcome: tried.outcome, detail: tried.detail.clone() }
 }

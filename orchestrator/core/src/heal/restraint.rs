@@ -4,7 +4,6 @@
 use crate::{
     calendar,
     state::{Drone, HealAction, Swarm},
-    text,
 };
 use swarm_common::{id::DroneId, state::HealStep, time::TimeMs, wire::concern::ConcernKind};
 
@@ -49,15 +48,28 @@ fn free_at(times: &[TimeMs], limit: u32, window_ms: u64) -> TimeMs {
     in_the_way.map_or(TimeMs(0), |&at| at + window_ms)
 }
 
+/// Why healing rests for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rest {
+    /// The orchestrator has just started, and drones have this much more time to report, in milliseconds.
+    Started { ms: u64 },
+    /// The swarm is paused.
+    Paused,
+    /// The orchestrator appears to be cut off.
+    CutOff(ConcernKind),
+}
+
 /// Why healing rests for now. `None` if it does not.
 #[must_use]
-pub fn rests(swarm: &Swarm, now: TimeMs) -> Option<String> {
+pub fn rests(swarm: &Swarm, now: TimeMs) -> Option<Rest> {
     let grace = swarm.grace_until();
     if now < grace {
-        let seconds = grace.since(now).div_ceil(1000);
-        return Some(format!("the orchestrator has just started; drones have {seconds} s more to report"));
+        return Some(Rest::Started { ms: grace.since(now) });
     }
-    calendar::paused(swarm, now).or_else(|| cut_off(swarm).as_ref().map(text::concern::what))
+    match calendar::pause(swarm, now) {
+        Some(_) => Some(Rest::Paused),
+        None => cut_off(swarm).map(Rest::CutOff),
+    }
 }
 
 /// The concern that the orchestrator appears to be cut off rather than the drones, since more than half of

@@ -4,7 +4,10 @@
 //! fault, and retrying does not help.
 
 use super::{Verdict, drones_for, past};
-use crate::state::{Attempt, Ending, Swarm};
+use crate::{
+    reason::{Reason, SourcesMissing},
+    state::{Attempt, Ending, Swarm},
+};
 use swarm_common::{id::*, state::FailureCause, time::TimeMs};
 
 /// Whether an attempt failed because a source file was missing or wrong.
@@ -24,7 +27,7 @@ pub(super) fn missing(
     now: TimeMs,
     id: PackageId,
     current: AttemptId,
-    (entropy, what): (u64, &str),
+    (entropy, error): (u64, String),
 ) -> Option<Verdict> {
     let drone = swarm.attempts.get(&current)?.drone;
     let before: Vec<&Attempt> =
@@ -35,14 +38,13 @@ pub(super) fn missing(
     }
     let patience_ms = swarm.policy.fetch_patience_ms;
     let first = before.iter().filter_map(|a| a.ended_at).min();
+    let missing = |attempts| Reason::SourcesMissing(Box::new(SourcesMissing { error, attempts }));
     Some(match first {
         Some(first) if now.since(first) >= patience_ms => {
-            let reason = format!("no drone could fetch its sources in {} attempts: {what}", before.len() + 1);
-            Verdict::GiveUp { reason, lasting: false }
+            Verdict::GiveUp { reason: missing(Some(before.len() as u64 + 1)), lasting: false }
         }
-        _ => Verdict::Retry {
-            after_ms: patience_ms + entropy % (patience_ms / 4 + 1),
-            reason: format!("no drone could fetch its sources: {what}"),
-        },
+        _ => {
+            Verdict::Retry { after_ms: patience_ms + entropy % (patience_ms / 4 + 1), reason: missing(None) }
+        }
     })
 }

@@ -2,7 +2,10 @@
 //! too many, the package waits for a drone with more memory. No drone gets a strike for it.
 
 use super::past;
-use crate::state::{Attempt, Drone, Ending, Swarm};
+use crate::{
+    reason::{OutOfMemory, Reason},
+    state::{Attempt, Drone, Ending, Swarm},
+};
 use swarm_common::{id::*, state::FailureCause, wire::drone::Failure};
 
 /// By how many bits each kill shifts the number of jobs: to a quarter, so that even a large machine is down
@@ -62,17 +65,14 @@ pub fn fits(floor_bytes: u64, drone: &Drone) -> bool {
 
 /// Why no drone can build a package that was just killed in `current`: even one job was too many on
 /// the drone with the most memory.
-pub(super) fn unrecoverable(swarm: &Swarm, package: PackageId, current: &Attempt) -> Option<String> {
+pub(super) fn unrecoverable(swarm: &Swarm, package: PackageId, current: &Attempt) -> Option<Reason> {
     let before = kills(swarm, package);
     let floor_bytes = floor_bytes(swarm, package).max(floor(swarm, current, before).unwrap_or(0));
     let package = swarm.packages.get(&package)?;
     let run = swarm.runs.get(&package.run)?;
     let mut able = swarm.drones.values().filter(|d| d.approved && d.lost.is_none() && d.builds(run, package));
     (!able.any(|d| fits(floor_bytes, d))).then(|| {
-        let gib = floor_bytes as f64 / f64::from(1 << 30);
-        format!(
-            "out of memory with one job on {}, and no drone has more than {gib:.1} GiB for a build",
-            current.drone_name
-        )
+        let killed = OutOfMemory { drone: current.drone_name.clone(), had_bytes: floor_bytes };
+        Reason::OutOfMemory(Box::new(killed))
     })
 }

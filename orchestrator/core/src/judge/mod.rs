@@ -12,8 +12,11 @@ pub mod strike;
 use crate::{
     event::Event,
     follow, legacy, quarantine,
+    reason::{
+        BaseFailed, BaseUnusable, BuildFailures, FailedBuild, Limit, PlanFailed, Reason, SameError,
+        SameErrorAgain, TriesUsedUp,
+    },
     state::{Attempt, Broken, Ending, Job, Run, Swarm, blames_package},
-    text,
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::drone::Failure};
 
@@ -23,13 +26,11 @@ pub enum Verdict {
     Retry {
         /// Delay before the next attempt, in milliseconds.
         after_ms: u64,
-        /// The reason, in one line.
-        reason: String,
+        reason: Reason,
     },
     /// Do not try again unless an admin asks for it.
     GiveUp {
-        /// The reason, in one line.
-        reason: String,
+        reason: Reason,
         /// Whether it is the package's own fault, so that later runs do not retry it until one of its inputs
         /// changes.
         lasting: bool,
@@ -49,15 +50,17 @@ pub fn package(
     let passing = |reason| Verdict::GiveUp { reason, lasting: false };
     let lasting = |reason| Verdict::GiveUp { reason, lasting: true };
     let Some(current) = swarm.attempts.get(&attempt) else {
-        return passing("its records no longer exist".into());
+        return passing(Reason::RecordsGone);
     };
-    let what = format!("{} failed on {}: {}", failure.phase, current.drone_name, failure.headline());
+    let error = || failure.headline();
+    let drone = || current.drone_name.clone();
+    let failed = FailedBuild { phase: failure.phase, drone: drone(), error: error() };
     if failure.cause == Some(FailureCause::OutOfMemory) {
         if let Some(reason) = memory::unrecoverable(swarm, id, current) {
             return passing(reason);
         }
     } else if failure.cause == Some(FailureCause::SourceMissing) {
-        if let Some(verdict) = fetch::missing(swarm, now, id, attempt, (entropy, &failure.headline())) {
+        if let Some(verdict) = fetch::missing(swarm, now, id, attempt, (entropy, error())) {
             return verdict;
         }
     } else if blames_package(failure) {
@@ -65,42 +68,42 @@ pub fn package(
         let before = quarantine::of(swarm, id).filter(|q| q.signature == failure.signature);
         // Another failure on the same drone adds no evidence while another drone can be asked.
         if let Some(before) = before.filter(|q| only_drone || !is_witness(swarm, id, q, current.drone)) {
-            let when = text::span(now.since(before.since));
-            return lasting(format!(
-                "same error on {} as {when} ago: {}",
-                current.drone_name,
-                failure.headline()
-            ));
+            let same = SameErrorAgain { drone: drone(), ago_ms: now.since(before.since), error: error() };
+            return lasting(Reason::SameErrorAgain(Box::new(same)));
         }
         let signature = |a: &Attempt| own_signature(a).or_else(|| mismatch(a)).map(str::to_owned);
         let past: Vec<&Attempt> = past(swarm, id, attempt).filter(|a| a.blames_package()).collect();
         let alike = past.iter().find(|a| signature(a).is_some_and(|s| s == failure.signature));
         if let Some(other) = alike.filter(|other| other.drone != current.drone || only_drone) {
-            let names = if other.drone == current.drone {
-                format!("twice on {} (only drone)", current.drone_name)
-            } else {
-                format!("on {} and {}", other.drone_name, current.drone_name)
-            };
-            let reason = format!("same error {names}: {}", failure.headline());
-            return lasting(reason);
+            let first = if other.drone == current.drone { drone() } else { other.drone_name.clone() };
+            return lasting(Reason::SameError(Box::new(SameError {
+                first,
+                second: drone(),
+                error: error(),
+            })));
         }
         let own = 1 + past.len();
         let is_shared = past.iter().any(|a| a.drone != current.drone);
         let most = swarm.policy.package_failures as usize;
+        let too_often = |only_on| {
+            let count = own as u64;
+            Reason::BuildFailures(Box::new(BuildFailures { count, only_on, last: failed.clone() }))
+        };
         // A limit of one means that the admin wants no second opinion.
         if own >= most && (is_shared || only_drone || most == 1) {
-            return lasting(format!("{own} build failures, the last: {what}"));
+            return lasting(too_often(None));
         }
         // In all that time no other drone took it.
         if own >= 2 * most {
-            return passing(format!("{own} build failures on {}, the last: {what}", current.drone_name));
+            return passing(too_often(Some(drone())));
         }
     }
+    let last = Reason::Failed(Box::new(failed));
     match spent(swarm, id, &[attempt]) {
-        Some(why) => passing(format!("{why}, the last: {what}")),
+        Some(limit) => passing(Reason::TriesUsedUp(Box::new(TriesUsedUp { limit, last }))),
         None => {
             let failures = past(swarm, id, attempt).count() + 1;
-            Verdict::Retry { after_ms: backoff_ms(swarm, failures, entropy), reason: what }
+            Verdict::Retry { after_ms: backoff_ms(swarm, failures, entropy), reason: last }
         }
     }
 }
@@ -108,18 +111,18 @@ pub fn package(
 /// Why a package gets no further attempt after the attempts in `ended` have failed: the package or its run
 /// has used up its attempts. `None` if it gets another.
 #[must_use]
-pub fn spent(swarm: &Swarm, id: PackageId, ended: &[AttemptId]) -> Option<String> {
+pub fn spent(swarm: &Swarm, id: PackageId, ended: &[AttemptId]) -> Option<Limit> {
     let run = swarm.packages.get(&id).and_then(|p| swarm.runs.get(&p.run));
-    let Some(run) = run else { return Some("its records no longer exist".into()) };
+    let Some(run) = run else { return Some(Limit::RecordsGone) };
     let now = ended
         .iter()
         .filter(|e| swarm.attempts.get(e).is_some_and(|a| a.is_live() && a.job == Job::Build(id)));
     let failures = failures(swarm, id) + now.count();
     if failures >= swarm.policy.failures_in_all as usize {
-        return Some(format!("{failures} failed attempts"));
+        return Some(Limit::Package(failures as u64));
     }
     let most = most_failures(swarm, run);
-    (run.failures >= most).then(|| format!("its run reached the limit of {most} failed attempts"))
+    (run.failures >= most).then_some(Limit::Run(most))
 }
 
 /// Number of failed attempts after which a run retries nothing.
@@ -147,22 +150,27 @@ pub(crate) fn past(swarm: &Swarm, id: PackageId, current: AttemptId) -> impl Ite
 #[must_use]
 pub fn plan(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdict {
     let attempts = swarm.runs.get(&run).map_or(0, |r| r.plan_attempts.len());
-    let what = format!("the plan failed ({}): {}", failure.class, failure.headline());
+    let failed = |attempts| {
+        let failed = PlanFailed { class: failure.class, error: failure.headline(), attempts };
+        Reason::PlanFailed(Box::new(failed))
+    };
     if attempts >= swarm.policy.plan_attempts as usize {
-        return Verdict::GiveUp { reason: format!("{what} ({attempts} attempts)"), lasting: false };
+        return Verdict::GiveUp { reason: failed(Some(attempts as u64)), lasting: false };
     }
-    Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason: what }
+    Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason: failed(None) }
 }
 
 /// Judges a base after an attempt at it failed. A base that was made but does not work would not work on
 /// another drone either. [`follow`] limits the number of attempts.
 #[must_use]
-pub fn base(swarm: &Swarm, run: RunId, failure: &Failure, entropy: u64) -> Verdict {
+pub fn base(swarm: &Swarm, run: RunId, attempt: AttemptId, failure: &Failure, entropy: u64) -> Verdict {
+    let error = failure.headline();
     if matches!(failure.class, FailureClass::Package | FailureClass::Timeout) {
-        return Verdict::GiveUp { reason: failure.headline(), lasting: false };
+        let unusable = BaseUnusable { run, attempt, error };
+        return Verdict::GiveUp { reason: Reason::BaseUnusable(Box::new(unusable)), lasting: false };
     }
     let attempts = swarm.runs.get(&run).map_or(0, |r| r.base_attempts.len());
-    let reason = format!("it failed ({}): {}", failure.class, failure.headline());
+    let reason = Reason::BaseFailed(Box::new(BaseFailed { class: failure.class, error }));
     Verdict::Retry { after_ms: backoff_ms(swarm, attempts, entropy), reason }
 }
 
@@ -174,7 +182,7 @@ pub fn return_job(
     not_before: TimeMs,
     job: Job,
     ended: &[AttemptId],
-    reason: String,
+    reason: Reason,
 ) -> Option<Event> {
     if swarm.attempts_at(job).any(|(other, _)| !ended.contains(&other)) {
         return None;

@@ -7,6 +7,7 @@
 use super::{own_signature, past, return_job};
 use crate::{
     event::Event,
+    reason::{BuiltElsewhere, DifferentPackages, Reason},
     state::{Drone, Package, Run, Swarm},
 };
 use swarm_common::{
@@ -28,18 +29,18 @@ pub fn strike(
     now: TimeMs,
     id: DroneId,
     attempt: AttemptId,
-    reason: &str,
+    reason: Reason,
 ) {
-    events.push(Event::DroneStruck { drone: id, attempt, reason: reason.to_owned() });
+    events.push(Event::DroneStruck { drone: id, attempt, reason: reason.clone() });
     let Some(drone) = swarm.drones.get(&id) else { return };
     let strikes = drone.strikes.len() + usize::from(!drone.strikes.contains_key(&attempt));
     let enough = strikes >= swarm.policy.strikes_to_ground as usize;
     if enough && drone.grounded.is_none() && !is_last_able(swarm, id) {
         let length = swarm.policy.ground_ms.saturating_mul(1 << drone.groundings.min(10));
         let until = now + length.min(swarm.policy.ground_max_ms);
-        let reason = format!("{strikes} strikes in a row, the last: {reason}");
+        let reason = Reason::Strikes { count: strikes as u64, last: Box::new(reason) };
         for (other, record) in swarm.attempts_of(id).filter(|(a, _)| *a != attempt) {
-            let why = format!("{} was grounded", drone.name);
+            let why = Reason::DroneGrounded { drone: Box::new(drone.name.clone()) };
             events.push(Event::AttemptHandedBack { attempt: other, reason: why.clone() });
             let ended: Vec<AttemptId> = events.iter().filter_map(Event::ends).collect();
             events.extend(return_job(swarm, now, record.job, &ended, why));
@@ -73,7 +74,7 @@ pub fn is_last_able(swarm: &Swarm, id: DroneId) -> bool {
 /// Why a failure of a package's own class counts against the drone: another package has failed on it since
 /// its last success, and nothing shows that to be the package's fault. `None` if the failure does not count.
 #[must_use]
-pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failure) -> Option<String> {
+pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failure) -> Option<Reason> {
     let since = swarm.drones.get(&id)?.succeeded_at;
     let other = swarm.packages.iter().find(|&(&other, record)| {
         other != package
@@ -84,12 +85,9 @@ pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failu
     });
     let title = |id: PackageId| swarm.packages.get(&id).map(Package::title).unwrap_or_default();
     other.map(|(&other, _)| {
-        format!(
-            "different packages fail on it: {} ({}), previously {}",
-            title(package),
-            failure.headline(),
-            title(other)
-        )
+        let (package, before) = (title(package), title(other));
+        let two = DifferentPackages { package, error: failure.headline(), before };
+        Reason::DifferentPackages(Box::new(two))
     })
 }
 
@@ -98,7 +96,7 @@ pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failu
 #[must_use]
 pub fn refuted(swarm: &Swarm, now: TimeMs, package: PackageId, builder: DroneId) -> Vec<Event> {
     let Some(record) = swarm.packages.get(&package) else { return Vec::new() };
-    let by = swarm.drones.get(&builder).map(|d| d.name.to_string()).unwrap_or_default();
+    let by = swarm.drones.get(&builder).map(|d| d.name.clone());
     let failed = record.attempts.iter().skip(record.forgiven).filter_map(|id| {
         let attempt = swarm.attempts.get(id)?;
         let drone = swarm.drones.get(&attempt.drone)?;
@@ -111,8 +109,9 @@ pub fn refuted(swarm: &Swarm, now: TimeMs, package: PackageId, builder: DroneId)
     for (attempt, drone) in failed {
         if !struck.contains(&drone) {
             struck.push(drone);
-            let reason = format!("{} failed on it and was built by {by}", record.title());
-            strike(&mut events, swarm, now, drone, attempt, &reason);
+            let built = BuiltElsewhere { package: record.title(), by: by.clone() };
+            let reason = Reason::BuiltElsewhere(Box::new(built));
+            strike(&mut events, swarm, now, drone, attempt, reason);
         }
     }
     events
@@ -127,7 +126,7 @@ pub fn forgive(swarm: &Swarm, package: PackageId) -> Vec<Event> {
     };
     let forgiven = swarm.drones.iter().filter_map(|(&drone, d)| {
         let attempts: Vec<AttemptId> = d.strikes.keys().filter(|a| by_package(a)).copied().collect();
-        let reason = || format!("the fault is in {} itself", record.title());
+        let reason = || Reason::PackageAtFault { package: record.title().into() };
         (!attempts.is_empty()).then(|| Event::StrikesForgiven { drone, attempts, reason: reason() })
     });
     forgiven.collect()

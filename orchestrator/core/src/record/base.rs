@@ -36,12 +36,6 @@ structs! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<RunId>,
     }
-
-    /// Why a base does not follow a run.
-    BaseFailure of base::BaseFailure {
-        run: RunId,
-        reason: String,
-    }
 }
 
 enums! {

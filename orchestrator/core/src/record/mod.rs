@@ -18,7 +18,7 @@ mod version;
 
 pub(crate) use attempt::Rejection;
 pub(crate) use drone::Offline;
-pub(crate) use version::{Body, EDGES_AS_LISTS, versioned};
+pub(crate) use version::{Body, EDGES_AS_LISTS, FACTS, versioned};
 
 use crate::shared::Shared;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

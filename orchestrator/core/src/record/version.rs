@@ -9,9 +9,11 @@ use std::{fmt, marker::PhantomData};
 /// The newest version. An event of a version after 1 has it as its first field, so that older versions refuse
 /// it by name. A new kind of event needs no new version, because older versions refuse what they do not know,
 /// but a kind whose form changes does.
-const VERSION: u32 = EDGES_AS_LISTS;
+const VERSION: u32 = FACTS;
 /// The version of a plan whose edges are lists and not maps.
 pub(crate) const EDGES_AS_LISTS: u32 = 2;
+/// The version of an event whose reason is facts and not a sentence.
+pub(crate) const FACTS: u32 = 3;
 
 /// What [`versioned`] reads after it has checked the version.
 pub(crate) trait Body: Sized {

@@ -1,6 +1,6 @@
 //! Attempts: assignments of work to drones.
 
-use crate::{legacy, record};
+use crate::{legacy, reason::Reason, record};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -31,10 +31,10 @@ pub enum Ending {
     #[serde(serialize_with = "record::serialize", deserialize_with = "legacy::saved_rejection")]
     Rejected(Rejection),
     /// The drone returned the work, for this reason.
-    HandedBack(String),
+    HandedBack(Reason),
     /// The lease was not renewed, for this reason. The result still counts if no other attempt delivers
     /// first.
-    Lost(String),
+    Lost(Reason),
     /// Another attempt delivered first.
     Superseded,
     Cancelled,
@@ -64,20 +64,6 @@ impl Ending {
         match self {
             Self::Failed(failure) => Some(failure.headline()),
             _ => self.signature().map(str::to_owned),
-        }
-    }
-
-    /// The ending as a phrase for people.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Accepted => "its result was accepted".into(),
-            Self::Failed(failure) => format!("it failed ({})", failure.class),
-            Self::Rejected(rejection) => format!("its result was rejected: {}", rejection.reason),
-            Self::HandedBack(reason) => format!("it was handed back: {reason}"),
-            Self::Lost(reason) => format!("it was lost: {reason}"),
-            Self::Superseded => "another attempt delivered first".into(),
-            Self::Cancelled => "its run was cancelled".into(),
         }
     }
 }

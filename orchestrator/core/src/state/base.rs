@@ -1,12 +1,13 @@
 //! A base: the generations of a root file system that packages are built in.
 
+use crate::reason::{self, Reason};
 use serde::{Deserialize, Serialize};
 use swarm_common::{
     digest::Digest,
     id::{AttemptId, RunId},
     name::Name,
     time::TimeMs,
-    wire::base::{BaseFailure, BaseGeneration, Dependency},
+    wire::base::{BaseGeneration, Dependency},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +28,8 @@ pub struct NamedBase {
     #[serde(default)]
     pub following: Option<Following>,
     /// Why the last attempt to follow a run failed. `None` if it did not.
-    #[serde(default, with = "crate::record")]
-    pub failed: Option<BaseFailure>,
+    #[serde(default)]
+    pub failed: Option<FollowFailure>,
     /// Digest of content that the base must not get automatically, because it failed or an admin rolled it
     /// back.
     #[serde(default)]
@@ -73,6 +74,14 @@ pub struct Following {
     pub not_before: TimeMs,
     /// The last attempt before this generation was wanted; only later ones count.
     pub after: AttemptId,
-    /// Why the generation is to be tried again; empty the first time.
-    pub reason: String,
+    /// Why the generation is to be tried again; `None` the first time.
+    #[serde(with = "reason::optional")]
+    pub reason: Option<Reason>,
+}
+
+/// A run that a base does not follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowFailure {
+    pub run: RunId,
+    pub reason: Reason,
 }

@@ -1,5 +1,6 @@
 //! Schedules, timers and pauses.
 
+use crate::reason::{self, Reason};
 use serde::{Deserialize, Serialize};
 use swarm_common::{id::RunId, name::Name, time::TimeMs};
 
@@ -44,7 +45,7 @@ pub enum DueOutcome {
     /// This run was started.
     Started(RunId),
     /// No run was started, for this reason.
-    Skipped(String),
+    Skipped(Reason),
 }
 
 /// The timer of another machine that updates a profile.
@@ -62,6 +63,7 @@ pub struct Timer {
 pub struct Pause {
     pub since: TimeMs,
     pub until: TimeMs,
-    /// May be empty.
-    pub reason: String,
+    /// `None` if the admin gave none.
+    #[serde(with = "reason::optional")]
+    pub reason: Option<Reason>,
 }

@@ -1,5 +1,6 @@
 //! Content that is offered to a profile and tried by a run before the profile switches to it.
 
+use crate::reason::Reason;
 use serde::{Deserialize, Serialize};
 use swarm_common::{id::RunId, wire::admin::CandidateRequest};
 
@@ -29,8 +30,7 @@ pub struct Refused {
     /// The candidate and the run that tried it. `None` if it could not be made.
     pub trial: Option<Trial>,
     pub source: String,
-    /// In one line.
-    pub why: String,
+    pub why: Reason,
 }
 
 impl Candidates {

@@ -3,7 +3,9 @@
 use super::healing::HealingState;
 use crate::{
     estimate::{Evidence, SETUP_MS, SpeedEstimate, UPLOAD_MS, from_cores, stretch_permille},
-    legacy, record,
+    legacy,
+    reason::Reason,
+    record,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,15 +32,15 @@ pub struct Drone {
     #[serde(default)]
     pub returned: bool,
     /// Why the drone gets no more work. `None` unless it is draining.
-    pub draining: Option<String>,
+    pub draining: Option<Reason>,
     pub grounded: Option<Grounding>,
     /// Why the drone is offline. `None` if it is not.
     #[serde(default, serialize_with = "record::serialize", deserialize_with = "legacy::saved_offline")]
     pub offline: Option<Offline>,
     /// Why healing gave the drone up. `None` if it did not.
-    pub lost: Option<String>,
+    pub lost: Option<Reason>,
     /// Failures since the last success that count against the drone, with reasons.
-    pub strikes: BTreeMap<AttemptId, String>,
+    pub strikes: BTreeMap<AttemptId, Reason>,
     /// When a result of the drone was last accepted.
     pub succeeded_at: TimeMs,
     /// Number of groundings since the last success. Each doubles the duration of the next.
@@ -75,7 +77,7 @@ const BOOTS_KEPT: usize = 8;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Grounding {
     pub until: TimeMs,
-    pub reason: String,
+    pub reason: Reason,
 }
 
 impl Drone {
@@ -252,10 +254,10 @@ mod tests {
         let set = |n: u8| bits & (1 << n) != 0;
         let facts = DroneFacts::default();
         Drone {
-            draining: set(1).then(String::new),
-            grounded: set(2).then(|| Grounding { until: TimeMs(1), reason: String::new() }),
+            draining: set(1).then_some(Reason::DrainedByAdmin),
+            grounded: set(2).then_some(Grounding { until: TimeMs(1), reason: Reason::RecordsGone }),
             offline: set(3).then_some(Offline::Silent { ms: 1 }),
-            lost: set(4).then(String::new),
+            lost: set(4).then_some(Reason::RecordsGone),
             speed_permille: 1000,
             setup_ms: 0,
             ..Drone::new(TimeMs(0), "d".parse().unwrap(), Digest::of(b""), facts, set(0))

@@ -1,5 +1,6 @@
 //! What healing has done to a drone's machine.
 
+use crate::reason::{self, Reason};
 use serde::{Deserialize, Serialize};
 use swarm_common::{
     id::DroneId,
@@ -30,8 +31,9 @@ pub struct HealAttempt {
     pub step: HealStep,
     pub at: TimeMs,
     pub outcome: HealOutcome,
-    /// What was observed, in one line.
-    pub detail: String,
+    /// What was observed.
+    #[serde(with = "reason::optional")]
+    pub detail: Option<Reason>,
 }
 
 impl HealAttempt {
@@ -69,7 +71,7 @@ impl HealingState {
                 step,
                 at,
                 outcome: HealOutcome::Done,
-                detail: "it reported again".into(),
+                detail: Some(Reason::ReportedAgain),
             });
         }
         let done_to_it = |t: &HealAttempt| t.step != HealStep::Probe && t.has_reached();

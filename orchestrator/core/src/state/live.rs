@@ -1,5 +1,6 @@
 //! State known only from heartbeats and claims.
 
+use crate::refusal::CloneSign;
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     id::{AttemptId, DroneId, RunId},
@@ -24,7 +25,7 @@ pub struct Live {
     /// How a rollback of the journal was detected since the start. `None` if none was.
     pub rolled_back: Option<Rollback>,
     /// Drones whose credential another machine used: when that was last refused, and how it was detected.
-    pub cloned: BTreeMap<DroneId, (TimeMs, String)>,
+    pub cloned: BTreeMap<DroneId, (TimeMs, CloneSign)>,
     /// When changed facts or another boot id of a drone were last accepted.
     pub changed: BTreeMap<DroneId, TimeMs>,
     /// When each drone last returned.

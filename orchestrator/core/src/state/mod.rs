@@ -23,7 +23,7 @@ mod swarm;
 
 pub(crate) use attempt::sent_build_ids;
 pub use attempt::{Attempt, Ending, Job, blames_package};
-pub use base::{Following, NamedBase};
+pub use base::{FollowFailure, Following, NamedBase};
 pub use build::{BuildRecord, Builds, RunRecord};
 pub use calendar::{Due, DueOutcome, Forecast, Pause, Schedule, Timer};
 pub use candidate::{Candidates, Refused, Trial};

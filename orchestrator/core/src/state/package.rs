@@ -1,6 +1,9 @@
 //! The state of a package: a buildable node of a run's plan.
 
-use crate::shared::Shared;
+use crate::{
+    reason::{self, Reason},
+    shared::Shared,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use swarm_common::{
@@ -35,8 +38,9 @@ pub struct Package {
     #[serde(with = "crate::record")]
     pub stages: Shared<Vec<PlanStage>>,
     pub state: PackageState,
-    /// Why the package is needed again or quarantined. Empty if the state needs no explanation.
-    pub reason: String,
+    /// Why the package is needed again or quarantined. `None` if the state needs no explanation.
+    #[serde(with = "reason::optional")]
+    pub reason: Option<Reason>,
     /// Since when the package has been needed, or when it last became so.
     #[serde(default)]
     pub needed_since: TimeMs,

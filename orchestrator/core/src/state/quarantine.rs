@@ -1,5 +1,6 @@
 //! Packages that were judged to be broken.
 
+use crate::reason::Reason;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use swarm_common::{digest::Digest, id::RunId, time::TimeMs};
@@ -17,7 +18,7 @@ pub struct Broken {
     /// When the package was last judged to be broken.
     pub since: TimeMs,
     pub run: RunId,
-    pub reason: String,
+    pub reason: Reason,
     /// The signature of the last failure, or the kind of the rejection; empty if there is neither.
     pub signature: String,
     /// The image of the base that the build failed in. Another image may contain what was missing.
@@ -25,14 +26,6 @@ pub struct Broken {
     pub image: Option<Digest>,
     /// Total time that drones have spent on the package, in milliseconds.
     pub cost_ms: u64,
-}
-
-impl Broken {
-    /// The reason shown for a package that is held because of this entry.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        format!("not retried, as none of its inputs has changed since {}: {}", self.run, self.reason)
-    }
 }
 
 impl Quarantine {

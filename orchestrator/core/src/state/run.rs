@@ -1,6 +1,10 @@
 //! Runs: each processes one plan of a profile.
 
-use crate::{graph::Graph, shared::Shared};
+use crate::{
+    graph::Graph,
+    reason::{self, Reason},
+    shared::Shared,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     cmp::Reverse,
@@ -29,8 +33,9 @@ pub struct Run {
     #[serde(default, with = "crate::record")]
     pub base: Base,
     pub state: RunState,
-    /// The reason for the state. Empty if it needs none.
-    pub reason: String,
+    /// The reason for the state. `None` if it needs none.
+    #[serde(with = "reason::optional")]
+    pub reason: Option<Reason>,
     pub started_at: TimeMs,
     pub ended_at: Option<TimeMs>,
     /// All attempts at the plan.
@@ -95,7 +100,7 @@ impl Run {
             snapshot,
             base,
             state: RunState::Planning,
-            reason: String::new(),
+            reason: None,
             started_at: at,
             ended_at: None,
             plan_attempts: Vec::new(),

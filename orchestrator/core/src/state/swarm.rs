@@ -19,6 +19,7 @@ use super::{
 use crate::{
     estimate::{self, History, SETUP_MS, UPLOAD_MS},
     policy::Policy,
+    reason::{self, Reason},
     reply::Reply,
     shared::Shared,
 };
@@ -136,8 +137,9 @@ pub struct Built {
 pub struct RequestedRebuild {
     /// The last package planned before the request. A build of a later one fulfils it.
     pub after: PackageId,
-    /// The reason given by the requester; may be empty.
-    pub reason: String,
+    /// The reason given by the requester, if any.
+    #[serde(with = "reason::optional")]
+    pub reason: Option<Reason>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

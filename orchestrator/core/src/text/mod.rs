@@ -2,8 +2,12 @@
 //! without changing behaviour.
 
 pub mod concern;
+mod reason;
 mod refusal;
 mod remedy;
+
+pub use reason::{ending, optional_reason, reason};
+pub use refusal::clone_sign;
 
 use swarm_common::{name::Name, wire::concern::Offline};
 

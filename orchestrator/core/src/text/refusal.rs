@@ -1,7 +1,21 @@
 //! Texts of refusals: what is wrong, and what to do.
 
-use crate::refusal::Refusal;
+use crate::refusal::{CloneSign, Refusal};
 use std::fmt;
+use swarm_common::name::Name;
+
+/// How it was detected that another machine uses the credential of drone `name`.
+#[must_use]
+pub fn clone_sign(name: &Name, sign: &CloneSign) -> String {
+    match sign {
+        CloneSign::MachineId { own, reported } => {
+            format!("the machine ID of {name} is {own}, that of this one is {reported}")
+        }
+        CloneSign::EarlierBoot => {
+            format!("{name} has rebooted since, but this one still has the old boot ID")
+        }
+    }
+}
 
 impl std::error::Error for Refusal {}
 
@@ -55,18 +69,20 @@ impl fmt::Display for Refusal {
                 "a drone named `{name}` is already enrolled: remove it with `swarmctl drone remove \
                  {name}`, or choose another name"
             ),
-            Self::OtherMachine { name, what } => write!(
+            Self::OtherMachine { name, sign } => write!(
                 f,
                 "this credential belongs to drone `{name}`, which is another machine ({what}): remove it \
                  here and enrol this machine with its own token; if this machine replaces {name}, run \
-                 `swarmctl drone remove {name}` first"
+                 `swarmctl drone remove {name}` first",
+                what = clone_sign(name, sign)
             ),
-            Self::EarlierBoot { name, what, wait_ms } => write!(
+            Self::EarlierBoot { name, sign, wait_ms } => write!(
                 f,
                 "this credential belongs to drone `{name}` ({what}): if its machine returned to an earlier \
                  state, it is taken back after {} in which the newer one stays silent; if this is a copy, \
                  remove the credential here and enrol this machine with its own token",
-                super::span(*wait_ms)
+                super::span(*wait_ms),
+                what = clone_sign(name, sign)
             ),
             Self::NotYours { attempt, drone } => {
                 write!(f, "attempt {attempt} does not belong to drone {drone}")

@@ -5,6 +5,7 @@ use crate::{
     assign, calendar,
     standstill::moved_at,
     state::{Drone, DueOutcome, Job, Profile, Run, Schedule, Swarm},
+    text,
 };
 use swarm_common::{
     id::*,
@@ -72,10 +73,10 @@ pub fn alarms(swarm: &Swarm, now: TimeMs, wall: TimeMs) -> Vec<ConcernKind> {
     alarms.extend(schedules().filter_map(|(profile, s)| stale(swarm, now, wall, profile, s)));
     alarms.extend(schedules().filter_map(|(profile, s)| skipped(wall, profile, s)));
     alarms.extend(swarm.profiles.iter().filter_map(|(name, profile)| silent(now, name, profile)));
-    alarms.extend(
-        calendar::pause(swarm, now)
-            .map(|pause| ConcernKind::Paused { for_ms: pause.until.since(now), why: pause.reason.clone() }),
-    );
+    alarms.extend(calendar::pause(swarm, now).map(|pause| ConcernKind::Paused {
+        for_ms: pause.until.since(now),
+        why: text::optional_reason(pause.reason.as_ref()),
+    }));
     alarms
 }
 
@@ -100,7 +101,7 @@ fn skipped(wall: TimeMs, profile: &Name, schedule: &Schedule) -> Option<ConcernK
         profile: profile.clone(),
         ago_ms: wall.since(last.due),
         next_in_ms: schedule.forecast.next.since(wall),
-        why: reason.clone(),
+        why: text::reason(reason),
     })
 }
 
@@ -122,7 +123,11 @@ fn stale(
         for_ms: now.since(since),
         period_ms,
         next_in_ms: schedule.forecast.next.since(wall),
-        last: last.map(|(&run, record)| LastRun { run, state: record.state, why: record.reason.clone() }),
+        last: last.map(|(&run, record)| LastRun {
+            run,
+            state: record.state,
+            why: text::optional_reason(record.reason.as_ref()),
+        }),
     })
 }
 

@@ -4,6 +4,7 @@
 use crate::{
     eligibility, quarantine,
     state::{Ending, Run, Swarm},
+    text,
 };
 use std::{cmp::Reverse, collections::BTreeMap};
 use swarm_common::{id::*, state::*};
@@ -49,23 +50,24 @@ pub fn alike(swarm: &Swarm, run: &Run) -> Vec<Alike> {
         if package.attempts.is_empty() && eligibility::missing_capability(swarm, run, package).is_some() {
             continue;
         }
+        let own = || text::optional_reason(package.reason.as_ref());
         let attempts = package.attempts.iter().rev().filter_map(|attempt| swarm.attempts.get(attempt));
         let last = attempts.clone().next();
         let mut failures = attempts.filter_map(|attempt| {
             let ending = attempt.ending.as_ref()?;
             let error = match ending {
                 Ending::Failed(failure) => failure.headline(),
-                _ => package.reason.clone(),
+                _ => own(),
             };
             Some((Key::Signature(ending.signature()?.to_owned()), error))
         });
         let before = || {
             let broken = quarantine::of(swarm, id).filter(|broken| !broken.signature.is_empty())?;
-            Some((Key::Signature(broken.signature.clone()), broken.reason.clone()))
+            Some((Key::Signature(broken.signature.clone()), text::reason(&broken.reason)))
         };
         let known = failures.next().or_else(before);
         let is_lost = last.is_some_and(|last| matches!(last.ending, Some(Ending::Lost(_))));
-        let other = || (if is_lost { Key::Lost } else { Key::Own(id) }, package.reason.clone());
+        let other = || (if is_lost { Key::Lost } else { Key::Own(id) }, own());
         let (key, error) = known.unwrap_or_else(other);
         let same = alike.entry(key).or_insert(Alike { error, packages: Vec::new() });
         same.packages.push(id);

@@ -3,6 +3,7 @@
 use crate::{
     calendar,
     state::{Due, DueOutcome, Schedule, Swarm},
+    text,
 };
 use swarm_common::{
     time::TimeMs,
@@ -39,7 +40,7 @@ pub(super) fn upcoming(swarm: &Swarm) -> Vec<UpcomingRun> {
 fn due(swarm: &Swarm, last: &Due) -> DueView {
     let (run, skipped) = match &last.outcome {
         DueOutcome::Started(run) => (Some(*run), None),
-        DueOutcome::Skipped(reason) => (None, Some(reason.clone())),
+        DueOutcome::Skipped(reason) => (None, Some(text::reason(reason))),
     };
     let state = run.and_then(|run| swarm.runs.get(&run)).map(|run| run.state);
     DueView { due: last.due, at: last.at, run, state, skipped }
@@ -48,5 +49,9 @@ fn due(swarm: &Swarm, last: &Due) -> DueView {
 #[must_use]
 pub fn pause(swarm: &Swarm, now: TimeMs) -> Option<PauseView> {
     let pause = calendar::pause(swarm, now)?;
-    Some(PauseView { since: pause.since, until: pause.until, reason: pause.reason.clone() })
+    Some(PauseView {
+        since: pause.since,
+        until: pause.until,
+        reason: text::optional_reason(pause.reason.as_ref()),
+    })
 }

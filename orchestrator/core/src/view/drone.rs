@@ -64,11 +64,14 @@ pub(super) fn title(swarm: &Swarm, attempt: &Attempt) -> String {
 fn reason(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> String {
     match swarm.state_of(id, drone) {
         DroneState::Pending => "waiting for approval".into(),
-        DroneState::Lost => drone.lost.clone().unwrap_or_default(),
+        DroneState::Lost => text::optional_reason(drone.lost.as_ref()),
         DroneState::Offline => drone.offline.as_ref().map(text::offline).unwrap_or_default(),
-        DroneState::Draining => drone.draining.clone().unwrap_or_else(|| "drained on its own machine".into()),
+        DroneState::Draining => {
+            drone.draining.as_ref().map_or_else(|| "drained on its own machine".into(), text::reason)
+        }
         DroneState::Grounded => drone.grounded.as_ref().map_or_else(String::new, |g| {
-            format!("{}; gets work again in {} s", g.reason, g.until.since(now).div_ceil(1000))
+            let (why, ms) = (text::reason(&g.reason), g.until.since(now));
+            format!("{why}; gets work again in {} s", ms.div_ceil(1000))
         }),
         DroneState::Online if swarm.attempts_of(id).next().is_some() => "working".into(),
         DroneState::Online => match drone.strikes.len() {

@@ -3,11 +3,13 @@
 use crate::{
     event::{Event, Record},
     state::DueOutcome,
+    text,
 };
 use swarm_common::{
     name::Name,
     wire::{
         channel::ChannelName,
+        concern::Offline,
         event::{EventFacts, EventKind as Kind, EventView},
     },
 };
@@ -15,10 +17,15 @@ use swarm_common::{
 /// The API view of a journaled event. `None` for transient events.
 #[must_use]
 pub fn event(record: &Record) -> Option<EventView> {
-    Some(EventView { seq: record.seq, at: record.at, event: facts(&record.event)? })
+    let facts = facts(&record.event)?;
+    let event = match record.event.reason() {
+        Some(why) => facts.reason(text::reason(why)).cause(why.cause().map(str::to_owned)),
+        None => facts,
+    };
+    Some(EventView { seq: record.seq, at: record.at, event })
 }
 
-/// The facts of an event. Every kind is listed, so that a new kind does not compile until it is decided what
+/// The facts of an event, without its [`Event::reason`]. Every kind is listed, so that a new kind does not compile until it is decided what
 /// users see of it.
 fn facts(event: &Event) -> Option<EventFacts> {
     let of = EventFacts::of;
@@ -36,8 +43,8 @@ fn facts(event: &Event) -> Option<EventFacts> {
             of(Kind::EnrolTokenIssued).until(*expires_at).approved(*approved)
         }
         Event::EnrolTokenExpired { .. } => of(Kind::EnrolTokenExpired),
-        Event::PauseBegun { until, reason } => of(Kind::PauseBegun).until(*until).reason(reason.clone()),
-        Event::PauseEnded { reason } => of(Kind::PauseEnded).reason(reason.clone()),
+        Event::PauseBegun { until, .. } => of(Kind::PauseBegun).until(*until).reason(String::new()),
+        Event::PauseEnded { .. } => of(Kind::PauseEnded),
         Event::CollisionsFound { collisions } => of(Kind::CollisionsFound).packages(collisions.len() as u64),
         Event::ClockSet { by_ms, .. } => of(Kind::ClockSet).by_ms(*by_ms),
 
@@ -45,35 +52,34 @@ fn facts(event: &Event) -> Option<EventFacts> {
             of_drone(Kind::DroneEnrolled, *drone).name(name.clone()).approved(*approved)
         }
         Event::DroneApproved { drone } => of_drone(Kind::DroneApproved, *drone),
-        Event::DroneDrained { drone, reason } => of_drone(Kind::DroneDrained, *drone).reason(reason.clone()),
+        Event::DroneDrained { drone, .. } => of_drone(Kind::DroneDrained, *drone),
         Event::DroneResumed { drone } => of_drone(Kind::DroneResumed, *drone),
         Event::DroneRemoved { drone } => of_drone(Kind::DroneRemoved, *drone),
-        Event::DroneWentOffline { drone, reason, .. } => {
-            of_drone(Kind::DroneWentOffline, *drone).reason(reason.clone())
+        Event::DroneWentOffline { drone, words, why } => {
+            let words = why.as_ref().map(text::offline).or_else(|| words.clone());
+            let cause = why.as_ref().map(|why| match why {
+                Offline::SignedOff(_) => "signed-off".to_owned(),
+                Offline::Silent { .. } => "silent".to_owned(),
+            });
+            of_drone(Kind::DroneWentOffline, *drone).reason(words).cause(cause)
         }
         Event::DroneReturned { drone } => of_drone(Kind::DroneReturned, *drone),
         Event::DroneRebooted { drone, .. } => of_drone(Kind::DroneRebooted, *drone),
         Event::DroneFactsChanged { drone, .. } => of_drone(Kind::DroneFactsChanged, *drone),
-        Event::DroneStruck { drone, attempt, reason } => {
-            of_drone(Kind::DroneStruck, *drone).attempt(*attempt).reason(reason.clone())
-        }
-        Event::StrikesForgiven { drone, reason, .. } => {
-            of_drone(Kind::StrikesForgiven, *drone).reason(reason.clone())
-        }
-        Event::DroneGrounded { drone, until, reason } => {
-            of_drone(Kind::DroneGrounded, *drone).until(*until).reason(reason.clone())
-        }
+        Event::DroneStruck { drone, attempt, .. } => of_drone(Kind::DroneStruck, *drone).attempt(*attempt),
+        Event::StrikesForgiven { drone, .. } => of_drone(Kind::StrikesForgiven, *drone),
+        Event::DroneGrounded { drone, until, .. } => of_drone(Kind::DroneGrounded, *drone).until(*until),
         Event::DroneUngrounded { drone } => of_drone(Kind::DroneUngrounded, *drone),
-        Event::DroneLost { drone, reason } => of_drone(Kind::DroneLost, *drone).reason(reason.clone()),
+        Event::DroneLost { drone, .. } => of_drone(Kind::DroneLost, *drone),
         Event::DroneHealed { drone } => of_drone(Kind::DroneHealed, *drone),
         Event::DroneProtected { drone, protected } => {
             of_drone(Kind::DroneProtected, *drone).protected(*protected)
         }
         Event::HealStepBegan { drone, step } => of_drone(Kind::HealStepBegan, *drone).step(*step),
-        Event::HealStepEnded { drone, step, outcome, detail } => {
-            of_drone(Kind::HealStepEnded, *drone).step(*step).outcome(*outcome).reason(detail.clone())
+        Event::HealStepEnded { drone, step, outcome, .. } => {
+            of_drone(Kind::HealStepEnded, *drone).step(*step).outcome(*outcome).reason(String::new())
         }
-        Event::RebootWanted { drone, reason } => of_drone(Kind::RebootWanted, *drone).reason(reason.clone()),
+        Event::RebootWanted { drone, .. } => of_drone(Kind::RebootWanted, *drone),
         Event::RebootConfirmed { drone } => of_drone(Kind::RebootConfirmed, *drone),
 
         Event::BasePut { name, generation } => of_base(Kind::BasePut, name).generation(generation.number),
@@ -86,24 +92,18 @@ fn facts(event: &Event) -> Option<EventFacts> {
         Event::BaseDelegated { run, attempt, drone, .. } => {
             of(Kind::BaseDelegated).run(*run).attempt(*attempt).drone(*drone)
         }
-        Event::BaseNeeded { run, not_before, reason } => {
-            of(Kind::BaseNeeded).run(*run).not_before(*not_before).reason(reason.clone())
-        }
+        Event::BaseNeeded { run, not_before, .. } => of(Kind::BaseNeeded).run(*run).not_before(*not_before),
         Event::BaseReceived { name, attempt, generation, usage } => {
             of_base(Kind::BaseReceived, name).attempt(*attempt).generation(generation.number).usage(*usage)
         }
-        Event::BaseFollowEnded { name, reason } => {
-            of_base(Kind::BaseFollowEnded, name).reason(reason.clone())
-        }
+        Event::BaseFollowEnded { name, .. } => of_base(Kind::BaseFollowEnded, name),
 
         Event::ProfilePut { name, request } => of_profile(Kind::ProfilePut, name).snapshot(request.snapshot),
         Event::CandidateOffered { profile, candidate } => {
             of_profile(Kind::CandidateOffered, profile).snapshot(candidate.snapshot)
         }
         Event::CandidateTaken { profile, run } => of_profile(Kind::CandidateTaken, profile).run(*run),
-        Event::CandidateRefused { profile, run, why, .. } => {
-            of_profile(Kind::CandidateRefused, profile).run(*run).reason(why.clone())
-        }
+        Event::CandidateRefused { profile, run, .. } => of_profile(Kind::CandidateRefused, profile).run(*run),
         Event::TimerRan { profile, .. } => of_profile(Kind::TimerRan, profile),
         Event::TimerRemoved { profile } => of_profile(Kind::TimerRemoved, profile),
         Event::ProfileRemoved { name } => of_profile(Kind::ProfileRemoved, name),
@@ -148,7 +148,7 @@ fn facts(event: &Event) -> Option<EventFacts> {
             let handled = of_profile(Kind::DueHandled, profile).due(*due);
             match outcome {
                 DueOutcome::Started(run) => handled.run(*run),
-                DueOutcome::Skipped(reason) => handled.reason(reason.clone()),
+                DueOutcome::Skipped(_) => handled,
             }
         }
 
@@ -162,11 +162,9 @@ fn facts(event: &Event) -> Option<EventFacts> {
             .attempt(*attempt)
             .packages(plan.packages.len() as u64)
             .usage(*usage),
-        Event::PlanNeeded { run, not_before, reason } => {
-            of_run(Kind::PlanNeeded, *run).not_before(*not_before).reason(reason.clone())
-        }
-        Event::RunEnded { run, state, reason } => {
-            of_run(Kind::RunEnded, *run).state(*state).reason(reason.clone())
+        Event::PlanNeeded { run, not_before, .. } => of_run(Kind::PlanNeeded, *run).not_before(*not_before),
+        Event::RunEnded { run, state, .. } => {
+            of_run(Kind::RunEnded, *run).state(*state).reason(String::new())
         }
         Event::RunStandsStill { run, received } => of_run(Kind::RunStandsStill, *run).packages(*received),
         Event::RunReopened { run } => of_run(Kind::RunReopened, *run),
@@ -181,21 +179,19 @@ fn facts(event: &Event) -> Option<EventFacts> {
                 .drone(*drone)
                 .duplicate_of(*duplicate_of)
         }
-        Event::PackageNeeded { package, not_before, reason } => {
-            of_package(Kind::PackageNeeded, *package).not_before(*not_before).reason(reason.clone())
+        Event::PackageNeeded { package, not_before, .. } => {
+            of_package(Kind::PackageNeeded, *package).not_before(*not_before)
         }
         Event::PackageReceived { package, attempt, artifacts, usage } => {
             of_package(Kind::PackageReceived, *package).attempt(*attempt).artifacts(artifacts).usage(*usage)
         }
-        Event::PackageQuarantined { package, reason, lasting } => {
-            of_package(Kind::PackageQuarantined, *package).lasting(*lasting).reason(reason.clone())
+        Event::PackageQuarantined { package, lasting, .. } => {
+            of_package(Kind::PackageQuarantined, *package).lasting(*lasting)
         }
-        Event::PackageHeld { package, reason } => {
-            of_package(Kind::PackageHeld, *package).reason(reason.clone())
-        }
+        Event::PackageHeld { package, .. } => of_package(Kind::PackageHeld, *package),
         Event::PackageReleased { package } => of_package(Kind::PackageReleased, *package),
-        Event::RebuildWanted { packages, reason } => {
-            of(Kind::RebuildWanted).packages(packages.len() as u64).reason(reason.clone())
+        Event::RebuildWanted { packages, .. } => {
+            of(Kind::RebuildWanted).packages(packages.len() as u64).reason(String::new())
         }
 
         Event::AttemptPhaseReached { attempt, phase } => {
@@ -207,12 +203,8 @@ fn facts(event: &Event) -> Option<EventFacts> {
         Event::AttemptRejected { attempt, rejection } => of_attempt(Kind::AttemptRejected, *attempt)
             .rejection(rejection.kind.clone())
             .reason(rejection.reason.clone()),
-        Event::AttemptHandedBack { attempt, reason } => {
-            of_attempt(Kind::AttemptHandedBack, *attempt).reason(reason.clone())
-        }
-        Event::AttemptLost { attempt, reason } => {
-            of_attempt(Kind::AttemptLost, *attempt).reason(reason.clone())
-        }
+        Event::AttemptHandedBack { attempt, .. } => of_attempt(Kind::AttemptHandedBack, *attempt),
+        Event::AttemptLost { attempt, .. } => of_attempt(Kind::AttemptLost, *attempt),
         Event::AttemptRevived { attempt } => of_attempt(Kind::AttemptRevived, *attempt),
 
         // The journal does not store these.

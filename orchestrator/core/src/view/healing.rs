@@ -1,9 +1,10 @@
 //! Describes healing: what was done about a silent drone, and what comes next and when.
 
 use crate::{
-    heal::{self, Next},
+    calendar,
+    heal::{self, Next, Obstacle, Rest},
     state::{Drone, Swarm},
-    text::span,
+    text::{self, span},
 };
 use swarm_common::{id::DroneId, state::HealStep, time::TimeMs, wire::concern::Action};
 
@@ -13,11 +14,28 @@ pub fn healing(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option
     let policy = &swarm.policy.heal;
     Some(match heal::next(swarm, now, id, drone) {
         Next::Nothing => return None,
-        Next::Cannot(why) => format!(
-            "it reconnects automatically once its machine and `swarm-drone` run; \
-             {why}"
-        ),
-        Next::Rests(why) => format!("healing is suspended: {why}"),
+        Next::Cannot(obstacle) => {
+            let why = match obstacle {
+                Obstacle::NoReach => {
+                    format!("automatic healing needs `[healing.drone.{}]` in the configuration", drone.name)
+                }
+                Obstacle::NoMachineId => {
+                    "healing cannot identify its machine: it had no /etc/machine-id when it enrolled".into()
+                }
+            };
+            format!("it reconnects automatically once its machine and `swarm-drone` run; {why}")
+        }
+        Next::Rests(rest) => {
+            let why = match rest {
+                Rest::Started { ms } => {
+                    let seconds = ms.div_ceil(1000);
+                    format!("the orchestrator has just started; drones have {seconds} s more to report")
+                }
+                Rest::Paused => calendar::paused(swarm, now).unwrap_or_default(),
+                Rest::CutOff(concern) => text::concern::what(&concern),
+            };
+            format!("healing is suspended: {why}")
+        }
         Next::InProgress(step) => format!("{}, since {}", verb(step.step), span(now.since(step.since))),
         Next::Take(HealStep::Restart, at) => {
             let nth = drone.healing.count(HealStep::Restart) + 1;
@@ -28,7 +46,7 @@ pub fn healing(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option
             let confirm = Action::ConfirmReboot { drone: drone.name.clone() }.command();
             format!("its machine needs a reboot: confirm with `{confirm}`")
         }
-        Next::GivesUp(at, why) => format!("healing gives up {}: {why}", when(now, at)),
+        Next::GivesUp(at, why) => format!("healing gives up {}: {}", when(now, at), text::reason(&why)),
     })
 }
 

@@ -3,8 +3,10 @@
 
 mod alarm;
 mod alike;
+mod base;
 mod build;
 mod calendar;
+mod candidate;
 mod channel;
 mod concern;
 mod drone;
@@ -20,6 +22,7 @@ mod why;
 
 pub use alarm::{AlarmKind, alarms};
 pub use alike::{Alike, alike};
+pub use base::base;
 pub use build::build;
 pub use calendar::{pause, schedules};
 pub use channel::{channel, generation};

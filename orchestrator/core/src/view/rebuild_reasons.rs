@@ -4,7 +4,7 @@ use crate::{
     changes::{self, Change},
     retention,
     state::{Conflict, Package, Swarm},
-    text::sentence,
+    text::{self, sentence},
 };
 use std::collections::BTreeSet;
 use swarm_common::wire::drone::Target;
@@ -40,7 +40,8 @@ pub(super) fn describe(swarm: &Swarm, package: &Package) -> Vec<String> {
     }
     lines.extend(lost(swarm, package));
     if let Some(rebuild) = swarm.rebuilds.get(&package.build_key) {
-        let reason = if rebuild.reason.is_empty() { String::new() } else { format!(": {}", rebuild.reason) };
+        let reason =
+            rebuild.reason.as_ref().map_or_else(String::new, |why| format!(": {}", text::reason(why)));
         lines.push(sentence(&format!("An admin has requested a rebuild{reason}")));
     }
     lines

@@ -4,6 +4,7 @@ use super::{Dependants, unrecoverable};
 use crate::{
     calendar, quarantine, standstill,
     state::{Job, Run, Swarm},
+    text,
 };
 use swarm_common::{id::*, state::*, time::TimeMs, wire::view::RunView};
 
@@ -42,7 +43,7 @@ fn view(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> RunView {
 }
 
 fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
-    let recorded = (!run.reason.is_empty()).then(|| run.reason.clone());
+    let recorded = run.reason.as_ref().map(text::reason);
     if run.state == RunState::Building {
         let still = run.stood_still_at == Some(run.count(PackageState::Received))
             && standstill::is_still(swarm, now, run);

@@ -1,12 +1,12 @@
 //! The status of the swarm on one screen: concerns, worst first, and the next action.
 
-use super::{Dependants, alarms, alike, concern, drones, pause, run};
+use super::{Dependants, alarms, alike, base, candidate, concern, drones, pause, run};
 use crate::{
-    base, candidate,
     channel::{self, generations},
     eligibility, heal,
     judge::strike,
     state::{Drone, Job, Profile, Run, Swarm},
+    text,
 };
 use std::collections::BTreeMap;
 use swarm_common::{
@@ -75,7 +75,7 @@ pub fn status(
         journal_seq: swarm.seq,
         pause: pause(swarm, now),
         standby: None,
-        bases: base::status(swarm),
+        bases: base::statuses(swarm),
         staged: staged(swarm),
         // The shell adds these.
         passes: Vec::new(),
@@ -118,7 +118,7 @@ fn find(
     found.extend(alarms(swarm, now, wall));
     found.extend(generations::concerns(swarm));
     found.extend(candidate::concerns(swarm));
-    of_bases(swarm, &mut found);
+    base::concerns(swarm, &mut found);
     of_drones(swarm, now, &mut found);
     if swarm.profiles.is_empty() {
         found.push(ConcernKind::NoProfile);
@@ -175,7 +175,11 @@ fn of_run(swarm: &Swarm, id: RunId, run: &Run, found: &mut Vec<ConcernKind>) {
         found.extend(lacking_processors(swarm, id, run));
     }
     if run.state == RunState::Failed {
-        found.push(ConcernKind::RunFailed { run: id, profile: profile.clone(), why: run.reason.clone() });
+        found.push(ConcernKind::RunFailed {
+            run: id,
+            profile: profile.clone(),
+            why: text::optional_reason(run.reason.as_ref()),
+        });
     }
     found.extend(without_machine(swarm, id, run));
     found.extend(quarantined(swarm, id, run));
@@ -247,7 +251,7 @@ fn quarantined(swarm: &Swarm, id: RunId, run: &Run) -> Option<ConcernKind> {
     let first = swarm.packages.get(&package)?;
     let (alike, why) = match most.is_many() {
         true => (most.packages.len() as u64, most.error),
-        false => (1, first.reason.clone()),
+        false => (1, text::optional_reason(first.reason.as_ref())),
     };
     Some(ConcernKind::PackagesQuarantined {
         run: id,
@@ -259,28 +263,6 @@ fn quarantined(swarm: &Swarm, id: RunId, run: &Run) -> Option<ConcernKind> {
         blocked: Dependants::of(swarm, run).waiting_for(swarm, in_quarantine(swarm, run)).len() as u64,
         why,
     })
-}
-
-fn of_bases(swarm: &Swarm, found: &mut Vec<ConcernKind>) {
-    for (name, base) in &swarm.bases {
-        if let (Some(failed), Some(current)) = (&base.failed, base.current()) {
-            found.push(ConcernKind::BaseStays {
-                base: name.clone(),
-                generation: current.number,
-                run: failed.run,
-                why: failed.reason.clone(),
-            });
-        }
-        let Some((id, run)) = base.following.as_ref().and_then(|f| Some((f.run, swarm.runs.get(&f.run)?)))
-        else {
-            continue;
-        };
-        let able =
-            |(id, d): (&DroneId, &Drone)| d.builds_for(run) && swarm.state_of(*id, d) == DroneState::Online;
-        if !swarm.drones.iter().any(able) {
-            found.push(ConcernKind::BaseWaits { base: name.clone(), run: id });
-        }
-    }
 }
 
 /// The remedy if no drone can work for a run: resume a drone that was drained, by an admin or on
@@ -313,7 +295,7 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<ConcernKind>) {
     let in_state = |state| swarm.drones.values().filter(move |d| d.state() == state);
     found.extend(heal::cut_off(swarm));
     for drone in in_state(DroneState::Lost) {
-        let why = drone.lost.clone().unwrap_or_default();
+        let why = text::optional_reason(drone.lost.as_ref());
         found.push(ConcernKind::DroneLost { drone: drone.name.clone(), why });
     }
     for drone in in_state(DroneState::Grounded) {
@@ -321,7 +303,7 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<ConcernKind>) {
         found.push(ConcernKind::DroneGrounded {
             drone: drone.name.clone(),
             for_ms: pause.until.since(now),
-            why: pause.reason.clone(),
+            why: text::reason(&pause.reason),
         });
     }
     for (id, drone) in swarm.drones.iter().filter(|(_, d)| d.state() == DroneState::Online) {
@@ -330,14 +312,15 @@ fn of_drones(swarm: &Swarm, now: TimeMs, found: &mut Vec<ConcernKind>) {
             found.push(ConcernKind::DroneStruck {
                 drone: drone.name.clone(),
                 strikes: strikes as u64,
-                why: drone.strikes.values().next_back().cloned().unwrap_or_default(),
+                why: text::optional_reason(drone.strikes.values().next_back()),
             });
         }
     }
     found.extend(swarm.drones.iter().filter_map(|(&id, drone)| offline(swarm, now, id, drone)));
-    for (id, (at, what)) in &swarm.live.cloned {
+    for (id, (at, sign)) in &swarm.live.cloned {
         let Some(drone) = swarm.drones.get(id).filter(|_| now.since(*at) < CLONES_SHOWN_MS) else { continue };
-        found.push(ConcernKind::CredentialCloned { drone: drone.name.clone(), why: what.clone() });
+        let why = text::clone_sign(&drone.name, sign);
+        found.push(ConcernKind::CredentialCloned { drone: drone.name.clone(), why });
     }
     for drone in swarm.drones.values().filter(|d| d.offline.is_none() && d.lost.is_none()) {
         let (name, facts) = (&drone.name, &drone.facts);
@@ -382,7 +365,7 @@ fn offline(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option<Con
         last: last.map(|tried| LastStep {
             step: tried.step,
             outcome: tried.outcome,
-            why: tried.detail.clone(),
+            why: text::optional_reason(tried.detail.as_ref()),
         }),
         healing: super::healing(swarm, now, id, drone),
         asks: drone.healing.asked && !drone.healing.confirmed,

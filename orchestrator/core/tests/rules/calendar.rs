@@ -13,8 +13,9 @@ use swarm_common::{
     },
 };
 use swarm_core::{
-    Command, Refusal,
+    Command, Reason, Refusal,
     state::{DueOutcome, Forecast},
+    text,
     view::{self, AlarmKind},
 };
 
@@ -99,6 +100,8 @@ fn a_run_that_is_still_going_is_not_doubled_and_that_is_told() {
     kit.now = first;
     due(&mut kit, first);
     let DueOutcome::Skipped(reason) = outcome(&kit) else { panic!("a second run") };
+    assert_eq!(reason, Reason::StillRunning { run: RunId(1), age_ms: HOUR });
+    let reason = text::reason(&reason);
     assert_eq!(reason, "run r1, started 1 h earlier, is still running");
     assert_eq!(kit.swarm.runs.len(), 1);
     kit.now = first + 10 * MINUTE;

@@ -57,15 +57,15 @@ fn a_machine_is_known_by_its_id_and_by_the_boots_that_it_left_behind() {
             }
             (
                 Err(
-                    ref error @ (Refusal::OtherMachine { what: ref why, .. }
-                    | Refusal::EarlierBoot { what: ref why, .. }),
+                    ref error @ (Refusal::OtherMachine { ref sign, .. }
+                    | Refusal::EarlierBoot { ref sign, .. }),
                 ),
                 Some(words),
             ) => {
                 let message = error.to_string();
                 assert!(message.contains(words) && message.contains("drone `oak`"), "{what}: {message}");
                 // As the handler does.
-                kit.must(Command::NoteClone { drone: OAK, what: why.clone() });
+                kit.must(Command::NoteClone { drone: OAK, sign: sign.clone() });
                 assert_eq!(kit.swarm.seq, seq, "{what}: it was journaled");
             }
             (answer, _) => panic!("{what}: {answer:?}"),
@@ -80,8 +80,8 @@ fn taken(kit: &mut Kit, boot_id: &str, after_ms: u64) -> Option<bool> {
     kit.now = kit.now + after_ms;
     match beat(kit, Some("oak"), boot_id) {
         Ok(_) => Some(kit.swarm.drones[&OAK].facts.boot_id == boot_id),
-        Err(Refusal::EarlierBoot { what, .. }) => {
-            kit.must(Command::NoteClone { drone: OAK, what });
+        Err(Refusal::EarlierBoot { sign, .. }) => {
+            kit.must(Command::NoteClone { drone: OAK, sign });
             None
         }
         Err(Refusal::OtherMachine { .. }) => Some(false),
@@ -130,10 +130,10 @@ fn a_refused_machine_is_a_concern_as_long_as_it_asks_and_fills_no_journal() {
     assert_eq!(concerns(&kit), Vec::<String>::new());
     let seq = kit.swarm.seq;
     for _ in 0..100 {
-        let Err(Refusal::OtherMachine { what, .. }) = beat(&mut kit, Some("elm"), "9") else {
+        let Err(Refusal::OtherMachine { sign, .. }) = beat(&mut kit, Some("elm"), "9") else {
             panic!("taken")
         };
-        kit.must(Command::NoteClone { drone: OAK, what });
+        kit.must(Command::NoteClone { drone: OAK, sign });
         kit.now = kit.now + 15_000;
     }
     assert_eq!(kit.swarm.seq, seq);

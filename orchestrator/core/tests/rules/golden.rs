@@ -127,11 +127,11 @@ fn an_event_in_the_form_of_a_newer_version_is_refused() {
         serde_json::from_str::<Event>(&format!(r#"{{{version}"event":"drone_approved","drone":"d1"}}"#))
     };
     let known = event("").unwrap();
-    for version in [r#""version":1,"#, r#""version":2,"#] {
+    for version in [r#""version":1,"#, r#""version":2,"#, r#""version":3,"#] {
         assert_eq!(event(version).unwrap(), known);
     }
-    let error = event(r#""version":3,"#).unwrap_err().to_string();
-    assert!(error.contains("version 3; this one knows up to 2"), "{error}");
+    let error = event(r#""version":4,"#).unwrap_err().to_string();
+    assert!(error.contains("version 4; this one knows up to 3"), "{error}");
     // Earlier versions refuse this one's plans by that field, which they read first.
     let plan = journals().pop().unwrap().0.pop().unwrap();
     let written = serde_json::to_string(&serde_json::from_value::<Record>(plan).unwrap().event).unwrap();

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by a panic")]
 
-use crate::kit::{Kit, name, package_of, report};
+use crate::kit::{Kit, name, package_of, report, said};
 use swarm_common::{id::*, state::*, wire::plan::*};
 use swarm_core::{Command, Event, view};
 
@@ -113,7 +113,7 @@ fn what_is_broken_is_not_built_again_until_an_input_changes() {
     assert_eq!(kit.swarm.runs[&second].state, RunState::Partial, "nobody tries it");
     let run = view::run(&kit.swarm, kit.now, second).unwrap();
     assert_eq!(run.held, 1);
-    assert!(kit.swarm.packages[&PackageId(4)].reason.contains("same error"));
+    assert!(said(&kit.swarm.packages[&PackageId(4)].reason).contains("same error"));
     let why = view::why(&kit.swarm, kit.now, PackageId(4)).unwrap().lines.join("\n");
     assert!(why.contains("retry it anyway in 7 d") && why.contains("swarmctl retry p4"), "{why}");
     // The ebuild is fixed.

@@ -2,7 +2,7 @@
 //! only when everything they need is there.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crate::kit::{Kit, artifacts, name, package_of, report};
+use crate::kit::{Kit, artifacts, name, package_of, report, said};
 use std::collections::BTreeMap;
 use swarm_common::{
     digest::Digest,
@@ -207,7 +207,7 @@ fn what_no_drone_can_build_waits_with_the_reason_and_ends_with_the_run() {
     // The rest is built first, and then the run ends.
     assert_eq!(build(&mut kit, &[]).targets[0].title(), "lib-1");
     assert_eq!(kit.swarm.runs[&run].state, RunState::Partial);
-    assert_eq!(kit.swarm.runs[&run].reason, "2 quarantined, 1 blocked");
+    assert_eq!(said(&kit.swarm.runs[&run].reason), "2 quarantined, 1 blocked");
     assert_eq!(reason(&kit, 4), "no drone of hosts builds for aarch64-linux");
     assert_eq!(concerns(&kit), reported, "it is still so");
 

@@ -10,7 +10,7 @@ use swarm_common::{
     wire::{admin::Rebuild, concern::ConcernKind, drone::*},
 };
 use swarm_core::{
-    Command, Event, Reply, Request, Swarm,
+    Command, Event, Reason, Reply, Request, Swarm,
     state::{Grounding, Job},
     view,
 };
@@ -265,7 +265,8 @@ fn nothing_is_taken_back_that_no_run_needs_or_that_the_drone_may_not_build() {
     let pending = |kit: &mut Kit| kit.swarm.drones.get_mut(&OAK).unwrap().approved = false;
     assert_eq!(outcome(&pending, attempt, Some(made)), KEPT, "until an admin has approved the drone");
     let grounded = |kit: &mut Kit| {
-        let grounding = Grounding { until: kit.now + 1000, reason: "no compiler".into() };
+        let grounding =
+            Grounding { until: kit.now + 1000, reason: Reason::DroneFault { error: "no compiler".into() } };
         kit.swarm.drones.get_mut(&OAK).unwrap().grounded = Some(grounding);
     };
     assert_eq!(outcome(&grounded, attempt, Some(made)), KEPT);

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // Tests may use this.
 
-use crate::kit::Kit;
+use crate::kit::{Kit, said};
 use swarm_common::{id::*, state::*, wire::plan::Toolchain};
 use swarm_core::{Command, view};
 
@@ -54,10 +54,10 @@ fn a_run_whose_toolchain_no_drone_has_any_more_ends_once_its_packages_are_publis
     kit.must(Command::Maintain);
     kit.must(Command::Maintain);
     let ended = &kit.swarm.runs[&run];
-    assert_eq!((ended.state, ended.to_publish()), (RunState::Cancelled, Some(1)), "{}", ended.reason);
+    assert_eq!((ended.state, ended.to_publish()), (RunState::Cancelled, Some(1)), "{}", said(&ended.reason));
     assert!(
-        ended.reason.starts_with("no drone has its toolchain any more: the compiler was gcc 15.2.0"),
+        said(&ended.reason).starts_with("no drone has its toolchain any more: the compiler was gcc 15.2.0"),
         "{}",
-        ended.reason
+        said(&ended.reason)
     );
 }

@@ -19,8 +19,9 @@ use swarm_common::{
     },
 };
 use swarm_core::{
-    Command, Policy, Refusal, Reply, Request, Swarm, invariants,
+    Command, Policy, Reason, Refusal, Reply, Request, Swarm, invariants,
     state::{Profile, Run},
+    text,
 };
 
 /// A swarm with a clock that the test moves.
@@ -32,6 +33,11 @@ pub struct Kit {
 
 pub fn name(text: &str) -> Name {
     text.parse().unwrap()
+}
+
+/// The sentence for a reason; empty if there is none.
+pub fn said(reason: &Option<Reason>) -> String {
+    text::optional_reason(reason.as_ref())
 }
 
 /// Everything that determines the content of the binary package hosts.
