@@ -76,6 +76,17 @@ pub fn out_of_order(files: &[(String, String)], rooms: &[&str]) -> Vec<String> {
     missing.chain(gone).chain(upward).collect()
 }
 
+/// The files of a crate that import from the top-level module `room`, except those of the module itself.
+#[must_use]
+pub fn importers(files: &[(String, String)], room: &str) -> BTreeSet<String> {
+    let of_room =
+        |path: &Path| matches!(&path[..], [first, second, ..] if first == "crate" && second == room);
+    let others = files
+        .iter()
+        .filter(|(path, _)| module(path).is_some_and(|at| at.first().is_none_or(|top| top != room)));
+    others.filter(|(_, text)| read(text).paths.iter().any(of_room)).map(|(path, _)| path.clone()).collect()
+}
+
 /// The module of a file; `None` for tests, and for programs beside the library.
 fn module(path: &str) -> Option<Path> {
     let mut names: Path = path.strip_suffix(".rs")?.split('/').map(str::to_owned).collect();
@@ -233,6 +244,32 @@ mod tests {
         }
         assert_eq!(named, 3, "the page lists the rooms of the core, the orchestrator and the drone");
         assert!(found.is_empty(), "the page is not true:\n{}", found.join("\n"));
+    }
+
+    /// Rules produce facts. Only views and what answers a request make sentences of them, so that rewording
+    /// one changes neither a decision nor the journal.
+    #[test]
+    fn no_rule_makes_sentences() {
+        let answers = ["assign/claim.rs", "decide/calendar.rs", "decide/drone.rs", "explain.rs", "fence.rs"];
+        let found = importers(&crates()["orchestrator/core"], "text");
+        let (views, rules): (Vec<_>, Vec<_>) = found.iter().partition(|file| file.starts_with("view/"));
+        assert!(views.len() > 8, "{views:?}");
+        assert_eq!(rules, answers);
+    }
+
+    #[test]
+    fn a_file_that_imports_from_a_module_is_found() {
+        let files = [
+            ("text/a.rs", "use crate::text::b;"),
+            ("one.rs", "use crate::{other, text::{self, span}};"),
+            ("two/mod.rs", "fn f() { crate::text::span() }"),
+            (
+                "three.rs",
+                "//! [`crate::text`]\nuse crate::texts;\n#[cfg(test)]\nmod tests {\nuse crate::text;\n}",
+            ),
+        ];
+        let files: Vec<_> = files.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
+        assert_eq!(importers(&files, "text").into_iter().collect::<Vec<_>>(), ["one.rs", "two/mod.rs"]);
     }
 
     #[test]

@@ -3,21 +3,11 @@
 //! The core does not know the rules of time zones. The shell computes due times ([`Forecast`](crate::state::Forecast)) and
 //! reports when one has come; the core decides what happens then.
 
-use crate::{
-    state::{Pause, Swarm},
-    text,
-};
+use crate::state::{Pause, Swarm};
 use swarm_common::time::TimeMs;
 
 /// The current pause. `None` if its time is over.
 #[must_use]
 pub fn pause(swarm: &Swarm, now: TimeMs) -> Option<&Pause> {
     swarm.pause.as_ref().filter(|pause| pause.until > now)
-}
-
-/// The sentence saying that no work is assigned, and until when. `None` if there is no pause.
-#[must_use]
-pub fn paused(swarm: &Swarm, now: TimeMs) -> Option<String> {
-    let pause = pause(swarm, now)?;
-    Some(text::paused(pause.until.since(now), &text::optional_reason(pause.reason.as_ref())))
 }

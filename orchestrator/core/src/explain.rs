@@ -92,7 +92,7 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
     if package.not_before > now {
         return format!("retry in {} s{after}", package.not_before.since(now).div_ceil(1000));
     }
-    if let Some(paused) = calendar::paused(swarm, now) {
+    if let Some(paused) = paused(swarm, now) {
         return format!("waits: {paused}{after}");
     }
     let run = swarm.runs.get(&package.run);
@@ -114,6 +114,13 @@ fn needed(swarm: &Swarm, now: TimeMs, package: &Package) -> String {
         },
         _ => format!("waiting for a free drone ({online} online){after}"),
     }
+}
+
+/// The sentence saying that no work is assigned, and until when. `None` if there is no pause.
+#[must_use]
+pub fn paused(swarm: &Swarm, now: TimeMs) -> Option<String> {
+    let pause = calendar::pause(swarm, now)?;
+    Some(text::paused(pause.until.since(now), &text::optional_reason(pause.reason.as_ref())))
 }
 
 /// A package with the same build key that a drone is building for another run, and the profile of that run.

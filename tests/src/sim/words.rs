@@ -8,7 +8,7 @@ use serde_json::Value;
 use swarm_common::{digest::Digest, time::TimeMs};
 use swarm_core::{Record, Refusal, Reply, Request, Swarm, view};
 
-/// Fields of events, answers and concerns that contain sentences.
+/// Fields of events, answers and concerns that contain sentences or reasons.
 const SENTENCES: [&str; 8] = ["reason", "detail", "skipped", "signed_off", "what", "next", "why", "healing"];
 
 /// The wording of a world that is compared with another one.
@@ -16,7 +16,7 @@ const SENTENCES: [&str; 8] = ["reason", "detail", "skipped", "signed_off", "what
 pub enum Words {
     /// That of the core.
     Own,
-    /// Completely different sentences.
+    /// Completely different sentences, and sentences in place of the facts of reasons.
     Other,
     /// That of the core, with an unknown field in every object, as a newer version might write.
     Newer,
@@ -69,6 +69,7 @@ impl Telling {
     fn note<T: Serialize>(&mut self, make_view: impl FnOnce() -> T) -> Result<(), String> {
         let Some((_, facts)) = &mut self.0 else { return Ok(()) };
         let mut value = serde_json::to_value(make_view()).map_err(|e| e.to_string())?;
+        without_versions(&mut value);
         // Whether there is a sentence is a fact.
         each_sentence(&mut value, &mut |text| *text = if text.is_empty() { "" } else { "said" }.to_owned());
         *facts = Digest::of(format!("{facts}{value}").as_bytes());
@@ -113,12 +114,28 @@ fn extend(value: &mut Value) {
     }
 }
 
+/// Removes the versions of the forms of events, which depend on whether reasons are sentences.
+fn without_versions(value: &mut Value) {
+    for record in value.as_array_mut().into_iter().flatten() {
+        if let Some(event) = record.get_mut("event").and_then(Value::as_object_mut) {
+            event.remove("version");
+        }
+    }
+}
+
+/// Changes all sentences. A reason is changed to a sentence.
 fn each_sentence(value: &mut Value, change: &mut impl FnMut(&mut String)) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
                 match value {
                     Value::String(text) if SENTENCES.contains(&key.as_str()) => change(text),
+                    // A reason may be a sentence as well, so all its facts can be replaced by one.
+                    Value::Object(reason) if reason.contains_key("cause") => {
+                        let mut text = Value::Object(std::mem::take(reason)).to_string();
+                        change(&mut text);
+                        *value = Value::String(text);
+                    }
                     other => each_sentence(other, change),
                 }
             }
@@ -131,8 +148,11 @@ fn each_sentence(value: &mut Value, change: &mut impl FnMut(&mut String)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_common::{id::DroneId, wire::concern::Offline};
-    use swarm_core::Event;
+    use swarm_common::{
+        id::{AttemptId, DroneId},
+        wire::concern::Offline,
+    };
+    use swarm_core::{Event, Reason};
 
     #[test]
     fn another_wording_is_another_event_with_the_same_facts() {
@@ -142,11 +162,8 @@ mod tests {
             event: Event::offline(DroneId(1), Offline::SignedOff(why.into())),
         };
         let other = reworded(&record("the night"), Words::Other, 0).unwrap();
-        let Event::DroneWentOffline { reason, why, .. } = &other.event else { panic!("{other:?}") };
-        assert_eq!(
-            (reason.as_str(), why),
-            ("thgin eht :ffo dengis (1 0)", &Some(Offline::SignedOff("thgin eht (1 0)".into())))
-        );
+        let Event::DroneWentOffline { why, .. } = &other.event else { panic!("{other:?}") };
+        assert_eq!(why, &Some(Offline::SignedOff("thgin eht (1 0)".into())));
         let known = |record: Record| {
             let mut telling = Telling::new(Some(Words::Own));
             telling.note_records(&[record]).unwrap();
@@ -154,5 +171,13 @@ mod tests {
         };
         assert_eq!(known(other), known(record("the night")));
         assert_ne!(known(record("")), known(record("the night")), "whether there is a reason is a fact");
+
+        let lost = |reason| {
+            let event = Event::AttemptLost { attempt: AttemptId(1), reason };
+            Record { seq: 1, at: TimeMs(5), event }
+        };
+        let other = reworded(&lost(Reason::Silent { ms: 9 }), Words::Other, 0).unwrap();
+        assert_eq!(other, lost(Reason::Text(r#"}9:"sm","tnelis":"esuac"{ (1 0)"#.into())));
+        assert_eq!(known(other), known(lost(Reason::LeaseExpired)));
     }
 }

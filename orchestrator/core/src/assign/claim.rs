@@ -5,10 +5,10 @@ use super::{
     choice::{Choice, choose},
 };
 use crate::{
-    calendar, closure,
+    closure,
     decision::{Decision, is_away, known, may_return},
     event::Event,
-    follow,
+    explain, follow,
     judge::memory,
     reply::Reply,
     state::{Drone, Job, Swarm, sent_build_ids},
@@ -40,7 +40,7 @@ pub(crate) fn claim(swarm: &Swarm, now: TimeMs, id: DroneId, request: &ClaimRequ
         }
         events.push(Event::DroneReturned { drone: id });
     }
-    if let Some(reason) = held(swarm, id, drone).or_else(|| calendar::paused(swarm, now)) {
+    if let Some(reason) = held(swarm, id, drone).or_else(|| explain::paused(swarm, now)) {
         return Ok((events, Reply::Claim(Box::new(nothing(reason)))));
     }
     let attempt = AttemptId(swarm.last.attempt + 1);

@@ -86,8 +86,8 @@ pub fn reason(why: &Reason) -> String {
         NotEvaluated(at) => format!("{} cannot be evaluated: {}", at.attribute, at.error),
         NotBuilt(at) => {
             let why = optional_reason(at.why.as_ref());
-            let first = why.lines().next().unwrap_or_default();
-            format!("{} cannot be built: {}: {first}", at.attribute, at.package)
+            let first = why.lines().next().map_or_else(String::new, |line| format!(": {line}"));
+            format!("{} cannot be built: {}{first}", at.attribute, at.package)
         }
         StillRunning { run, age_ms } => {
             format!("run {run}, started {} earlier, is still running", span(*age_ms))

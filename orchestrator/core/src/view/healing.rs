@@ -1,7 +1,7 @@
 //! Describes healing: what was done about a silent drone, and what comes next and when.
 
 use crate::{
-    calendar,
+    explain,
     heal::{self, Next, Obstacle, Rest},
     state::{Drone, Swarm},
     text::{self, span},
@@ -31,7 +31,7 @@ pub fn healing(swarm: &Swarm, now: TimeMs, id: DroneId, drone: &Drone) -> Option
                     let seconds = ms.div_ceil(1000);
                     format!("the orchestrator has just started; drones have {seconds} s more to report")
                 }
-                Rest::Paused => calendar::paused(swarm, now).unwrap_or_default(),
+                Rest::Paused => explain::paused(swarm, now).unwrap_or_default(),
                 Rest::CutOff(concern) => text::concern::what(&concern),
             };
             format!("healing is suspended: {why}")

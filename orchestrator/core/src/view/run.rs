@@ -2,7 +2,7 @@
 
 use super::{Dependants, unrecoverable};
 use crate::{
-    calendar, quarantine, standstill,
+    calendar, explain, quarantine, standstill,
     state::{Job, Run, Swarm},
     text,
 };
@@ -60,7 +60,7 @@ fn reason(swarm: &Swarm, now: TimeMs, id: RunId, run: &Run) -> Option<String> {
     match swarm.attempts_at(Job::Plan(id)).next() {
         Some((attempt, a)) => Some(format!("{attempt} on {} is making the plan", a.drone_name)),
         None => {
-            let waits = match calendar::paused(swarm, now) {
+            let waits = match explain::paused(swarm, now) {
                 Some(paused) => format!("waiting for its plan: {paused}"),
                 None => "waiting for a drone to make the plan".to_owned(),
             };

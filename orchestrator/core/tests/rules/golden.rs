@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use swarm_common::wire::event::{AnyEventKind, EventView};
-use swarm_core::{Event, Policy, Record, Swarm, invariants, view};
+use swarm_core::{Event, Policy, Reason, Record, Swarm, invariants, view};
 
 /// Kinds of events that are never journaled.
 const TRANSIENT: [&str; 6] =
@@ -133,9 +133,42 @@ fn an_event_in_the_form_of_a_newer_version_is_refused() {
     let error = event(r#""version":4,"#).unwrap_err().to_string();
     assert!(error.contains("version 4; this one knows up to 3"), "{error}");
     // Earlier versions refuse this one's plans by that field, which they read first.
-    let plan = journals().pop().unwrap().0.pop().unwrap();
-    let written = serde_json::to_string(&serde_json::from_value::<Record>(plan).unwrap().event).unwrap();
-    assert!(written.starts_with(r#"{"version":2,"event":"plan_received","#), "{written}");
+    let all: Vec<Value> = journals().into_iter().flat_map(|(lines, _)| lines).collect();
+    let last = |kind: &str| all.iter().rfind(|line| line["event"]["event"] == kind).unwrap().clone();
+    for (kind, version) in [("plan_received", 2), ("run_ended", 3)] {
+        let record: Record = serde_json::from_value(last(kind)).unwrap();
+        let written = serde_json::to_string(&record.event).unwrap();
+        let start = format!(r#"{{"version":{version},"event":"{kind}","#);
+        assert!(written.starts_with(&start), "{written}");
+    }
+}
+
+#[test]
+fn every_cause_is_in_a_journal_and_in_the_view_of_its_event() {
+    // Serde's error lists the causes that it knows.
+    let error = serde_json::from_str::<Reason>(r#"{"cause":"?"}"#).unwrap_err().to_string();
+    let known: BTreeSet<&str> = error.split('`').skip(3).step_by(2).collect();
+    assert!(known.len() > 40, "{error}");
+    let mut there = BTreeSet::new();
+    for line in journals().into_iter().flat_map(|(lines, _)| lines) {
+        let event = &line["event"];
+        let written = [&event["reason"], &event["why"], &event["detail"], &event["outcome"]["skipped"]];
+        let cause = written.into_iter().find_map(|reason| reason["cause"].as_str());
+        let view = view::event(&serde_json::from_value(line.clone()).unwrap()).unwrap().event;
+        if event["event"] != "drone_went_offline" {
+            assert_eq!(view.cause.as_deref(), cause, "{line}");
+        }
+        assert!(cause.is_none() || view.reason.is_some_and(|reason| !reason.is_empty()), "{line}");
+        there.extend(cause.map(str::to_owned));
+    }
+    // These have no event of their own.
+    let swarm: Swarm =
+        serde_json::from_str(&fs::read_to_string(file("state-11.json".into())).unwrap()).unwrap();
+    there.extend(swarm.packages.values().filter_map(|p| Some(p.reason.as_ref()?.cause()?.to_owned())));
+    let tried = swarm.drones.values().flat_map(|drone| &drone.healing.tried);
+    there.extend(tried.filter_map(|step| Some(step.detail.as_ref()?.cause()?.to_owned())));
+    let missing: Vec<_> = known.into_iter().filter(|cause| !there.contains(*cause)).collect();
+    assert!(missing.is_empty(), "add these to the next tests/data/journal-N.jsonl: {missing:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use swarm_common::{
 use swarm_core::{
     Swarm, channel,
     state::{Exclusion, Package, Run},
-    text::span,
+    text::{self, span},
     view::{self, Alike},
 };
 
@@ -33,8 +33,10 @@ pub fn digest(swarm: &Swarm, now: TimeMs, id: RunId) -> Option<Message> {
     let took = span(run.ended_at.unwrap_or(now).since(run.started_at));
     let title = format!("{}: run {id} {} after {took}", run.profile, run.state);
     let mut lines = vec![counts(run)];
-    if matches!(run.state, RunState::Failed | RunState::Cancelled) && !run.reason.is_empty() {
-        lines.push(format!("Why: {}", run.reason));
+    if matches!(run.state, RunState::Failed | RunState::Cancelled)
+        && let Some(why) = &run.reason
+    {
+        lines.push(format!("Why: {}", text::reason(why)));
     }
     let broken = view::alike(swarm, run);
     quarantined(swarm, &broken, &mut lines);
