@@ -155,8 +155,8 @@ facts! {
     usage: Usage,
     /// The reason, in one line.
     reason: String,
-    /// What the reason is: a stable identifier such as `lease-expired`. Absent for events of versions that
-    /// recorded only a sentence. Newer versions may add others.
+    /// What kind of reason it is: a stable identifier such as `lease-expired`. Newer versions may add others.
+    /// Absent if no reason was given, or only a sentence was recorded, as by older versions.
     cause: String,
 }
 

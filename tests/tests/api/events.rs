@@ -50,7 +50,9 @@ async fn events_name_what_they_are_about_and_no_secret_and_no_plan() {
     assert_eq!(*of(EventKind::PackageDelegated), delegated.drone(drone.id));
     let failed = of(EventKind::AttemptFailed);
     assert_eq!((failed.attempt, failed.failure.as_ref()), (Some(attempt), Some(&failure)));
-    assert!(of(EventKind::PackageNeeded).reason.as_ref().unwrap().contains("no route"));
+    let needed = of(EventKind::PackageNeeded);
+    assert!(needed.reason.as_ref().unwrap().contains("no route"));
+    assert_eq!(needed.cause.as_deref(), Some("failed"));
 
     let document = Document::new(openapi::document());
     for event in &events {

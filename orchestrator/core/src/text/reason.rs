@@ -169,3 +169,43 @@ fn observed(last: &LastStep) -> String {
         Some(detail) => reason(detail),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::{LostAttempt, NotBuilt, SourcesMissing, TriesUsedUp, Unreachable};
+    use swarm_common::{
+        id::AttemptId,
+        state::{HealOutcome, HealStep},
+    };
+
+    #[test]
+    fn a_reason_within_another_is_said_as_part_of_it_and_what_is_missing_is_left_out() {
+        let lost = LostAttempt {
+            attempt: AttemptId(3),
+            drone: "oak".parse().unwrap(),
+            why: Reason::Silent { ms: 75_000 },
+        };
+        let last = Reason::AttemptLost(Box::new(lost));
+        let used = TriesUsedUp { limit: Limit::Package(8), last };
+        assert_eq!(
+            reason(&Reason::TriesUsedUp(Box::new(used))),
+            "8 failed attempts, the last: a3 on oak was lost: silent for 75 s"
+        );
+        for (attempts, tried) in [(None, ""), (Some(2), " in 2 attempts")] {
+            let missing = SourcesMissing { error: "404".into(), attempts };
+            let said = reason(&Reason::SourcesMissing(Box::new(missing)));
+            assert_eq!(said, format!("no drone could fetch its sources{tried}: 404"));
+        }
+        for (why, end) in [(None, ""), (Some(Reason::Text("a\nb".into())), ": a")] {
+            let at = NotBuilt { attribute: "desk".into(), package: "linux-7".into(), why };
+            let said = reason(&Reason::NotBuilt(Box::new(at)));
+            assert_eq!(said, format!("desk cannot be built: linux-7{end}"));
+        }
+        let last = LastStep { step: HealStep::Probe, outcome: HealOutcome::Refused, detail: None };
+        assert_eq!(
+            reason(&Reason::Unreachable(Box::new(Unreachable { times: 6, last }))),
+            "its machine was unreachable 6 times: the last probe ended refused"
+        );
+    }
+}
