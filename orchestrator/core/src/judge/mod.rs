@@ -75,12 +75,9 @@ pub fn package(
         let past: Vec<&Attempt> = past(swarm, id, attempt).filter(|a| a.blames_package()).collect();
         let alike = past.iter().find(|a| signature(a).is_some_and(|s| s == failure.signature));
         if let Some(other) = alike.filter(|other| other.drone != current.drone || only_drone) {
-            let first = if other.drone == current.drone { drone() } else { other.drone_name.clone() };
-            return lasting(Reason::SameError(Box::new(SameError {
-                first,
-                second: drone(),
-                error: error(),
-            })));
+            let other = (other.drone != current.drone).then(|| other.drone_name.clone());
+            let same = SameError { drone: drone(), other, error: error() };
+            return lasting(Reason::SameError(Box::new(same)));
         }
         let own = 1 + past.len();
         let is_shared = past.iter().any(|a| a.drone != current.drone);

@@ -69,10 +69,12 @@ facts! {
         error: String,
     }
 
-    /// Two attempts that failed alike, perhaps on one drone.
+    /// Two attempts that failed alike.
     SameError {
-        first: Name,
-        second: Name,
+        drone: Name,
+        /// The other drone; `None` if both attempts were on the only drone that can build the package.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        other: Option<Name>,
         error: String,
     }
 

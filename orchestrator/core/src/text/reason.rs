@@ -40,10 +40,13 @@ pub fn reason(why: &Reason) -> String {
         PackageAtFault { package } => format!("the fault is in {package} itself"),
         Strikes { count, last } => format!("{count} strikes in a row, the last: {}", reason(last)),
         Failed(failed) => failure(failed),
-        SameError(same) if same.first == same.second => {
-            format!("same error twice on {} (only drone): {}", same.first, same.error)
+        SameError(same) => {
+            let on = match &same.other {
+                Some(other) => format!("on {other} and {}", same.drone),
+                None => format!("twice on {} (only drone)", same.drone),
+            };
+            format!("same error {on}: {}", same.error)
         }
-        SameError(same) => format!("same error on {} and {}: {}", same.first, same.second, same.error),
         SameErrorAgain(same) => {
             format!("same error on {} as {} ago: {}", same.drone, span(same.ago_ms), same.error)
         }
