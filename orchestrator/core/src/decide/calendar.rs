@@ -138,5 +138,5 @@ pub(super) fn unpause(swarm: &Swarm) -> Decision {
 /// Ends the pause if its time is over.
 pub(super) fn end_of_pause(swarm: &Swarm, now: TimeMs) -> Option<Event> {
     let over = swarm.pause.as_ref().is_some_and(|pause| pause.until <= now);
-    over.then(|| Event::PauseEnded { reason: Reason::Expired })
+    over.then_some(Event::PauseEnded { reason: Reason::Expired })
 }
