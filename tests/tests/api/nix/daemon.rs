@@ -5,7 +5,11 @@ use crate::advice::follow;
 use serde_json::Value;
 use std::{
     fs::{self, Permissions},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        net::UnixStream,
+        process::CommandExt as _,
+    },
     path::PathBuf,
 };
 use swarm_tests::{
@@ -32,9 +36,10 @@ impl<'w> Machine<'w> {
         let store = folder.join("store");
         fs::write(folder.join("nix.conf"), format!("{settings}store = {}\n{lines}", store.display()))
             .unwrap();
-        // An ordinary user must reach the socket, and write its own cache.
-        for (dir, mode) in [(world.path(""), 0o755), (folder.join("user"), 0o777)] {
-            fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
+        // An ordinary user must reach the socket, and have a home.
+        fs::set_permissions(world.path(""), Permissions::from_mode(0o755)).unwrap();
+        if rustix::process::geteuid().is_root() {
+            chown(folder.join("user"), Some(NOBODY), Some(NOBODY)).unwrap();
         }
         let mut daemon = world.program(name, "nix-daemon");
         daemon.env("NIX_CONF_DIR", &folder).env("NIX_DAEMON_SOCKET_PATH", folder.join("socket"));
