@@ -181,8 +181,6 @@ impl Profile {
 
     pub(crate) fn forget(&mut self, number: u64) {
         ChannelName::ALL.into_iter().for_each(|channel| self.history_mut(channel).forget(number));
-        // An event of a pinned generation would be a mistake; the state must stay consistent even then.
-        self.pins.remove(&number);
     }
 
     /// Records that clients have seen generations of a channel up to this number.
