@@ -6,20 +6,20 @@ use crate::{
     connection_limits::ConnectionLimiter,
     engine::Engine,
     intake::Intake,
+    kinds::PerKind,
     logs::Logs,
     missing_state,
-    nix::{listings::Listings, upstream::Upstreams},
+    nix::upstream::Upstreams,
     passes::{Pass as _, Passes, checks::Checks, notify::Notifier, publisher::Publisher},
-    publish::{Binhosts, Progress, small::SmallFiles},
-    sign::NixKeys,
+    publish::{Binhosts, ChannelWriters, Progress, small::SmallFiles},
     store::{ArtifactStore, entries::IndexEntryCache, images::Images, snapshots::Snapshots},
     tls::Shown,
 };
-use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
+use std::{cmp::Reverse, net::SocketAddr, path::PathBuf, sync::Arc};
 use swarm_common::{
     digest::Digest,
     secret::Secret,
-    wire::{admin::BuilderKind, concern::ConcernKind},
+    wire::{concern::ConcernKind, view::KeyView},
 };
 use swarm_core::view;
 use tokio::sync::watch;
@@ -42,12 +42,14 @@ pub struct App {
     pub store: Arc<dyn ArtifactStore>,
     /// Index entries of the package files.
     pub entries: IndexEntryCache,
-    pub listings: Listings,
     /// The upstream caches of Nix profiles.
     pub upstreams: Arc<Upstreams>,
     pub intake: Arc<Intake>,
-    /// The keys that sign Nix caches; `None` if signing is off.
-    pub nix_keys: Option<Arc<NixKeys>>,
+    pub channel_writers: ChannelWriters,
+    /// The public signing keys; `None` if signing is off.
+    pub keys: Option<KeyView>,
+    /// The files that name the signing key in use for each kind of builder.
+    pub key_traces: PerKind<PathBuf>,
     pub snapshots: Snapshots,
     pub images: Images,
     pub logs: Arc<Logs>,
@@ -83,9 +85,8 @@ impl App {
         concerns.extend(self.passes.concerns(&[Publisher::NAME]));
         concerns.extend(self.notifier.concerns());
         concerns.extend(self.auditor.audited.concern());
-        let (packages, nix) = (self.config.key_fingerprint_file(), self.config.nix_public_keys_file());
-        concerns.extend(missing_state::changed_key(BuilderKind::Portage, &packages));
-        concerns.extend(missing_state::changed_key(BuilderKind::Nix, &nix));
+        let traces = self.key_traces.iter();
+        concerns.extend(traces.filter_map(|(kind, trace)| missing_state::changed_key(kind, trace)));
         concerns.sort_by_key(|fact| (!view::stops(fact), Reverse(view::severity(fact))));
         concerns
     }

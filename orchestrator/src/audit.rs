@@ -10,10 +10,12 @@ mod verifier;
 
 pub use nix::Nix;
 pub use portage::Portage;
+pub use verifier::Verifier;
 
 use crate::{
     engine::Engine,
-    publish::{self, Binhosts, Progress},
+    kinds::PerKind,
+    publish::{Binhosts, Progress},
     store::{ArtifactStore, StoreError, disk, images::Images, snapshots::Snapshots},
 };
 use std::{
@@ -32,7 +34,7 @@ use swarm_common::{
 use swarm_core::{Swarm, base, retention, state::Profile};
 use swarm_formats::archive::digests::FileHasher;
 use tokio::{task::JoinError, time};
-use verifier::{Damage, Verifier};
+use verifier::Damage;
 
 /// How long to wait for the publisher to rewrite damaged indexes.
 const MENDED_WITHIN: Duration = Duration::from_secs(30);
@@ -79,8 +81,7 @@ pub struct Auditor {
     /// Access to journal and state.
     pub engine: Engine,
     pub store: Arc<dyn ArtifactStore>,
-    pub portage: Portage,
-    pub nix: Nix,
+    pub verifiers: PerKind<Arc<dyn Verifier>>,
     pub snapshots: Snapshots,
     pub images: Images,
     pub binhosts: Binhosts,
@@ -89,18 +90,9 @@ pub struct Auditor {
 }
 
 impl Auditor {
-    /// The verifier for artifacts of this kind of builder.
-    fn of(&self, kind: BuilderKind) -> &dyn Verifier {
-        match kind {
-            BuilderKind::Portage => &self.portage,
-            BuilderKind::Nix => &self.nix,
-        }
-    }
-
     /// Collects what `look` finds in the published directories of each kind of builder.
     fn collect<T>(&self, kept: &Kept, look: impl Fn(&dyn Verifier, &[&Path]) -> Vec<T>) -> Vec<T> {
-        let kinds = [BuilderKind::Portage, BuilderKind::Nix];
-        kinds.into_iter().flat_map(|kind| look(self.of(kind), &kept.hosts_of(kind))).collect()
+        self.verifiers.iter().flat_map(|(kind, verifier)| look(&**verifier, &kept.hosts_of(kind))).collect()
     }
 }
 
@@ -110,30 +102,35 @@ struct Kept {
     snapshots: BTreeSet<Digest>,
     images: BTreeSet<Digest>,
     derivations: BTreeSet<Digest>,
-    hosts: Vec<PathBuf>,
+    /// The published directories.
+    hosts: Vec<(BuilderKind, PathBuf)>,
 }
 
 impl Kept {
     fn of(auditor: &Auditor, swarm: &Swarm) -> Self {
         let channels = swarm.profiles.iter().flat_map(|(name, profile)| {
             let published = ChannelName::ALL.into_iter().filter(|channel| profile.published(*channel) > 0);
-            published.map(move |channel| auditor.binhosts.channel(name, channel))
+            let dirs = published.map(move |channel| auditor.binhosts.channel(name, channel));
+            dirs.map(|dir| (profile.request.builder, dir))
         });
         let under_way = swarm.runs.iter().filter(|(_, run)| !run.state.is_over());
+        let of_runs = under_way.filter_map(|(&id, run)| {
+            let kind = swarm.profiles.get(&run.profile)?.request.builder;
+            Some((kind, auditor.binhosts.run(&run.profile, id)))
+        });
         Self {
             artifacts: retention::artifacts(swarm, None),
             snapshots: swarm.profiles.values().flat_map(Profile::snapshots).collect(),
             images: base::needed(swarm).filter_map(|base| base.image()).collect(),
             derivations: retention::derivations(swarm),
-            hosts: channels
-                .chain(under_way.map(|(&id, run)| auditor.binhosts.run(&run.profile, id)))
-                .collect(),
+            hosts: channels.chain(of_runs).collect(),
         }
     }
 
     /// The directories in which artifacts of this kind of builder are published.
     fn hosts_of(&self, kind: BuilderKind) -> Vec<&Path> {
-        self.hosts.iter().map(PathBuf::as_path).filter(|dir| publish::kind(dir) == kind).collect()
+        let hosts = self.hosts.iter().filter(|(of, _)| *of == kind);
+        hosts.map(|(_, dir)| dir.as_path()).collect()
     }
 }
 
@@ -204,7 +201,8 @@ fn is_kept(auditor: &Auditor, digest: Digest) -> bool {
 
 /// Verifies an artifact. Returns what was repaired, if anything, or the fault.
 fn of_artifact(auditor: &Auditor, artifact: &Artifact) -> Result<Option<String>, String> {
-    auditor.of(artifact.target.builder()).artifact(artifact).map_err(|Damage { name, why, of_disk }| {
+    let verifier = auditor.verifiers.get(artifact.target.builder());
+    verifier.artifact(artifact).map_err(|Damage { name, why, of_disk }| {
         let next = match of_disk {
             true => "check that disk".to_owned(),
             false => format!("rebuild it: `swarmctl rebuild {}`", artifact.target.family()),

@@ -17,6 +17,7 @@ pub mod engine;
 pub mod http;
 pub mod intake;
 pub mod journal;
+pub mod kinds;
 pub mod logs;
 pub mod metrics;
 pub mod missing_state;

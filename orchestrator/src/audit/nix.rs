@@ -3,7 +3,7 @@
 use super::verifier::{Damage, Verifier};
 use crate::{
     nix::archive::{self, ScanTargets},
-    publish::{Copied, NixCache, cache},
+    publish::{Copied, NixCache, nix::cache},
     sign::NixKeys,
     store::{ArtifactStore, StoreError},
 };
@@ -25,6 +25,10 @@ impl Nix {
 
     /// The faults of a published cache, and its archives that are copies.
     fn look(&self, dir: &Path) -> (Vec<String>, Vec<Copied>) {
+        if !NixCache::is_in(dir) {
+            let is_missing = dir.ends_with("stable").then(|| format!("{} is not a Nix cache", dir.display()));
+            return (is_missing.into_iter().collect(), Vec::new());
+        }
         let cache = NixCache::open(dir, self.keys.clone());
         let found = cache.and_then(|cache| cache::check(&cache, &*self.store));
         found.unwrap_or_else(|error| (vec![error.to_string()], Vec::new()))

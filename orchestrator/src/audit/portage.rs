@@ -2,7 +2,7 @@
 
 use super::verifier::{Damage, Verifier};
 use crate::{
-    publish::{Copied, whole},
+    publish::{Copied, portage::whole},
     store::{
         ArtifactStore, StoreError,
         entries::{EntriesError, IndexEntryCache},

@@ -5,7 +5,7 @@ use std::path::Path;
 use swarm_common::wire::artifact::Artifact;
 
 /// What is wrong with a stored artifact.
-pub(super) struct Damage {
+pub struct Damage {
     /// The artifact's name in the published directory.
     pub name: String,
     pub why: String,
@@ -14,7 +14,7 @@ pub(super) struct Damage {
 }
 
 /// Verifies the artifacts of one kind of builder, stored and published.
-pub(super) trait Verifier: Send + Sync {
+pub trait Verifier: Send + Sync {
     /// Verifies a stored artifact and what is derived from it. Returns what was repaired, or the fault.
     fn artifact(&self, artifact: &Artifact) -> Result<Option<String>, Damage>;
 

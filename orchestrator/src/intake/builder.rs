@@ -1,9 +1,9 @@
 //! The interface for accepting files, implemented for each kind of builder.
 
 use super::{ReceiveError, expected_upload::ExpectedUpload};
-use crate::{nix::archive::NarFile, rejection::ExamineError};
+use crate::store::disk::DiskError;
 use futures_util::future::BoxFuture;
-use std::{collections::BTreeSet, io::Read, sync::Arc};
+use std::{any::Any, collections::BTreeSet, io::Read, sync::Arc, time::SystemTime};
 use swarm_common::{
     digest::Digest,
     id::{AttemptId, DroneId},
@@ -11,13 +11,9 @@ use swarm_common::{
     wire::{artifact::Artifact, drone::Failure},
 };
 use swarm_core::state::Collision;
-use swarm_formats::portage::gpkg::Gpkg;
 
-#[derive(Debug)]
-pub enum Examined {
-    Gpkg(Box<Result<Gpkg, ExamineError>>),
-    Nar(Box<Result<NarFile, ExamineError>>),
-}
+/// The result of examining a file. Only the builder that examined it knows the type.
+pub type Examined = Box<dyn Any + Send>;
 
 /// Examines a file while it arrives.
 pub type Examination = Box<dyn FnOnce(&mut dyn Read) -> Examined + Send>;
@@ -83,4 +79,11 @@ pub trait Builder: Send + Sync {
 
     /// Forgets accepted files of attempts that are not `open` and so can no longer report them.
     fn retain(&self, open: &dyn Fn(AttemptId) -> bool);
+
+    /// Removes files older than `before` that are derived from other artifacts than these. They can be made
+    /// again. Returns the number of removed files.
+    ///
+    /// # Errors
+    /// The disk fails; the rest is removed next time.
+    fn retain_derived(&self, artifacts: &[Artifact], before: SystemTime) -> Result<usize, DiskError>;
 }

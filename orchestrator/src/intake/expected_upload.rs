@@ -32,11 +32,9 @@ impl ExpectedUpload {
     /// There is no such attempt, it is not a build, or its package is gone.
     pub fn by(swarm: &Swarm, attempt: AttemptId) -> Result<Self, Refusal> {
         let targets = targets(swarm, attempt)?;
-        let kind = targets.first().map_or(BuilderKind::Portage, Target::builder);
-        let run_paths = match kind {
-            BuilderKind::Portage => None,
-            BuilderKind::Nix => RunPaths::of(swarm, attempt).map(Arc::new),
-        };
+        let no_files = || Refusal::Invalid(format!("attempt {attempt} builds a package that has no files"));
+        let kind = targets.first().map(Target::builder).ok_or_else(no_files)?;
+        let run_paths = RunPaths::of(swarm, attempt).map(Arc::new);
         let any_build_id = swarm.attempts.get(&attempt).is_some_and(|record| record.is_renumbered());
         let (run_paths, references) = (run_paths.unwrap_or_default(), Vec::new());
         Ok(Self { targets, kind, run_paths, references, any_build_id })

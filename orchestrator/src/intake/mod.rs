@@ -16,24 +16,16 @@ mod writeback;
 
 pub use builder::{Builder, Examined, Fit};
 pub use error::{AcceptError, ReceiveError};
+pub use nix::Nix;
+pub use portage::Portage;
 
 use crate::{
-    engine::Engine,
     intake::{expected_upload::ExpectedUpload, streaming::StreamingExamination, upload::Incoming},
-    nix::{listings::Listings, upstream::Upstreams},
-    sign::OpenPgpKey,
-    store::{ArtifactStore, disk::DiskError, entries::IndexEntryCache},
+    kinds::PerKind,
+    store::{ArtifactStore, disk::DiskError},
 };
-use nix::Nix;
-use portage::Portage;
-use std::{collections::BTreeSet, sync::Arc};
-use swarm_common::{
-    digest::Digest,
-    id::AttemptId,
-    time::TimeMs,
-    wire::{admin::BuilderKind, view::KeyView},
-};
-use swarm_formats::portage::gpkg::Limits;
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
+use swarm_common::{digest::Digest, id::AttemptId, time::TimeMs, wire::artifact::Artifact};
 use tokio::sync::Semaphore;
 
 /// Number of locks that all attempts share.
@@ -42,17 +34,24 @@ const TURNS: usize = 64;
 /// How many files are checked and signed at once. Each occupies a processor.
 const AT_ONCE: usize = 4;
 
+/// The directories that all kinds of builders share.
+#[derive(Clone)]
 pub struct Storage {
     pub incoming: Incoming,
     pub store: Arc<dyn ArtifactStore>,
-    pub entries: IndexEntryCache,
-    pub listings: Listings,
+    at_once: Arc<Semaphore>,
+}
+
+impl Storage {
+    #[must_use]
+    pub fn new(incoming: Incoming, store: Arc<dyn ArtifactStore>) -> Self {
+        Self { incoming, store, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
 }
 
 pub struct Intake {
     incoming: Incoming,
-    portage: Arc<Portage>,
-    nix: Arc<Nix>,
+    builders: PerKind<Arc<dyn Builder>>,
     turns: [tokio::sync::Mutex<()>; TURNS],
     /// Permits to examine uploads while they arrive. An upload without a permit is examined when it is
     /// complete, so slow connections block nobody.
@@ -60,24 +59,11 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Uses these directories, and signs with `key`. An index may have up to `index_bytes` bytes. Restores
-    /// files that were accepted before a restart.
     #[must_use]
-    pub fn new(
-        engine: Engine,
-        storage: Storage,
-        key: Option<OpenPgpKey>,
-        limits: Limits,
-        index_bytes: u64,
-        upstreams: Arc<Upstreams>,
-    ) -> Self {
-        let at_once = Arc::new(Semaphore::new(AT_ONCE));
-        let nix = Nix::new(&storage, upstreams, at_once.clone());
-        let portage = Portage::new(engine, &storage, key, limits, index_bytes, at_once);
+    pub fn new(incoming: Incoming, builders: PerKind<Arc<dyn Builder>>) -> Self {
         Self {
-            incoming: storage.incoming,
-            portage: Arc::new(portage),
-            nix: Arc::new(nix),
+            incoming,
+            builders,
             turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             streaming_permits: Arc::new(Semaphore::new(AT_ONCE)),
         }
@@ -86,25 +72,16 @@ impl Intake {
     /// The implementation that accepts the expected files.
     #[must_use]
     pub fn of(&self, expected: &ExpectedUpload) -> Arc<dyn Builder> {
-        match expected.kind {
-            BuilderKind::Portage => self.portage.clone(),
-            BuilderKind::Nix => self.nix.clone(),
-        }
+        self.builders.get(expected.kind).clone()
     }
 
-    fn all(&self) -> [&dyn Builder; 2] {
-        [&*self.portage, &*self.nix]
+    fn all(&self) -> impl Iterator<Item = &dyn Builder> {
+        self.builders.iter().map(|(_, builder)| &**builder)
     }
 
     #[must_use]
     pub fn incoming(&self) -> &Incoming {
         &self.incoming
-    }
-
-    /// The key that signs packages; `None` if signing is off.
-    #[must_use]
-    pub fn key_view(&self) -> Option<KeyView> {
-        self.portage.key_view()
     }
 
     /// Waits for the lock of this attempt, to accept or report its files.
@@ -126,12 +103,20 @@ impl Intake {
     /// Stored artifacts that were not reported to the engine yet.
     #[must_use]
     pub fn unreported_artifacts(&self) -> BTreeSet<Digest> {
-        self.all().into_iter().flat_map(|builder| builder.unreported_artifacts()).collect()
+        self.all().flat_map(|builder| builder.unreported_artifacts()).collect()
     }
 
     /// Forgets accepted files of attempts that can no longer report them.
     pub fn retain(&self, open: impl Fn(AttemptId) -> bool) {
-        self.all().into_iter().for_each(|builder| builder.retain(&open));
+        self.all().for_each(|builder| builder.retain(&open));
+    }
+
+    /// Removes files older than `before` that are derived from other artifacts than these, and returns how many.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn retain_derived(&self, artifacts: &[Artifact], before: SystemTime) -> Result<usize, DiskError> {
+        self.all().map(|builder| builder.retain_derived(artifacts, before)).sum()
     }
 
     /// Removes all uploads of an attempt; accepted artifacts stay in the store.

@@ -25,6 +25,7 @@ use std::{
     fs::File,
     io::{self, Read, Write as _},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 use swarm_common::{
     digest::Digest,
@@ -42,7 +43,7 @@ use swarm_formats::{
 };
 use tokio::sync::Semaphore;
 
-pub(super) struct Nix {
+pub struct Nix {
     incoming: Incoming,
     store: Arc<dyn ArtifactStore>,
     listings: Listings,
@@ -52,16 +53,11 @@ pub(super) struct Nix {
 }
 
 impl Nix {
-    pub(super) fn new(storage: &Storage, upstreams: Arc<Upstreams>, at_once: Arc<Semaphore>) -> Self {
-        let Storage { incoming, store, listings, .. } = storage;
-        Self {
-            incoming: incoming.clone(),
-            store: store.clone(),
-            listings: listings.clone(),
-            upstreams,
-            nars: Mutex::default(),
-            at_once,
-        }
+    /// Checks archives with these `upstreams`.
+    #[must_use]
+    pub fn new(storage: &Storage, listings: Listings, upstreams: Arc<Upstreams>) -> Self {
+        let Storage { incoming, store, at_once } = storage.clone();
+        Self { incoming, store, listings, upstreams, nars: Mutex::default(), at_once }
     }
 
     /// What to look for in an archive of an attempt that may refer to `run_paths`.
@@ -323,7 +319,7 @@ impl Builder for Nix {
         // If the snapshot cannot be read, the examination of the complete file reports it.
         let (targets, limits) = (self.targets(&expected.run_paths).ok()?, self.nar_limits());
         let examine = move |pieces: &mut dyn Read| archive::examine(pieces, &limits, &targets);
-        Some(Box::new(move |pieces: &mut dyn Read| Examined::Nar(Box::new(examine(pieces)))))
+        Some(Box::new(move |pieces: &mut dyn Read| Box::new(examine(pieces)) as Examined))
     }
 
     fn is_accepted(&self, attempt: AttemptId, digest: Digest) -> bool {
@@ -339,10 +335,7 @@ impl Builder for Nix {
         examined: Option<Examined>,
         _: TimeMs,
     ) -> BoxFuture<'static, Result<(), ReceiveError>> {
-        let examined = match examined {
-            Some(Examined::Nar(examined)) => Some(*examined),
-            _ => None,
-        };
+        let examined = examined.and_then(|examined| Some(*examined.downcast().ok()?));
         Box::pin(async move { self.verify_nar(attempt, digest, expected.run_paths, examined).await })
     }
 
@@ -376,5 +369,10 @@ impl Builder for Nix {
 
     fn retain(&self, open: &dyn Fn(AttemptId) -> bool) {
         self.nars().retain(open);
+    }
+
+    fn retain_derived(&self, artifacts: &[Artifact], before: SystemTime) -> Result<usize, DiskError> {
+        let nars: BTreeSet<Digest> = artifacts.iter().filter_map(|a| Some(a.nar.as_ref()?.hash)).collect();
+        self.listings.retain(before, |nar| nars.contains(&nar))
     }
 }

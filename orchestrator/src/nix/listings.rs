@@ -83,17 +83,8 @@ impl Listings {
     /// # Errors
     /// The disk fails.
     pub fn retain(&self, before: SystemTime, kept: impl Fn(Digest) -> bool) -> Result<usize, DiskError> {
-        let mut removed = 0;
-        for entry in fs::read_dir(&self.dir).map_err(DiskError::at("list", &self.dir))? {
-            let entry = entry.map_err(DiskError::at("list", &self.dir))?;
-            let digest = entry.file_name().to_str().and_then(|name| name.strip_suffix(".ls")?.parse().ok());
-            let modified = entry.metadata().and_then(|meta| meta.modified());
-            let modified = modified.map_err(DiskError::at("look at", &entry.path()))?;
-            if modified < before && !digest.is_some_and(&kept) {
-                removed += usize::from(disk::remove_file(&entry.path())?);
-            }
-        }
-        Ok(removed)
+        let digest = |name: &str| name.strip_suffix(".ls")?.parse().ok();
+        disk::retain(&self.dir, before, |name| digest(name).is_some_and(&kept))
     }
 
     fn path(&self, nar: Digest) -> PathBuf {

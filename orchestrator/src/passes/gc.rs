@@ -14,14 +14,9 @@ use crate::{
     engine::Engine,
     intake::Intake,
     logs::{self, LogState, Logs},
-    nix::listings::Listings,
     passes::{Context, Pass, Report, every_after},
-    publish::{self, Binhosts},
-    sign::NixKeys,
-    store::{
-        ArtifactStore, StoreError, disk::DiskError, entries::IndexEntryCache, images::Images,
-        snapshots::Snapshots,
-    },
+    publish::{Binhosts, ChannelWriters},
+    store::{ArtifactStore, StoreError, disk::DiskError, images::Images, snapshots::Snapshots},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +30,7 @@ use swarm_common::{
     id::{AttemptId, RunId},
     name::Name,
     time::TimeMs,
-    wire::{base::Base, channel::ChannelName},
+    wire::{artifact::Artifact, base::Base, channel::ChannelName},
 };
 use swarm_core::{
     Swarm, base, retention,
@@ -59,9 +54,10 @@ struct Needed {
     attempts: BTreeSet<AttemptId>,
     /// Attempts that may still deliver files.
     open: BTreeSet<AttemptId>,
-    artifacts: BTreeSet<Digest>,
-    /// Hashes of the NARs among the needed artifacts.
-    nars: BTreeSet<Digest>,
+    /// The artifacts of packages.
+    artifacts: Vec<Artifact>,
+    /// The stored files: these artifacts and others.
+    files: BTreeSet<Digest>,
     snapshots: BTreeSet<Digest>,
     images: BTreeSet<Digest>,
     profiles: BTreeMap<Name, Hosts>,
@@ -85,15 +81,14 @@ impl Needed {
             profiles.entry(run.profile.clone()).or_default().runs.insert(id);
         }
         let open = swarm.attempts.iter().filter(|(_, a)| matches!(a.ending, None | Some(Ending::Lost(_))));
-        let all = retention::artifacts(swarm, None);
-        let nars = all.iter().filter_map(|artifact| Some(artifact.nar.as_ref()?.hash)).collect();
-        let mut artifacts: BTreeSet<Digest> = all.into_iter().map(|a| a.digest).collect();
-        artifacts.extend(retention::derivations(swarm));
+        let artifacts = retention::artifacts(swarm, None);
+        let mut files: BTreeSet<Digest> = artifacts.iter().map(|artifact| artifact.digest).collect();
+        files.extend(retention::derivations(swarm));
         let mut images = BTreeSet::new();
         for base in base::needed(swarm) {
             if let Base::Image { image, installed } = base {
                 images.insert(image.digest);
-                artifacts.extend(installed.iter().map(|d| d.digest));
+                files.extend(installed.iter().map(|d| d.digest));
             }
         }
         let pinned = swarm.profiles.values().flat_map(Profile::snapshots);
@@ -101,7 +96,7 @@ impl Needed {
             attempts: swarm.attempts.keys().copied().collect(),
             open: open.map(|(&id, _)| id).collect(),
             artifacts,
-            nars,
+            files,
             snapshots: pinned.chain(swarm.runs.values().map(|r| r.snapshot)).collect(),
             images,
             profiles,
@@ -126,12 +121,10 @@ pub struct GarbageCollector {
     pub intake: Arc<Intake>,
     pub logs: Arc<Logs>,
     pub store: Arc<dyn ArtifactStore>,
-    pub entries: IndexEntryCache,
-    pub listings: Listings,
     pub snapshots: Snapshots,
     pub images: Images,
     pub binhosts: Binhosts,
-    pub nix_keys: Option<Arc<NixKeys>>,
+    pub writers: ChannelWriters,
 }
 
 /// The pass that removes what is no longer needed, once an hour.
@@ -168,7 +161,7 @@ impl Pass for GcPass {
         // The order matters: artifacts reported after this call are then found in the state.
         let unreported = collector.intake.unreported_artifacts();
         let mut needed = collector.engine.read(Needed::of);
-        needed.artifacts.extend(unreported);
+        needed.files.extend(unreported);
         match tokio::task::spawn_blocking(move || collector.sweep(&needed, now)).await {
             Ok(Ok(0)) => Ok(String::new()),
             Ok(Ok(removed)) => {
@@ -200,7 +193,6 @@ impl GarbageCollector {
         let before = |age: Duration| clock.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut removed = self.logs.tidy(clock, self.log_bounds(), |attempt| needed.log_state(attempt))?;
         removed += self.snapshots.retain(before(PATIENCE), |digest| needed.snapshots.contains(&digest))?;
-        removed += self.listings.retain(before(YOUNG), |nar| needed.nars.contains(&nar))?;
         removed += self.images.retain(before(PATIENCE), |digest| needed.images.contains(&digest))?;
         self.intake.retain(|attempt| needed.open.contains(&attempt));
         let incoming = self.intake.incoming();
@@ -212,11 +204,11 @@ impl GarbageCollector {
         }
         removed += incoming.expire(before(PATIENCE))?.len();
         for (digest, _) in self.store.list()? {
-            if !needed.artifacts.contains(&digest) && self.store.remove(digest, before(YOUNG))? {
-                self.entries.remove(digest)?;
+            if !needed.files.contains(&digest) && self.store.remove(digest, before(YOUNG))? {
                 removed += 1;
             }
         }
+        removed += self.intake.retain_derived(&needed.artifacts, before(YOUNG))?;
         Ok(removed + self.sweep_binhosts(needed, now.as_secs())?)
     }
 
@@ -248,7 +240,7 @@ impl GarbageCollector {
         }
         for channel in ChannelName::ALL {
             let dir = self.binhosts.channel(profile, channel);
-            removed += publish::sweep(&dir, now, GRACE_SECS, &hosts.generations, self.nix_keys.clone())?;
+            removed += self.writers.sweep(&dir, now, GRACE_SECS, &hosts.generations)?;
         }
         Ok(removed)
     }

@@ -10,20 +10,18 @@
 
 mod disk;
 mod error;
-mod nix;
-mod portage;
+mod run_hosts;
 mod todo;
-
-pub use nix::Caches;
 
 use crate::{
     engine::{Engine, EngineError},
     passes::{Context, Pass, Report},
-    publish::{Binhosts, Progress},
+    publish::{Binhosts, ChannelWriters, Progress},
     store::{ArtifactStore, entries::IndexEntryCache},
 };
 use disk::Disk;
 use error::DiskPassError;
+use run_hosts::RunHosts;
 use std::{mem, sync::Arc, time::Duration};
 use swarm_core::Command;
 use tokio::sync::watch;
@@ -58,7 +56,7 @@ pub struct Publisher {
     binhosts: Binhosts,
     store: Arc<dyn ArtifactStore>,
     entries: IndexEntryCache,
-    caches: Caches,
+    writers: ChannelWriters,
     disk: Disk,
     /// Changes with every journaled event that may affect the published files.
     channel_changes: watch::Receiver<u64>,
@@ -76,9 +74,10 @@ impl Publisher {
         binhosts: Binhosts,
         store: Arc<dyn ArtifactStore>,
         entries: IndexEntryCache,
-        caches: Caches,
+        writers: ChannelWriters,
     ) -> Self {
-        let disk = Disk::new(binhosts.clone(), store.clone(), entries.clone(), caches.clone());
+        let runs = RunHosts::new(binhosts.clone(), store.clone(), entries.clone());
+        let disk = Disk::new(binhosts.clone(), writers.clone(), runs);
         let mut channel_changes = engine.channel_changes();
         channel_changes.mark_changed();
         Self {
@@ -87,7 +86,7 @@ impl Publisher {
             binhosts,
             store,
             entries,
-            caches,
+            writers,
             disk,
             channel_changes,
             failed: None,
@@ -97,7 +96,8 @@ impl Publisher {
 
     /// A [`Disk`] that has not published anything yet.
     fn fresh(&self) -> Disk {
-        Disk::new(self.binhosts.clone(), self.store.clone(), self.entries.clone(), self.caches.clone())
+        let runs = RunHosts::new(self.binhosts.clone(), self.store.clone(), self.entries.clone());
+        Disk::new(self.binhosts.clone(), self.writers.clone(), runs)
     }
 
     /// Publishes what is missing. Returns the event up to which the state was examined, and an error if there

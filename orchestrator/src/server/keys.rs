@@ -7,6 +7,7 @@ use crate::{
     sign::{NixKeys, OpenPgpKey, nix},
 };
 use std::sync::Arc;
+use swarm_common::wire::view::KeyView;
 
 /// The key for Portage packages; `None` if signing is off.
 pub(super) fn for_packages(config: &Config) -> Result<Option<OpenPgpKey>, StartError> {
@@ -65,4 +66,14 @@ pub(super) fn for_nix(config: &Config) -> Result<Option<Arc<NixKeys>>, StartErro
             this file was damaged: clients must trust the new ones");
     }
     Ok(Some(Arc::new(keys)))
+}
+
+/// The public keys, for clients; `None` if signing is off.
+pub(super) fn view(
+    packages: Option<&OpenPgpKey>,
+    nix: Option<&NixKeys>,
+) -> Result<Option<KeyView>, StartError> {
+    let Some(key) = packages else { return Ok(None) };
+    let nix = nix.map_or_else(Vec::new, NixKeys::public);
+    Ok(Some(KeyView { fingerprint: key.fingerprint(), public_key: key.public_armored()?, nix }))
 }

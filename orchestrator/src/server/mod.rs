@@ -4,6 +4,7 @@
 mod artifacts;
 mod error;
 mod keys;
+mod kinds;
 mod listen;
 mod passes;
 pub mod reload;
@@ -13,7 +14,7 @@ pub use error::{ServeError, StartError};
 
 use crate::{
     app::{App, TlsEndpoint},
-    audit::{self, Audited, Auditor},
+    audit::{Audited, Auditor},
     config::Config,
     connection_limits::ConnectionLimiter,
     engine::{Clock, Engine, EngineTask, SystemClock},
@@ -115,22 +116,29 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
     artifacts::check(artifacts, engine.read(artifacts::is_used), config.accept_new)?;
     let listings = Listings::open(artifacts.join("listings"), store.clone())?;
     let upstreams = Arc::new(Upstreams::new(snapshots.clone(), config.netrc_file.clone()));
-    let storage = intake::Storage {
-        incoming,
-        store: store.clone(),
+    let logs = Arc::new(logs);
+    let keys = keys::view(key.as_ref(), nix_keys.as_deref())?;
+    let parts = kinds::Parts {
+        config: &config,
+        engine: engine.clone(),
+        storage: intake::Storage::new(incoming.clone(), store.clone()),
         entries: entries.clone(),
-        listings: listings.clone(),
+        key,
+        limits,
+        nix_keys,
+        listings,
+        upstreams: upstreams.clone(),
+        logs: logs.clone(),
     };
-    let index_bytes = config.limits.index_size.bytes();
-    let intake = Intake::new(engine.clone(), storage, key, limits, index_bytes, upstreams.clone());
+    let kinds = kinds::all(parts);
+    let intake = Intake::new(incoming, kinds.map(|kind| kind.builder.clone()));
     let record = OwnRecord::notifications(&config.state_dir);
     let notifier = Notifier::open(engine.clone(), &config.notify, record).map_err(StartError::Notify)?;
     let published: Arc<Progress> = Arc::default();
     let auditor = Auditor {
         engine: engine.clone(),
         store: store.clone(),
-        portage: audit::Portage::new(store.clone(), entries.clone()),
-        nix: audit::Nix::new(store.clone(), nix_keys.clone()),
+        verifiers: kinds.map(|kind| kind.verifier.clone()),
         snapshots: snapshots.clone(),
         images: images.clone(),
         binhosts: binhosts.clone(),
@@ -151,13 +159,14 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         tls: tls_endpoint,
         store,
         entries,
-        listings,
         upstreams,
         intake: Arc::new(intake),
-        nix_keys,
+        channel_writers: kinds.map(|kind| kind.writer.clone()),
+        keys,
+        key_traces: kinds.map(|kind| kind.key_trace.clone()),
         snapshots,
         images,
-        logs: Arc::new(logs),
+        logs,
         binhosts,
         small_files: Arc::default(),
         published,

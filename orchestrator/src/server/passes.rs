@@ -10,7 +10,7 @@ use crate::{
         gc::{GarbageCollector, GcPass, trust::Trust},
         healer::Healer,
         notify::pass::NotifyPass,
-        publisher::{Caches, Publisher},
+        publisher::Publisher,
         scrub::Scrub,
     },
 };
@@ -19,19 +19,13 @@ use std::sync::Arc;
 /// Starts all passes. They end when the orchestrator stops.
 pub(super) fn start(app: &Arc<App>) -> Vec<Started> {
     let (engine, passes, stopping) = (&app.engine, &app.passes, &app.stopping);
-    let caches = Caches {
-        keys: app.nix_keys.clone(),
-        listings: app.listings.clone(),
-        logs: app.logs.clone(),
-        upstreams: app.upstreams.clone(),
-    };
     let publisher = Publisher::new(
         engine.clone(),
         app.published.clone(),
         app.binhosts.clone(),
         app.store.clone(),
         app.entries.clone(),
-        caches,
+        app.channel_writers.clone(),
     );
     let collector = GarbageCollector {
         engine: engine.clone(),
@@ -39,12 +33,10 @@ pub(super) fn start(app: &Arc<App>) -> Vec<Started> {
         intake: app.intake.clone(),
         logs: app.logs.clone(),
         store: app.store.clone(),
-        entries: app.entries.clone(),
-        listings: app.listings.clone(),
         snapshots: app.snapshots.clone(),
         images: app.images.clone(),
         binhosts: app.binhosts.clone(),
-        nix_keys: app.nix_keys.clone(),
+        writers: app.channel_writers.clone(),
     };
     let trust = Trust::new(engine.clone(), app.config.clock_file());
     let cleaning = GcPass::new(collector, trust, app.config.first_cleaning.duration());

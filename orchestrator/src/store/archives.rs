@@ -8,7 +8,7 @@ use crate::store::{
 };
 use std::{
     fmt::Display,
-    fs::{self, File},
+    fs::File,
     io::{BufReader, Write as _},
     path::{Path, PathBuf},
     time::SystemTime,
@@ -77,22 +77,13 @@ impl Archives {
     /// Removes files older than `before` whose digest `kept` rejects, and leftovers of a crash. Returns the
     /// number of files removed.
     pub fn retain(&self, before: SystemTime, kept: impl Fn(Digest) -> bool) -> Result<usize, DiskError> {
-        let mut gone = 0;
-        for entry in fs::read_dir(&self.dir).map_err(DiskError::at("list", &self.dir))? {
-            let entry = entry.map_err(DiskError::at("list", &self.dir))?;
-            let modified = entry.metadata().and_then(|meta| meta.modified());
-            let old = modified.map_err(DiskError::at("look at", &entry.path()))? < before;
-            if old && !digest_of(&entry.path()).is_some_and(&kept) {
-                gone += usize::from(disk::remove_file(&entry.path())?);
-            }
-        }
-        Ok(gone)
+        disk::retain(&self.dir, before, |name| digest_of(name).is_some_and(&kept))
     }
 }
 
 /// The digest at the start of a file's name.
-fn digest_of(path: &Path) -> Option<Digest> {
-    path.file_name()?.to_str()?.split('.').next()?.parse().ok()
+fn digest_of(name: &str) -> Option<Digest> {
+    name.split('.').next()?.parse().ok()
 }
 
 /// A file that is being received. Removed when dropped without [`NewArchive::keep`].

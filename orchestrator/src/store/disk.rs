@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// Why a file operation failed.
@@ -79,6 +80,23 @@ pub fn remove_file(path: &Path) -> Result<bool, DiskError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(DiskError::new("remove", path, error)),
     }
+}
+
+/// Removes files older than `before` from a directory, except those whose names are `kept`. Returns how many.
+///
+/// # Errors
+/// The directory cannot be read, or a file cannot be removed.
+pub fn retain(dir: &Path, before: SystemTime, kept: impl Fn(&str) -> bool) -> Result<usize, DiskError> {
+    let mut removed = 0;
+    for entry in fs::read_dir(dir).map_err(DiskError::at("list", dir))? {
+        let entry = entry.map_err(DiskError::at("list", dir))?;
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        let is_old = modified.map_err(DiskError::at("look at", &entry.path()))? < before;
+        if is_old && !entry.file_name().to_str().is_some_and(&kept) {
+            removed += usize::from(remove_file(&entry.path())?);
+        }
+    }
+    Ok(removed)
 }
 
 #[cfg(test)]

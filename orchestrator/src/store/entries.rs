@@ -16,6 +16,7 @@ use std::{
     io::{self, BufReader, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 use swarm_common::{digest::Digest, wire::artifact::Artifact};
 use swarm_formats::portage::{
@@ -207,6 +208,22 @@ impl IndexEntryCache {
         disk::remove_file(&self.path(digest))
     }
 
+    /// Removes the files older than `before` of artifacts for which `kept` returns false. Returns how many.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn retain(&self, before: SystemTime, kept: impl Fn(Digest) -> bool) -> Result<usize, DiskError> {
+        disk::retain(&self.dir, before, |name| {
+            let Ok(digest) = name.strip_suffix(".files").unwrap_or(name).parse() else { return false };
+            if !kept(digest) {
+                self.sizes().remove(&digest);
+                self.filter().remove(digest);
+                return false;
+            }
+            true
+        })
+    }
+
     /// The stored entry, if it is valid and matches the artifact.
     fn kept(&self, artifact: &Artifact) -> Option<Entry> {
         let text = match fs::read_to_string(self.path(artifact.digest)) {
@@ -253,7 +270,6 @@ fn seal(artifact: Digest, text: &str) -> Digest {
 mod tests {
     use super::*;
     use crate::store::LocalStore;
-    use std::time::SystemTime;
     use swarm_common::{
         id::{AttemptId, DroneId},
         time::TimeMs,
@@ -322,7 +338,11 @@ mod tests {
         // From here on, the package itself is not needed.
         assert!(store.remove(digest, SystemTime::now()).unwrap());
         assert_eq!(cache.entry(&artifact).unwrap(), entry);
-        assert!(cache.remove(digest).unwrap());
+        let later = SystemTime::now() + std::time::Duration::from_secs(60);
+        assert_eq!(cache.retain(SystemTime::UNIX_EPOCH, |_| false).unwrap(), 0, "young");
+        assert_eq!(cache.retain(later, |other| other == digest).unwrap(), 0, "needed");
+        assert_eq!(cache.entry(&artifact).unwrap(), entry);
+        assert_eq!(cache.retain(later, |_| false).unwrap(), 2);
         assert!(matches!(cache.entry(&artifact), Err(EntriesError::Store(StoreError::Absent(_)))));
     }
 }

@@ -273,7 +273,7 @@ async fn the_files_of_a_cache_have_their_types_and_what_is_missing_is_not_found(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_audit_finds_a_damaged_archive_and_mends_a_damaged_narinfo() {
+async fn an_audit_finds_a_damaged_archive_and_mends_a_damaged_narinfo_and_a_cache_without_its_mark() {
     let world = World::new().unwrap();
     let (swarm, top) = built(&world).await.unwrap();
     let audit = swarm.admin.audit().await.unwrap();
@@ -285,6 +285,11 @@ async fn an_audit_finds_a_damaged_archive_and_mends_a_damaged_narinfo() {
     let audit = swarm.admin.audit().await.unwrap();
     assert_eq!((audit.faults.len(), audit.mended.len()), (0, 1), "{:?}", audit.faults);
     assert_eq!(std::fs::read_to_string(&narinfo).unwrap(), text);
+    let mark = cache.join("nix-cache-info");
+    std::fs::remove_file(&mark).unwrap();
+    let audit = swarm.admin.audit().await.unwrap();
+    assert_eq!((audit.faults.len(), audit.mended.len()), (0, 1), "{:?}", audit.faults);
+    assert!(mark.exists());
     let artifacts = swarm.admin.artifacts(None).await.unwrap();
     let big = artifacts.iter().find(|artifact| artifact.target.title() == "big-1.0").unwrap();
     let path = swarm.app.store.describe(big.digest);

@@ -18,7 +18,7 @@ use crate::{
     },
     rejection::ExamineError,
     sign::OpenPgpKey,
-    store::{ArtifactStore, entries::IndexEntryCache, sealed},
+    store::{ArtifactStore, disk::DiskError, entries::IndexEntryCache, sealed},
 };
 use accept::{Acceptance, Accepted};
 use futures_util::future::BoxFuture;
@@ -27,12 +27,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 use swarm_common::{
     digest::Digest,
     id::{AttemptId, DroneId},
     time::TimeMs,
-    wire::{artifact::Artifact, drone::Target, view::KeyView},
+    wire::{artifact::Artifact, drone::Target},
 };
 use swarm_formats::portage::gpkg::{Gpkg, Limits};
 use tokio::sync::Semaphore;
@@ -62,7 +63,7 @@ impl AcceptedUpload {
     }
 }
 
-pub(super) struct Portage {
+pub struct Portage {
     engine: Engine,
     incoming: Incoming,
     store: Arc<dyn ArtifactStore>,
@@ -80,32 +81,21 @@ pub(super) struct Portage {
 }
 
 impl Portage {
-    pub(super) fn new(
+    /// Signs with `key`. An index may have up to `index_bytes` bytes. Restores files that were accepted before
+    /// a restart.
+    #[must_use]
+    pub fn new(
         engine: Engine,
         storage: &Storage,
+        entries: IndexEntryCache,
         key: Option<OpenPgpKey>,
         limits: Limits,
         index_bytes: u64,
-        at_once: Arc<Semaphore>,
     ) -> Self {
-        let Storage { incoming, store, entries, .. } = storage;
-        let (incoming, store, entries) = (incoming.clone(), store.clone(), entries.clone());
+        let Storage { incoming, store, at_once } = storage.clone();
         let unreported = Mutex::new(noted::noted(&incoming, &*store));
         let large = tokio::sync::Mutex::default();
         Self { engine, incoming, store, entries, key, limits, index_bytes, unreported, at_once, large }
-    }
-
-    /// The signing key; `None` if signing is off.
-    pub(super) fn key_view(&self) -> Option<KeyView> {
-        let key = self.key.as_ref()?;
-        let public_key = match key.public_armored() {
-            Ok(text) => text,
-            Err(error) => {
-                tracing::error!(%error, "cannot write the public key");
-                return None;
-            }
-        };
-        Some(KeyView { fingerprint: key.fingerprint(), public_key, nix: Vec::new() })
     }
 
     async fn ensure_accepted(
@@ -190,7 +180,7 @@ impl Builder for Portage {
     fn examination(&self, _: &ExpectedUpload, build_time: TimeMs) -> Option<Examination> {
         let limits = self.limits.modest();
         let examine = move |pieces: &mut dyn Read| identity::examine(pieces, &limits, build_time);
-        Some(Box::new(move |pieces: &mut dyn Read| Examined::Gpkg(Box::new(examine(pieces)))))
+        Some(Box::new(move |pieces: &mut dyn Read| Box::new(examine(pieces)) as Examined))
     }
 
     fn is_accepted(&self, attempt: AttemptId, digest: Digest) -> bool {
@@ -205,10 +195,7 @@ impl Builder for Portage {
         examined: Option<Examined>,
         build_time: TimeMs,
     ) -> BoxFuture<'static, Result<(), ReceiveError>> {
-        let examined = match examined {
-            Some(Examined::Gpkg(examined)) => Some(*examined),
-            _ => None,
-        };
+        let examined = examined.and_then(|examined| Some(*examined.downcast().ok()?));
         Box::pin(async move { self.ensure_accepted(attempt, digest, expected, examined, build_time).await })
     }
 
@@ -249,5 +236,11 @@ impl Builder for Portage {
 
     fn retain(&self, open: &dyn Fn(AttemptId) -> bool) {
         self.unreported().retain(|(attempt, _), _| open(*attempt));
+    }
+
+    fn retain_derived(&self, artifacts: &[Artifact], before: SystemTime) -> Result<usize, DiskError> {
+        let mut digests = self.unreported_artifacts();
+        digests.extend(artifacts.iter().map(|artifact| artifact.digest));
+        self.entries.retain(before, |digest| digests.contains(&digest))
     }
 }

@@ -2,50 +2,27 @@
 
 use super::{
     error::DiskPassError,
-    nix::Caches,
-    portage::Packages,
+    run_hosts::RunHosts,
     todo::{ChannelTodo, Done, RunTodo, Todo},
 };
-use crate::{
-    publish::{self, Binhost, Binhosts, Generations, generations},
-    store::{ArtifactStore, entries::IndexEntryCache},
-};
-use std::{collections::BTreeMap, sync::Arc};
-use swarm_common::{
-    id::RunId,
-    name::Name,
-    wire::{admin::BuilderKind, channel::ChannelName},
-};
+use crate::publish::{Binhosts, ChannelWriters, generations};
+use std::collections::BTreeMap;
+use swarm_common::{name::Name, wire::channel::ChannelName};
 use swarm_core::Command;
 
 /// Publishes, and remembers what was published.
 pub(super) struct Disk {
     binhosts: Binhosts,
-    store: Arc<dyn ArtifactStore>,
-    packages: Packages,
-    caches: Caches,
-    open: BTreeMap<RunId, Binhost>,
+    writers: ChannelWriters,
+    runs: RunHosts,
     /// The generation last begun in each channel.
     begun: BTreeMap<(Name, ChannelName), u64>,
     done: Done,
 }
 
 impl Disk {
-    pub(super) fn new(
-        binhosts: Binhosts,
-        store: Arc<dyn ArtifactStore>,
-        entries: IndexEntryCache,
-        caches: Caches,
-    ) -> Self {
-        Self {
-            binhosts,
-            packages: Packages { store: store.clone(), entries },
-            store,
-            caches,
-            open: BTreeMap::new(),
-            begun: BTreeMap::new(),
-            done: Done::default(),
-        }
+    pub(super) fn new(binhosts: Binhosts, writers: ChannelWriters, runs: RunHosts) -> Self {
+        Self { binhosts, writers, runs, begun: BTreeMap::new(), done: Done::default() }
     }
 
     pub(super) fn done(&self) -> &Done {
@@ -71,7 +48,7 @@ impl Disk {
         };
         todo.runs.into_iter().for_each(|run| note(self.publish_run(now, run)));
         for run in todo.ended {
-            self.open.remove(&run);
+            self.runs.close(run);
             self.done.runs.remove(&run);
         }
         let mut reports = Vec::new();
@@ -80,29 +57,10 @@ impl Disk {
     }
 
     fn publish_run(&mut self, now: u64, todo: RunTodo) -> Result<(), DiskPassError> {
-        let RunTodo { run, profile, received, artifacts } = todo;
-        let new = self.packages.published(&profile, &artifacts)?;
-        let published = match self.open.get_mut(&run) {
-            Some(binhost) => binhost.add(now, &new, &*self.store),
-            // The files may be from an earlier process, so compare them with the complete set.
-            None => {
-                let dir = self.binhosts.run(&profile, run);
-                let mut binhost = Binhost::open(dir, Generations::CurrentOnly, BTreeMap::new())?;
-                let published = binhost.publish(now, &new, &*self.store);
-                if published.is_ok() {
-                    self.open.insert(run, binhost);
-                }
-                published
-            }
-        };
-        let outcome =
-            published.map_err(|source| DiskPassError::Publish { profile: profile.clone(), source })?;
-        if let Some(&first) = outcome.missing.first() {
-            return Err(DiskPassError::Missing { profile, count: outcome.missing.len(), first });
-        }
-        let (count, digests) = self.done.runs.entry(run).or_default();
-        *count = received;
-        digests.extend(artifacts.iter().map(|artifact| artifact.digest));
+        self.runs.publish(now, &todo)?;
+        let (count, digests) = self.done.runs.entry(todo.run).or_default();
+        *count = todo.received;
+        digests.extend(todo.artifacts.iter().map(|artifact| artifact.digest));
         Ok(())
     }
 
@@ -113,23 +71,29 @@ impl Disk {
         todo: ChannelTodo,
         reports: &mut Vec<Command>,
     ) -> Result<(), DiskPassError> {
-        let dir = self.binhosts.channel(&todo.profile, todo.channel);
-        let key = (todo.profile.clone(), todo.channel);
+        let ChannelTodo { kind, run, recorded, content } = todo;
+        let (profile, channel) = (content.profile.clone(), content.channel);
+        let dir = self.binhosts.channel(&profile, channel);
+        let key = (profile.clone(), channel);
         let last = generations::last(&dir)?;
-        if last > todo.recorded && self.begun.get(&key) != Some(&last) {
+        if last > recorded && self.begun.get(&key) != Some(&last) {
             // The journal was restored, or a crash happened before the report. Clients may have seen other
             // content under the wanted number.
-            reports.push(Command::SkipGenerations { profile: todo.profile, channel: todo.channel, last });
+            reports.push(Command::SkipGenerations { profile, channel, last });
             return Ok(());
         }
-        self.begun.insert(key.clone(), todo.number);
-        let number = todo.number;
-        publish::clear_other(&dir, todo.kind)?;
-        match todo.kind {
-            BuilderKind::Portage => self.packages.publish(now, dir, todo, reports)?,
-            BuilderKind::Nix => self.caches.publish(now, dir, &*self.store, &todo, reports)?,
+        self.begun.insert(key.clone(), content.number);
+        self.writers.clear_others(kind, &dir)?;
+        let outcome = self.writers.get(kind).publish(now, &dir, &content);
+        let outcome =
+            outcome.map_err(|source| DiskPassError::Publish { profile: profile.clone(), source })?;
+        let (generation, packages) = (outcome.generation, outcome.packages);
+        if generation > recorded {
+            let profile = profile.clone();
+            reports.push(Command::RecordGeneration { profile, channel, run, generation, packages });
         }
-        self.done.channels.insert(key, number);
+        DiskPassError::if_any_missing(&profile, &outcome.missing)?;
+        self.done.channels.insert(key, content.number);
         Ok(())
     }
 }

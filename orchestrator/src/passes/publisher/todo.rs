@@ -1,5 +1,6 @@
 //! Determines what is missing in the binary package hosts, by comparing the state with what was published.
 
+use crate::publish::ChannelContent;
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
     digest::Digest,
@@ -32,23 +33,15 @@ pub(super) struct RunTodo {
     pub(super) artifacts: Vec<Artifact>,
 }
 
-/// The desired content of a profile's channel.
+/// A channel whose current generation is missing.
 pub(super) struct ChannelTodo {
-    pub(super) profile: Name,
-    pub(super) channel: ChannelName,
-    /// The run whose packages it contains.
-    pub(super) run: RunId,
-    pub(super) number: u64,
-    /// Artifacts that the run received or reused.
-    pub(super) received: Vec<Artifact>,
-    /// Artifacts kept from earlier runs.
-    pub(super) kept: Vec<Artifact>,
-    /// The last generation that the journal records as published or skipped.
-    pub(super) recorded: u64,
     /// The kind of builder whose clients read the channel.
     pub(super) kind: BuilderKind,
-    /// For Nix: the system of each host, and the snapshot it was evaluated from if its run is still known.
-    pub(super) hosts: Vec<(ChannelRoot, Option<Digest>)>,
+    /// The run whose packages it contains.
+    pub(super) run: RunId,
+    /// The last generation that the journal records as published or skipped.
+    pub(super) recorded: u64,
+    pub(super) content: ChannelContent,
 }
 
 /// Everything that is missing, as of event `seq`.
@@ -97,15 +90,17 @@ pub(super) fn todo(swarm: &Swarm, done: &Done) -> Todo {
         let artifacts = generation.artifacts.iter().filter_map(|digest| history.artifacts.get(digest));
         let (received, kept) = artifacts.cloned().partition(of_last_run);
         todo.channels.push(ChannelTodo {
-            profile: name.clone(),
-            channel,
-            run: generation.run,
-            number: generation.number,
-            received,
-            kept,
-            recorded: profile.published(channel).max(history.skipped),
             kind: profile.request.builder,
-            hosts: hosts(swarm, &generation.roots),
+            run: generation.run,
+            recorded: profile.published(channel).max(history.skipped),
+            content: ChannelContent {
+                profile: name.clone(),
+                channel,
+                number: generation.number,
+                received,
+                kept,
+                hosts: hosts(swarm, &generation.roots),
+            },
         });
     }
     todo

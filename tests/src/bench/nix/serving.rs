@@ -26,7 +26,7 @@ use swarm_formats::nix::{
 use swarm_orchestrator::{
     publish::{
         NixCache,
-        cache::{CacheContent, CachedPath, SideFiles},
+        nix::cache::{CacheContent, CachedPath, SideFiles},
     },
     sign::NixKeys,
     store::{self, LocalStore, StoreError, disk::DiskError},

@@ -1,11 +1,13 @@
 //! Removes files that no generation refers to.
 
 use super::{
-    super::generations::{self, seconds_of},
     NixCache, PATHS, lock_path, names, order,
     place::{digest_of, nar_path, read_narinfo},
 };
-use crate::store::disk::{self, DiskError};
+use crate::{
+    publish::generations::{self, seconds_of},
+    store::disk::{self, DiskError},
+};
 use std::{collections::BTreeSet, fs, path::Path};
 use swarm_common::wire::ready::Ready;
 use swarm_formats::nix::narinfo::NarInfo;

@@ -9,7 +9,7 @@
 //! | `ready/HOST` | the newest system of a host whose closure is here |
 //! | `lock/DIGEST` | the `flake.lock` that a system was evaluated with |
 //!
-//! Publishing is level-triggered, as in [`Binhost`](super::Binhost): archives come first, then narinfos, each
+//! Publishing is level-triggered, as in [`Binhost`](crate::publish::Binhost): archives come first, then narinfos, each
 //! after those of its references, then locks and `ready`. The content of a published path never changes, even
 //! if a second build of it has other bytes. A [`sweep()`](NixCache::sweep) removes a narinfo before its
 //! archive.
@@ -20,8 +20,11 @@ mod sweep;
 
 pub use place::{check, nar_path};
 
-use super::generations::{self, seconds_of};
 use crate::{
+    publish::{
+        ChannelOutcome, PublishError,
+        generations::{self, seconds_of},
+    },
     sign::NixKeys,
     store::{
         ArtifactStore, StoreError,
@@ -75,29 +78,6 @@ pub struct CacheContent {
     pub paths: Vec<CachedPath>,
     /// The system of each host. Generation and closure are filled in later.
     pub hosts: Vec<Ready>,
-}
-
-/// The result of a publication.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheOutcome {
-    /// Number of the current generation; 0 before the first.
-    pub generation: u64,
-    /// Number of paths in the current generation.
-    pub paths: u64,
-    /// Paths that were omitted because they, or paths they refer to, are not in the store.
-    pub missing: Vec<Digest>,
-}
-
-/// Why nothing new was published. The published files remain unchanged.
-#[derive(Debug, thiserror::Error)]
-pub enum CacheError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// A pointer cannot be written as JSON.
-    #[error("`ready` of a host cannot be written: {0}")]
-    Ready(#[from] serde_json::Error),
 }
 
 #[derive(Debug)]
@@ -157,7 +137,7 @@ impl NixCache {
         content: &CacheContent,
         store: &dyn ArtifactStore,
         side_files: &dyn SideFiles,
-    ) -> Result<CacheOutcome, CacheError> {
+    ) -> Result<ChannelOutcome, PublishError> {
         self.write_if_new(INFO_NAME, INFO.as_bytes(), now)?;
         let (published, missing) = self.place_all(now, &content.paths, store, side_files)?;
         let mut hosts = BTreeMap::new();
@@ -176,11 +156,16 @@ impl NixCache {
             list.push_str(&format!("{} {digest}\n", path.path));
         }
         self.switch(now, &list, &hosts)?;
-        Ok(CacheOutcome { generation: self.generation, paths: published.len() as u64, missing })
+        Ok(ChannelOutcome { generation: self.generation, packages: published.len() as u64, missing })
     }
 
     /// Writes a new generation if anything differs from the current one.
-    fn switch(&mut self, now: u64, list: &str, hosts: &BTreeMap<String, Vec<u8>>) -> Result<(), CacheError> {
+    fn switch(
+        &mut self,
+        now: u64,
+        list: &str,
+        hosts: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<(), PublishError> {
         let current = generations::path(&self.dir, self.generation);
         let same_list = fs::read(current.join(PATHS)).is_ok_and(|bytes| bytes == list.as_bytes());
         let ready = self.dir.join("ready");
@@ -216,7 +201,7 @@ impl NixCache {
         host: &Ready,
         content: &CacheContent,
         published: &BTreeMap<String, (NarInfo, Digest)>,
-    ) -> Result<Option<Vec<u8>>, CacheError> {
+    ) -> Result<Option<Vec<u8>>, PublishError> {
         let old = fs::read(self.dir.join("ready").join(&host.host)).ok();
         let parsed = old.as_ref().and_then(|bytes| serde_json::from_slice::<Ready>(bytes).ok());
         if let Some(same) = parsed.filter(|old| (&old.path, old.run) == (&host.path, host.run)) {
@@ -256,7 +241,7 @@ impl NixCache {
     }
 
     /// The file of a pointer, signed with the current keys.
-    fn signed(&self, mut ready: Ready) -> Result<Option<Vec<u8>>, CacheError> {
+    fn signed(&self, mut ready: Ready) -> Result<Option<Vec<u8>>, PublishError> {
         match &self.keys {
             Some(keys) => keys.sign_ready(&mut ready),
             None => ready.signatures.clear(),

@@ -5,15 +5,17 @@
 //! the old index with all its files, and the next publication completes the work. An unchanged set writes
 //! nothing.
 
-use super::{
-    Generations,
-    generations::{self, seconds_of},
-    layout,
-    whole::{self, Found},
-};
-use crate::store::{
-    ArtifactStore, StoreError,
-    disk::{self, DiskError},
+use super::whole::{self, Found};
+use crate::{
+    publish::{
+        Generations, PublishError,
+        generations::{self, seconds_of},
+        layout,
+    },
+    store::{
+        ArtifactStore, StoreError,
+        disk::{self, DiskError},
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -52,24 +54,6 @@ pub struct Outcome {
     pub missing: Vec<Digest>,
 }
 
-/// Why nothing new was published. The old index and all its files remain.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    #[error("invalid package path `{0}`")]
-    Path(String),
-    /// The index entry does not match its artifact.
-    #[error("the index entry of `{0}` does not belong to its artifact")]
-    Entry(String),
-    /// The content of a published path would change, which would break clients that have just read
-    /// the index.
-    #[error("`{0}` is already published with other content: build IDs must not repeat")]
-    Taken(String),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-}
-
 /// A binary package host in a directory, for one writer at a time.
 #[derive(Debug)]
 pub struct Binhost {
@@ -84,6 +68,13 @@ pub struct Binhost {
 }
 
 impl Binhost {
+    /// Whether `dir` contains a binary package host, even if its index was removed or not written yet.
+    #[must_use]
+    pub fn is_in(dir: &Path) -> bool {
+        let last = generations::last(dir).unwrap_or(0);
+        dir.join("Packages").exists() || generations::path(dir, last).join("Packages").exists()
+    }
+
     /// Opens the channel in `dir`, which is created if needed. `header` contains the profile's values (ARCH,
     /// CHOST, USE ...). Work interrupted by a crash is completed by the next publication.
     ///

@@ -1,12 +1,12 @@
 //! Places archives, listings, logs and narinfos.
 
-use super::{
-    super::{Copied, generations},
-    CacheError, CachedPath, NixCache, SideFiles, order,
-};
-use crate::store::{
-    ArtifactStore, StoreError,
-    disk::{self, DiskError},
+use super::{CachedPath, NixCache, SideFiles, order};
+use crate::{
+    publish::{Copied, PublishError, generations},
+    store::{
+        ArtifactStore, StoreError,
+        disk::{self, DiskError},
+    },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,7 +47,7 @@ impl NixCache {
         paths: &[CachedPath],
         store: &dyn ArtifactStore,
         side_files: &dyn SideFiles,
-    ) -> Result<(Placed, Vec<Digest>), CacheError> {
+    ) -> Result<(Placed, Vec<Digest>), PublishError> {
         let (mut placed, mut missing, mut lost) = (Placed::new(), Vec::new(), BTreeSet::new());
         let mut narinfos: Vec<(String, String)> = Vec::new();
         let (mut logs, mut small) = (BTreeSet::new(), Vec::new());
@@ -65,14 +65,14 @@ impl NixCache {
                 _ => (path.info.clone(), path.digest),
             };
             let digest = match self.place_nar(digest, &info, store) {
-                Err(CacheError::Store(StoreError::Absent(_))) if digest != path.digest => {
+                Err(PublishError::Store(StoreError::Absent(_))) if digest != path.digest => {
                     info = path.info.clone();
                     self.place_nar(path.digest, &info, store).map(|()| path.digest)
                 }
                 other => other.map(|()| digest),
             };
             let digest = match digest {
-                Err(CacheError::Store(StoreError::Absent(digest))) => {
+                Err(PublishError::Store(StoreError::Absent(digest))) => {
                     missing.push(digest);
                     lost.insert(hash);
                     continue;
@@ -133,7 +133,12 @@ impl NixCache {
     }
 
     /// Links an archive into the cache, unless it exists there.
-    fn place_nar(&self, digest: Digest, info: &NarInfo, store: &dyn ArtifactStore) -> Result<(), CacheError> {
+    fn place_nar(
+        &self,
+        digest: Digest,
+        info: &NarInfo,
+        store: &dyn ArtifactStore,
+    ) -> Result<(), PublishError> {
         let to = self.dir.join(nar_path(digest));
         if fs::metadata(&to).is_ok_and(|meta| Some(meta.len()) == info.file_size) {
             return Ok(());
@@ -151,7 +156,7 @@ impl NixCache {
         name: &str,
         bytes: impl FnOnce() -> Result<Option<Vec<u8>>, StoreError>,
         now: u64,
-    ) -> Result<Option<StagedFile>, CacheError> {
+    ) -> Result<Option<StagedFile>, PublishError> {
         let path = self.dir.join(name);
         // An empty file may be left by a power failure: an earlier version did not sync it.
         if fs::metadata(&path).is_ok_and(|there| there.len() > 0) {

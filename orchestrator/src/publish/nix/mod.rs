@@ -1,18 +1,22 @@
-//! Publishes a channel of a Nix profile as a binary cache.
+//! Channels of Nix profiles, published as binary caches.
 
-use super::{error::DiskPassError, todo::ChannelTodo};
+pub mod cache;
+
+use super::{ChannelContent, ChannelOutcome, ChannelWriter, PublishError};
 use crate::{
     logs::Logs,
     nix::{listing, listings::Listings, upstream::Upstreams},
-    publish::{
-        NixCache,
-        cache::{CacheContent, CachedPath, SideFiles, nar_path},
-    },
     sign::NixKeys,
     store::{ArtifactStore, StoreError, disk::DiskError},
 };
+use cache::{CacheContent, CachedPath, NixCache, SideFiles, nar_path};
 use serde_json::Value;
-use std::{collections::BTreeMap, path::PathBuf, rc::Rc, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+};
 use swarm_common::{
     digest::Digest,
     wire::{
@@ -21,7 +25,7 @@ use swarm_common::{
         ready::Ready,
     },
 };
-use swarm_core::{Command, state::ChannelRoot};
+use swarm_core::state::ChannelRoot;
 use swarm_formats::{
     nix::{
         nar::NarSum,
@@ -50,8 +54,8 @@ const BOOT: [&str; 7] = [
 const LISTING_BYTES: usize = 8 << 20;
 
 /// The sources from which caches are published.
-#[derive(Clone)]
-pub struct Caches {
+pub struct Nix {
+    pub store: Arc<dyn ArtifactStore>,
     /// `None` if signing is off.
     pub keys: Option<Arc<NixKeys>>,
     pub listings: Listings,
@@ -60,58 +64,48 @@ pub struct Caches {
     pub upstreams: Arc<Upstreams>,
 }
 
-impl Caches {
-    /// Publishes a channel. Adds to `reports` if the journal does not know its generation.
-    pub(super) fn publish(
+impl ChannelWriter for Nix {
+    fn is_in(&self, dir: &Path) -> bool {
+        NixCache::is_in(dir)
+    }
+
+    fn publish(
         &self,
         now: u64,
-        dir: PathBuf,
-        store: &dyn ArtifactStore,
-        todo: &ChannelTodo,
-        reports: &mut Vec<Command>,
-    ) -> Result<(), DiskPassError> {
-        let (profile, hosts) = (&todo.profile, &todo.hosts);
-        let artifacts = todo.received.iter().chain(&todo.kept);
-        let kept = Kept { caches: self, artifacts: artifacts.map(|a| (a.digest, a)).collect(), hosts };
+        dir: &Path,
+        content: &ChannelContent,
+    ) -> Result<ChannelOutcome, PublishError> {
+        let artifacts = content.received.iter().chain(&content.kept);
+        let hosts = &content.hosts;
+        let kept = Kept { sources: self, artifacts: artifacts.map(|a| (a.digest, a)).collect(), hosts };
         let paths = kept.artifacts.values().filter_map(|artifact| cached(artifact)).collect();
-        let ready = hosts.iter().filter_map(|(root, snapshot)| kept.ready(todo, root, *snapshot)).collect();
-        let mut cache = NixCache::open(dir, self.keys.clone())?.numbered(todo.number);
-        let published = cache.publish(now, &CacheContent { paths, hosts: ready }, store, &kept);
-        let outcome =
-            published.map_err(|source| DiskPassError::Cache { profile: profile.clone(), source })?;
-        if outcome.generation > todo.recorded {
-            reports.push(Command::RecordGeneration {
-                profile: profile.clone(),
-                channel: todo.channel,
-                run: todo.run,
-                generation: outcome.generation,
-                packages: outcome.paths,
-            });
-        }
-        if let Some(&first) = outcome.missing.first() {
-            let (profile, count) = (profile.clone(), outcome.missing.len());
-            return Err(DiskPassError::Missing { profile, count, first });
-        }
-        Ok(())
+        let ready = hosts.iter().filter_map(|(root, snapshot)| kept.ready(content, root, *snapshot));
+        let in_cache = CacheContent { paths, hosts: ready.collect() };
+        let mut cache = NixCache::open(dir, self.keys.clone())?.numbered(content.number);
+        cache.publish(now, &in_cache, &*self.store, &kept)
+    }
+
+    fn sweep(&self, dir: &Path, now: u64, grace: u64, kept: &BTreeSet<u64>) -> Result<usize, DiskError> {
+        NixCache::open(dir, self.keys.clone())?.sweep(now, grace, kept)
     }
 }
 
 /// The artifacts of a channel.
 struct Kept<'a> {
-    caches: &'a Caches,
+    sources: &'a Nix,
     artifacts: BTreeMap<Digest, &'a Artifact>,
     hosts: &'a [(ChannelRoot, Option<Digest>)],
 }
 
 impl Kept<'_> {
     /// The pointer to the system of a host.
-    fn ready(&self, todo: &ChannelTodo, root: &ChannelRoot, snapshot: Option<Digest>) -> Option<Ready> {
+    fn ready(&self, content: &ChannelContent, root: &ChannelRoot, snapshot: Option<Digest>) -> Option<Ready> {
         let host = &root.root.attribute;
         if !is_host(host) {
-            tracing::warn!(profile = %todo.profile, host, "the host's name is not a valid file name; it gets no ready pointer");
+            tracing::warn!(profile = %content.profile, host, "the host's name is not a valid file name; it gets no ready pointer");
             return None;
         }
-        let source = snapshot.and_then(|snapshot| match self.caches.upstreams.source(snapshot) {
+        let source = snapshot.and_then(|snapshot| match self.sources.upstreams.source(snapshot) {
             Ok(source) => Some(source),
             Err(error) => {
                 tracing::warn!(%snapshot, %error, "the source of a system is not known");
@@ -131,8 +125,8 @@ impl Kept<'_> {
         });
         let boot = boot.collect();
         Some(Ready {
-            profile: todo.profile.clone(),
-            channel: todo.channel,
+            profile: content.profile.clone(),
+            channel: content.channel,
             host: host.clone(),
             path: root.root.path.clone(),
             generation: 0,
@@ -152,7 +146,7 @@ impl Kept<'_> {
     fn parsed_listing(&self, path: &str) -> Option<Value> {
         let is_it = |artifact: &&&Artifact| path_of(artifact).is_some_and(|t| base_name(&t.path) == path);
         let artifact = self.artifacts.values().find(is_it)?;
-        let listing = self.caches.listings.get(artifact).ok().flatten()?;
+        let listing = self.sources.listings.get(artifact).ok().flatten()?;
         if listing.len() > LISTING_BYTES {
             return None;
         }
@@ -163,12 +157,12 @@ impl Kept<'_> {
 impl SideFiles for Kept<'_> {
     fn listing(&self, path: &CachedPath) -> Result<Option<String>, StoreError> {
         let Some(artifact) = self.artifacts.get(&path.digest) else { return Ok(None) };
-        self.caches.listings.get(artifact)
+        self.sources.listings.get(artifact)
     }
 
     fn log(&self, path: &CachedPath) -> Result<Option<Vec<u8>>, DiskError> {
         let Some(artifact) = self.artifacts.get(&path.digest) else { return Ok(None) };
-        let Some(mut reader) = self.caches.logs.reader(artifact.attempt)? else { return Ok(None) };
+        let Some(mut reader) = self.sources.logs.reader(artifact.attempt)? else { return Ok(None) };
         match reader.read(LOG_BYTES) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => {
@@ -180,7 +174,7 @@ impl SideFiles for Kept<'_> {
 
     fn lock(&self, ready: &Ready) -> Option<Vec<u8>> {
         let (_, snapshot) = self.hosts.iter().find(|(root, _)| root.root.attribute == ready.host)?;
-        match self.caches.upstreams.lock((*snapshot)?) {
+        match self.sources.upstreams.lock((*snapshot)?) {
             Ok(lock) => lock,
             Err(error) => {
                 tracing::warn!(host = ready.host, %error, "cannot publish the lock file of a system");

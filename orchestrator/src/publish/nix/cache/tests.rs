@@ -44,7 +44,7 @@ impl Place {
         CachedPath { info, digest: digests.sha256 }
     }
 
-    fn publish(&self, now: u64, content: &CacheContent) -> CacheOutcome {
+    fn publish(&self, now: u64, content: &CacheContent) -> ChannelOutcome {
         self.open().publish(now, content, &self.store, &Always).unwrap()
     }
 
@@ -119,7 +119,7 @@ fn a_published_path_has_archive_listing_log_and_a_signed_narinfo() {
     let (lib, prog) = (place.path("a", "lib", &[]), place.path("b", "prog", &["a", "b"]));
     let content = CacheContent { paths: vec![prog.clone(), lib], hosts: vec![host("desk", "b", 1)] };
     let outcome = place.publish(NOW, &content);
-    assert_eq!(outcome, CacheOutcome { generation: 1, paths: 2, missing: Vec::new() });
+    assert_eq!(outcome, ChannelOutcome { generation: 1, packages: 2, missing: Vec::new() });
     let info = place.narinfo("b");
     let key: PublicKey = place.keys.public()[0].parse().unwrap();
     assert!(info.is_signed_by(std::slice::from_ref(&key), &StoreDir::default()));
