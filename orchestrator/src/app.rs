@@ -11,7 +11,8 @@ use crate::{
     missing_state,
     nix::upstream::Upstreams,
     passes::{Pass as _, Passes, checks::Checks, notify::Notifier, publisher::Publisher},
-    publish::{Binhosts, ChannelWriters, Progress, small::SmallFiles},
+    publish::{Binhosts, ChannelWriters, Progress},
+    serve::small::SmallFiles,
     store::{ArtifactStore, entries::IndexEntryCache, images::Images, snapshots::Snapshots},
     tls::Shown,
 };

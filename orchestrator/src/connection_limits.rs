@@ -1,5 +1,6 @@
-//! Limits the number of connections, with separate budgets for strangers, workstations, drones and admins, so
-//! that a connection without a credential never displaces one with a credential.
+//! Limits connections: their number, the size of a request's head, and how long a client may read nothing. Strangers,
+//! workstations, drones and admins have separate budgets, so that a connection without a credential never
+//! displaces one with a credential.
 //!
 //! A connection belongs to a stranger until a request on it proves who the caller is. If a budget is full,
 //! the holder with the most connections loses the one that has been idle for longest. Drones and admins lose
@@ -14,10 +15,20 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 use swarm_common::{id::DroneId, state::Caller, wire::view::ConnectionsView};
 use tokio_util::sync::CancellationToken;
+
+/// Largest request head in bytes.
+pub(crate) const HEAD_BYTES: usize = 64 * 1024;
+
+/// Largest number of header lines in a request.
+pub(crate) const HEADERS: usize = 64;
+
+/// How long a client may read nothing. The kernel reports a socket as writable only when a third of its
+/// buffer is free, which takes minutes on a slow line.
+pub(crate) const STALLED: Duration = Duration::from_secs(600);
 
 /// The source of connections for counting: an IPv4 address or an IPv6 /64, which one machine may use as a
 /// whole.

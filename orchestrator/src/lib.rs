@@ -5,9 +5,9 @@
 //! only through the engine's handle.
 //!
 //! [`app`] is the state that all parts share, [`server`] assembles them, and [`http`] is the API. [`intake`]
-//! accepts package files, [`store`] keeps them, [`sign`] signs them and [`publish`] lays them out for
-//! clients; [`nix`] reads Nix archives. [`passes`] repeatedly compare the state with the outside world and
-//! fix differences. [`sink`] sends notifications; [`audit`] verifies everything that is stored.
+//! accepts package files, [`store`] keeps them, [`sign`] signs them, [`publish`] lays them out for clients, and
+//! [`serve`] sends them; [`nix`] reads Nix archives. [`passes`] repeatedly compare the state with the outside
+//! world and fix differences. [`sink`] sends notifications; [`audit`] verifies everything that is stored.
 
 pub mod app;
 pub mod audit;
@@ -27,6 +27,7 @@ pub mod passes;
 pub mod publish;
 mod random;
 pub mod rejection;
+pub mod serve;
 pub mod server;
 pub mod sign;
 pub mod sink;

@@ -23,7 +23,7 @@ const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
     ("reqwest", "client/src/"),
     ("rcgen", "orchestrator/src/tls/self_signed.rs"),
     ("tokio_rustls", "orchestrator/src/http/connection.rs"),
-    ("httparse", "orchestrator/src/http/binhost/lane/"),
+    ("httparse", "orchestrator/src/serve/lane/"),
     ("reqwest", "orchestrator/src/sink/"),
     ("reqwest", "orchestrator/src/nix/upstream.rs"),
     ("lettre", "orchestrator/src/sink/mail.rs"),

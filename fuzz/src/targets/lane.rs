@@ -2,9 +2,9 @@
 //! reader that only splits lines finds the same path and headers.
 
 #[allow(dead_code, reason = "the lane answers by more of it")]
-#[path = "../../../orchestrator/src/publish/conditional.rs"]
+#[path = "../../../orchestrator/src/serve/conditional.rs"]
 mod conditional;
-#[path = "../../../orchestrator/src/http/binhost/lane/request.rs"]
+#[path = "../../../orchestrator/src/serve/lane/request.rs"]
 mod request;
 
 use conditional::{ByteRange, RequestHead, Version};

@@ -3,7 +3,7 @@
 
 use super::{body::Pieces, problem::ApiError};
 use crate::{
-    publish::conditional::{self, ByteRange},
+    serve::conditional::{self, ByteRange},
     store::{Located, disk::DiskError},
 };
 use axum::{

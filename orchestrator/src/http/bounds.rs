@@ -1,5 +1,4 @@
-//! Limits on the content of requests: on request heads, and on every list and text that is journaled or
-//! expensive to process. Whole bodies are limited by [`super::route::Limit`], files by
+//! Limits on the content of requests: on every list and text that is journaled or expensive to process. Whole bodies are limited by [`super::route::Limit`], files by
 //! [`crate::intake::upload`] and the package format, plans by [`swarm_core::plan`].
 //!
 //! All limits are reported as one kind of problem, which names the limit. A drone's texts about a failure are
@@ -7,12 +6,6 @@
 
 use super::problem::ApiError;
 use swarm_common::wire::nix::NixMachine;
-
-/// Largest request head in bytes.
-pub(super) const HEAD_BYTES: usize = 64 * 1024;
-
-/// Largest number of header lines in a request.
-pub(super) const HEADERS: usize = 64;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound {

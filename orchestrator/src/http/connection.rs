@@ -3,16 +3,14 @@
 //! [`connection_limits`](crate::connection_limits) limits how many connections each kind of caller may have.
 
 use super::{
-    Lane,
-    binhost::lane::Handoff,
-    bounds::{HEAD_BYTES, HEADERS},
     linger::{Linger, Unread},
     peer::{Peer, Way},
-    stall::{STALLED, StallTimeout},
+    stall::StallTimeout,
 };
 use crate::{
     config::{Limits, Network},
-    connection_limits::{Answering, ConnectionLimiter, ConnectionPermit},
+    connection_limits::{Answering, ConnectionLimiter, ConnectionPermit, HEAD_BYTES, HEADERS, STALLED},
+    serve::lane::{Handoff, Lane},
 };
 use axum::{
     Router,

@@ -2,13 +2,12 @@
 
 use super::{
     auth::Drone,
-    binhost,
     body::read_drones_json,
     bounds::{self, DRONE_REASON},
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::{app::App, engine::EngineError};
+use crate::{app::App, engine::EngineError, serve};
 use axum::{Json, body::Body, extract::State, http::Method};
 use std::sync::Arc;
 use swarm_common::wire::drone::*;
@@ -50,7 +49,7 @@ async fn claim(
         }
     };
     if let Some(assignment) = &mut reply.assignment {
-        assignment.binhost = binhost::path_of_run(&assignment.profile, assignment.run);
+        assignment.binhost = serve::path_of_run(&assignment.profile, assignment.run);
         // The dependencies of the build were received before it was assigned, so the drone finds them once
         // the index includes everything received so far.
         let seq = app.engine.last_indexed();

@@ -4,7 +4,7 @@
 //! before it move no other row to another page.
 
 use super::problem::ApiError;
-use crate::publish::conditional::{ConditionalOutcome, Conditions, Version, judge};
+use crate::serve::conditional::{ConditionalOutcome, Conditions, Version, judge};
 use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},

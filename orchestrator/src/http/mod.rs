@@ -47,7 +47,6 @@ mod status;
 mod uploads;
 mod why;
 
-pub(crate) use binhost::lane::Lane;
 pub(crate) use problem::ApiError;
 
 use crate::app::App;

@@ -2,14 +2,13 @@
 
 use super::{
     auth::IdempotencyKey,
-    binhost,
     body::{check_reason, read_json},
     bounds,
     list::List,
     problem::ApiError,
     route::{Role, Route},
 };
-use crate::app::App;
+use crate::{app::App, serve};
 use axum::{
     Json,
     body::Body,
@@ -89,7 +88,7 @@ async fn list(State(app): State<Arc<App>>) -> List<ProfileView, Name> {
 }
 
 fn view(name: &Name, profile: &Profile) -> ProfileView {
-    ProfileView { binhost: binhost::path_of(name), ..view::profile(name, profile) }
+    ProfileView { binhost: serve::path_of(name), ..view::profile(name, profile) }
 }
 
 async fn show(State(app): State<Arc<App>>, Path(name): Path<Name>) -> Result<Json<ProfileView>, ApiError> {

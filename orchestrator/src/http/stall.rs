@@ -13,10 +13,6 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// How long a client may read nothing. The kernel reports a socket as writable only when a third of its
-/// buffer is free, which takes minutes on a slow line.
-pub(in crate::http) const STALLED: Duration = Duration::from_secs(600);
-
 /// A stream that fails if a write waits too long, and lingers on shutdown.
 pub(super) struct StallTimeout<S> {
     stream: S,

@@ -1,8 +1,6 @@
 //! The directories of the binary package hosts: one for each channel of a profile and for each run.
 
-use crate::publish::NixCache;
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -55,20 +53,6 @@ impl Binhosts {
     #[must_use]
     pub fn stable(&self, profile: &Name) -> PathBuf {
         self.channel(profile, ChannelName::Stable)
-    }
-
-    /// A file that is at `path` in the cache of a channel of any Nix profile. May block.
-    #[must_use]
-    pub fn in_any_cache(&self, path: &str) -> Option<PathBuf> {
-        let entries = fs::read_dir(&self.dir).ok()?.filter_map(Result::ok);
-        let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let mut profiles: Vec<Name> = names.collect();
-        // If two caches have different bytes for a path, always choose the same cache.
-        profiles.sort_unstable();
-        let caches =
-            profiles.iter().flat_map(|name| ChannelName::ALL.map(|channel| self.channel(name, channel)));
-        let mut files = caches.filter(|dir| NixCache::is_in(dir)).map(|dir| dir.join(path));
-        files.find(|file| file.is_file())
     }
 
     /// The directory with the channels of a profile's runs.

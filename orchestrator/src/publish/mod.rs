@@ -4,19 +4,14 @@
 //! run, and `stable` of each profile) share the files; a [`NixCache`] is the same for Nix. A [`ChannelWriter`]
 //! publishes a profile's channel for one kind of builder. [`Binhosts`] knows the directories, and [`Progress`]
 //! what is published. Nothing here decides what belongs to a channel, signs packages or speaks HTTP.
-//! [`conditional`] and [`layout`] contain the rules for serving over HTTP, and [`small`] caches small files.
 
-mod beneath;
 mod binhosts;
 mod channel;
-pub mod conditional;
 mod error;
 pub(crate) mod generations;
-pub mod layout;
 pub mod nix;
 pub mod portage;
 mod progress;
-pub(crate) mod small;
 
 pub use binhosts::Binhosts;
 pub use channel::{ChannelContent, ChannelOutcome, ChannelWriter};

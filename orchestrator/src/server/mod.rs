@@ -19,7 +19,7 @@ use crate::{
     connection_limits::ConnectionLimiter,
     engine::{Clock, Engine, EngineTask, SystemClock},
     http::{
-        self, Lane,
+        self,
         connection::{self, Listener},
     },
     intake::{self, Intake, upload::Incoming},
@@ -31,6 +31,7 @@ use crate::{
     passes::{Passes, checks::Checks, notify::Notifier},
     publish::{Binhosts, Progress},
     random,
+    serve::lane::Lane,
     state_dir::StateDir,
     store::{ArtifactStore, LocalStore, entries::IndexEntryCache, images::Images, snapshots::Snapshots},
     tls,
@@ -175,7 +176,9 @@ pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> Result<Server,
         live: watch::Sender::new(Arc::new(config.clone())),
         config,
     });
-    let lane = Lane::start(&app).map_err(StartError::Threads)?;
+    let (files, head) = (app.small_files.clone(), app.config.limits.header());
+    let lane = Lane::start(app.binhosts.clone(), files, head, app.stopping.clone());
+    let lane = lane.map_err(StartError::Threads)?;
     Ok(Server { app, listeners, lane, address, engine_task, first_start, _state_dir: state_dir })
 }
 

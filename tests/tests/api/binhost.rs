@@ -122,7 +122,7 @@ async fn conditional_requests_are_answered_for_portages_habit_of_five_seconds() 
     let modified = first.header("last-modified").to_owned();
     let text = get(&swarm, "desk/Packages", &[]).await;
     let text = PackagesIndex::parse(std::str::from_utf8(&text.body).unwrap()).unwrap();
-    let dated = swarm_orchestrator::publish::conditional::http_date;
+    let dated = swarm_orchestrator::serve::conditional::http_date;
     assert_eq!(modified, dated(text.timestamp()), "Last-Modified is TIMESTAMP");
     let ask = async |seconds: u64| {
         let since = dated(seconds);

@@ -10,7 +10,6 @@ use crate::{
     publish::{
         Generations, PublishError,
         generations::{self, seconds_of},
-        layout,
     },
     store::{
         ArtifactStore, StoreError,
@@ -181,7 +180,7 @@ impl Binhost {
         let (mut new, mut missing, mut touched) = (Vec::new(), Vec::new(), BTreeSet::new());
         for package in packages {
             let entry = &package.entry;
-            if !layout::is_package_path(entry.path()) {
+            if !is_package_path(entry.path()) {
                 return Err(PublishError::Path(entry.path().to_owned()));
             }
             let known = self.index.contains(entry);
@@ -354,8 +353,23 @@ fn walk(root: &Path, dir: &Path, depth: usize, found: &mut Vec<String>) -> Resul
     Ok(())
 }
 
+/// Whether the path has the form `category/name/file` or `category/file` in plain characters, and ends with a
+/// package's suffix.
+#[must_use]
+pub fn is_package_path(path: &str) -> bool {
+    let plain_char = |b: u8| b.is_ascii_alphanumeric() || b"+_.-".contains(&b);
+    let plain_part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain_char);
+    let depth = path.split('/').count();
+    let suffix = [".gpkg.tar", ".xpak", ".tbz2"].iter().any(|suffix| path.ends_with(suffix));
+    (depth == 2 || depth == 3)
+        && suffix
+        && path.len() <= 512
+        && path.split('/').all(plain_part)
+        && !path.starts_with("generations/")
+}
+
 fn is_ours(path: &str) -> bool {
-    layout::is_package_path(path) || path.ends_with(".new")
+    is_package_path(path) || path.ends_with(".new")
 }
 
 #[cfg(test)]

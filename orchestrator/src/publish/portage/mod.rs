@@ -3,7 +3,7 @@
 mod binhost;
 pub(crate) mod whole;
 
-pub use binhost::{Binhost, Outcome, Published};
+pub use binhost::{Binhost, Outcome, Published, is_package_path};
 
 use super::{ChannelContent, ChannelOutcome, ChannelWriter, Generations, PublishError};
 use crate::store::{

@@ -1,5 +1,6 @@
 //! The paths in a binary package host or cache that are served to clients.
 
+use crate::publish::portage::is_package_path;
 use swarm_common::digest::Digest;
 use swarm_formats::{
     nix::{nix32, store_path::StorePath},
@@ -78,21 +79,6 @@ fn in_nix_cache(path: &str) -> Option<Servable> {
         }
         Some(_) => None,
     }
-}
-
-/// Whether the path has the form `category/name/file` or `category/file` in plain characters, and ends with a
-/// package's suffix.
-#[must_use]
-pub fn is_package_path(path: &str) -> bool {
-    let plain_char = |b: u8| b.is_ascii_alphanumeric() || b"+_.-".contains(&b);
-    let plain_part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain_char);
-    let depth = path.split('/').count();
-    let suffix = [".gpkg.tar", ".xpak", ".tbz2"].iter().any(|suffix| path.ends_with(suffix));
-    (depth == 2 || depth == 3)
-        && suffix
-        && path.len() <= 512
-        && path.split('/').all(plain_part)
-        && !path.starts_with("generations/")
 }
 
 #[cfg(test)]

@@ -1,14 +1,12 @@
 //! The answer to a request for a published file: status, headers and content, independent of how they are
 //! sent.
 
-use crate::{
-    connection_limits::{ConnectionPermit, Holder, Origin},
-    publish::{
-        conditional::{self, ByteRange, ConditionalOutcome, RequestHead, Version},
-        layout::Servable,
-        small::{Found, SmallFiles, Source},
-    },
+use super::{
+    conditional::{self, ByteRange, ConditionalOutcome, RequestHead, Version},
+    layout::Servable,
+    small::{Found, SmallFiles, Source},
 };
+use crate::connection_limits::{ConnectionPermit, Holder, Origin};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use bytes::Bytes;
 use std::{
@@ -21,24 +19,24 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 /// A published file, located from its URL path.
 #[derive(Debug)]
-pub(super) struct Named<'b> {
+pub(crate) struct Named<'b> {
     /// The directory of all binary package hosts; links that leave it are not followed.
-    pub(super) root: &'b Path,
-    pub(super) path: PathBuf,
-    pub(super) kind: Servable,
+    pub(crate) root: &'b Path,
+    pub(crate) path: PathBuf,
+    pub(crate) kind: Servable,
 }
 
 /// An answer, without the headers that concern the connection.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) content: Content,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) content: Content,
 }
 
 /// The body of an answer.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Nothing,
     Bytes(Bytes),
     /// `length` bytes of a file, starting at `first`.
@@ -50,7 +48,7 @@ pub(super) enum Content {
 }
 
 /// Answers a request. Reads from the disk, so it may block.
-pub(super) fn to(named: Option<Named>, head: &RequestHead, small: &SmallFiles) -> Answer {
+pub(crate) fn to(named: Option<Named>, head: &RequestHead, small: &SmallFiles) -> Answer {
     let Some(Named { root, path, kind }) = named else {
         return plainly(StatusCode::NOT_FOUND, "not found\n");
     };
@@ -62,7 +60,7 @@ pub(super) fn to(named: Option<Named>, head: &RequestHead, small: &SmallFiles) -
 }
 
 /// The answer if a panic prevented the real one.
-pub(super) fn broken(error: &dyn std::fmt::Display) -> Answer {
+pub(crate) fn broken(error: &dyn std::fmt::Display) -> Answer {
     tracing::error!(%error, "the task serving a published file panicked");
     plainly(StatusCode::INTERNAL_SERVER_ERROR, "cannot read the file\n")
 }
@@ -82,7 +80,7 @@ fn plainly(status: StatusCode, text: &'static str) -> Answer {
 
 impl Answer {
     /// Returns 503 instead if the answer has content and the budget of workstations is used up.
-    pub(super) fn if_there_is_room(self, permit: &ConnectionPermit, origin: Origin) -> Self {
+    pub(crate) fn if_there_is_room(self, permit: &ConnectionPermit, origin: Origin) -> Self {
         let given = self.status.is_success() || self.status == StatusCode::NOT_MODIFIED;
         if !given || permit.proved(Holder::Workstation(origin)).is_ok() {
             return self;

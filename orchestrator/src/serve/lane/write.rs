@@ -1,8 +1,8 @@
 //! Writes an answer to a socket.
 
-use super::super::{
-    super::stall::STALLED,
-    answer::{Answer, Content},
+use crate::{
+    connection_limits::STALLED,
+    serve::answer::{Answer, Content},
 };
 use bytes::{Buf as _, Bytes};
 use rustix::{fs::sendfile, io::retry_on_intr, net::SendFlags};

@@ -10,12 +10,10 @@
 mod request;
 mod write;
 
-use super::super::bounds::{HEAD_BYTES, HEADERS};
-use super::{answer, locate};
+use super::{answer, conditional::RequestHead, locate, small::SmallFiles};
 use crate::{
-    app::App,
-    connection_limits::{ConnectionPermit, Origin},
-    publish::{Binhosts, conditional::RequestHead, small::SmallFiles},
+    connection_limits::{ConnectionPermit, HEAD_BYTES, HEADERS, Origin},
+    publish::Binhosts,
 };
 use bytes::{Bytes, BytesMut};
 use request::Read;
@@ -49,26 +47,26 @@ struct Shared {
 }
 
 /// A connection handed over to the HTTP library.
-pub(in crate::http) enum Handoff {
+pub(crate) enum Handoff {
     Unread(TcpStream),
     /// These bytes have been read from it.
     Partial(TcpStream, Bytes),
 }
 
 impl Lane {
-    /// Starts the lane's threads.
+    /// Starts the lane's threads. `head` is how long they wait for a request's head.
     ///
     /// # Errors
     /// Threads cannot be started.
-    pub(crate) fn start(app: &App) -> io::Result<Self> {
+    pub(crate) fn start(
+        binhosts: Binhosts,
+        small_files: Arc<SmallFiles>,
+        head: Duration,
+        stopping: CancellationToken,
+    ) -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.thread_name("packages").enable_all().build()?;
-        let shared = Shared {
-            binhosts: app.binhosts.clone(),
-            small_files: app.small_files.clone(),
-            head: app.config.limits.header(),
-            stopping: app.stopping.clone(),
-        };
+        let shared = Shared { binhosts, small_files, head, stopping };
         Ok(Self { runtime: Some(runtime), shared: Arc::new(shared) })
     }
 
@@ -77,7 +75,7 @@ impl Lane {
     ///
     /// # Errors
     /// The connection broke, or sent no request in time.
-    pub(in crate::http) async fn serve(
+    pub(crate) async fn serve(
         &self,
         stream: TcpStream,
         origin: Origin,
