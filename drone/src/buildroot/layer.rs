@@ -12,17 +12,23 @@ use super::{
 };
 use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, Uid, chownat, utimensat};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
+    ffi::OsStr,
     fs::{self, File},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    io::{self, Read, Write as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    },
     path::{Component, Path, PathBuf},
 };
 use swarm_formats::{
-    archive::digests::FileHasher,
-    portage::gpkg::{Metadata, inner},
+    archive::{
+        digests::FileHasher,
+        tar_reader::{EntryKind, TarAttributes, TarEntry, TarReader},
+    },
+    portage::gpkg::{Limits, Metadata, inner, read_metadata},
 };
-use tar::EntryType;
 
 /// Files shared by all installed packages. They belong to no layer and are generated in each build root. The
 /// list is based on what Portage changed when it merged 48 real packages.
@@ -50,25 +56,11 @@ const SHARED: [&str; 18] = [
 /// Reads the metadata of a package file.
 ///
 /// # Errors
-/// The file cannot be read or has no metadata.
+/// The file cannot be read or has no valid metadata.
 pub fn metadata(file: &Path) -> io::Result<Metadata> {
-    let mut found = None;
     member(file, "metadata.tar", |tar| {
-        let mut values = BTreeMap::new();
-        for value in tar.entries()? {
-            let mut value = value?;
-            let path = value.path()?.into_owned();
-            let key = path.file_name().and_then(|key| key.to_str()).map(str::to_owned);
-            if let (Some(key), EntryType::Regular) = (key, value.header().entry_type()) {
-                let mut bytes = Vec::new();
-                value.read_to_end(&mut bytes)?;
-                values.insert(key, bytes);
-            }
-        }
-        found = Some(Metadata(values));
-        Ok(())
-    })?;
-    found.ok_or_else(|| invalid("the package file has no metadata"))
+        read_metadata(tar, &Limits::default()).map_err(|error| invalid(error.to_string()))
+    })
 }
 
 /// Whether Portage must install the package because it has install scripts.
@@ -86,25 +78,25 @@ fn invalid(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
-/// Reads the inner archive `name` of a package file.
-fn member(
+/// Reads the inner archive `name` of a package file, decompressed.
+fn member<T>(
     file: &Path,
     name: &str,
-    read: impl FnOnce(&mut tar::Archive<Box<dyn io::Read + '_>>) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut outer = tar::Archive::new(File::open(file)?);
-    for entry in outer.entries()? {
-        let entry = entry?;
-        let path = entry.path()?.into_owned();
-        let Some(suffix) = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_prefix(name))
-        else {
-            continue;
-        };
-        if let Some(reader) = inner(suffix, entry)? {
-            return read(&mut tar::Archive::new(reader));
+    read: impl FnOnce(Box<dyn Read + '_>) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut outer = TarReader::new(File::open(file)?);
+    while let Some(entry) = outer.next_entry()? {
+        let suffix = path_of(&entry.path).file_name().and_then(|n| n.to_str()?.strip_prefix(name));
+        let Some(suffix) = suffix else { continue };
+        if let Some(reader) = inner(suffix, &mut outer)? {
+            return read(reader);
         }
     }
     Err(invalid(format!("the package file has no readable {name}")))
+}
+
+fn path_of(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
 }
 
 /// Unpacks a package file into the directory `to`, which becomes a layer over `base`. `entry` is
@@ -119,8 +111,9 @@ pub fn unpack(file: &Path, base: &Tree, entry: &str, to: &Path) -> io::Result<()
     fs::create_dir_all(to)?;
     fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
     member(file, "image.tar", |tar| {
-        for entry in tar.entries()? {
-            image.take(entry?)?;
+        let mut tar = TarReader::new(tar);
+        while let Some(entry) = tar.next_entry()? {
+            image.take(entry, &mut tar)?;
         }
         Ok(())
     })?;
@@ -140,15 +133,15 @@ struct Image<'a> {
 }
 
 impl Image<'_> {
-    fn take<R: io::Read>(&mut self, mut entry: tar::Entry<'_, R>) -> io::Result<()> {
-        let path = entry.path()?.into_owned();
-        let Some(path) = within(&path)? else { return Ok(()) };
+    fn take(&mut self, entry: TarEntry, tar: &mut TarReader<impl Read>) -> io::Result<()> {
+        let TarEntry { path, kind, link, .. } = entry;
+        let Some(path) = within(path_of(&path))? else { return Ok(()) };
         let text = path.to_str().ok_or_else(|| invalid("a path in the package is not UTF-8"))?.to_owned();
-        let header = entry.header().clone();
-        let (mode, mtime) = (header.mode()? & 0o7777, header.mtime()?);
-        let owner = self.owner(&header);
-        match header.entry_type() {
-            EntryType::Directory => {
+        let attributes = tar.attributes()?;
+        let owner = self.owner(&attributes, tar.owner_names());
+        let TarAttributes { mode, mtime, .. } = attributes;
+        match kind {
+            EntryKind::Directory => {
                 // Follow links in the base, such as `/lib` to `/usr/lib`.
                 let at = self.at(&self.base.resolve(&path))?;
                 fs::create_dir_all(&at)?;
@@ -157,13 +150,13 @@ impl Image<'_> {
                 self.dirs.push((at, mtime));
                 self.contents.dir(&text);
             }
-            EntryType::Regular => {
+            EntryKind::File => {
                 let at = self.place(&path)?;
                 let mut file = File::create_new(&at)?;
                 let mut hasher = FileHasher::default();
                 let mut piece = vec![0; 128 << 10];
                 loop {
-                    let read = entry.read(&mut piece)?;
+                    let read = tar.read(&mut piece)?;
                     if read == 0 {
                         break;
                     }
@@ -176,45 +169,37 @@ impl Image<'_> {
                 set_time(&at, mtime)?;
                 self.contents.file(&text, &hasher.finish().md5, mtime);
             }
-            EntryType::Symlink => {
-                let at = self.place(&path)?;
-                let target = entry
-                    .link_name()?
-                    .ok_or_else(|| invalid("a symbolic link has an empty target"))?
-                    .into_owned();
-                symlink(&target, &at)?;
+            EntryKind::Symlink if link.is_empty() => {
+                return Err(invalid("a symbolic link has an empty target"));
+            }
+            EntryKind::Symlink => {
+                let (at, target) = (self.place(&path)?, path_of(&link));
+                symlink(target, &at)?;
                 own(&at, owner)?;
                 set_time(&at, mtime)?;
                 self.contents.link(&text, &target.to_string_lossy(), mtime);
             }
-            EntryType::Link => {
-                let target = entry
-                    .link_name()?
-                    .ok_or_else(|| invalid("a hard link has an empty target"))?
-                    .into_owned();
-                let target =
-                    within(&target)?.ok_or_else(|| invalid("a hard link points outside the package"))?;
+            EntryKind::Hardlink => {
+                let target = within(path_of(&link))?;
+                let target = target.ok_or_else(|| invalid("a hard link points outside the package"))?;
                 let (from, at) = (self.place(&target)?, self.place(&path)?);
                 fs::hard_link(&from, &at)?;
                 let mut hasher = FileHasher::default();
                 hasher.update(&fs::read(&at)?);
                 self.contents.file(&text, &hasher.finish().md5, fs::metadata(&at)?.mtime().unsigned_abs());
             }
-            EntryType::XHeader | EntryType::XGlobalHeader => {}
-            other => {
-                return Err(invalid(format!("{text} is a {other:?}, which is not allowed in a package")));
+            EntryKind::Special(_) => {
+                return Err(invalid(format!("{text} is of a kind that is not allowed in a package")));
             }
         }
         Ok(())
     }
 
     /// The owner, looked up by name in the base; by number if the base does not have the name.
-    fn owner(&self, header: &tar::Header) -> (u32, u32) {
-        let by_name = |name: Option<&str>, file| name.and_then(|name| self.base.number_of(file, name));
-        let number = |id: io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
-        let uid = by_name(header.username().ok().flatten(), "/etc/passwd");
-        let gid = by_name(header.groupname().ok().flatten(), "/etc/group");
-        (uid.unwrap_or_else(|| number(header.uid())), gid.unwrap_or_else(|| number(header.gid())))
+    fn owner(&self, attributes: &TarAttributes, [user, group]: [Vec<u8>; 2]) -> (u32, u32) {
+        let by_name = |name: &[u8], file| self.base.number_of(file, std::str::from_utf8(name).ok()?);
+        let (uid, gid) = (by_name(&user, "/etc/passwd"), by_name(&group, "/etc/group"));
+        (uid.unwrap_or(attributes.uid), gid.unwrap_or(attributes.gid))
     }
 
     /// Where to write a path that is not a directory. Creates its parent.

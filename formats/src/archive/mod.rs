@@ -1,6 +1,8 @@
 //! Reads archives that may be hostile: tar, limits on what a reader consumes, and digests on the way.
 //!
-//! Every reader works in one pass over any [`std::io::Read`].
+//! Every reader works in one pass over any [`std::io::Read`]. All tar archives are interpreted by [`tar_reader`], so
+//! that what the orchestrator has checked is what a drone unpacks; the `tar` crate only writes, and is compared with
+//! in tests. Differences of snapshots are merged from raw entries, because every byte must stay as it is.
 
 pub(crate) mod background_hasher;
 pub(crate) mod bounded;

@@ -65,6 +65,15 @@ pub enum TarError {
     Malformed(&'static str),
 }
 
+impl From<TarError> for io::Error {
+    fn from(error: TarError) -> Self {
+        match error {
+            TarError::Io(error) => error,
+            TarError::Malformed(_) => Self::new(io::ErrorKind::InvalidData, error),
+        }
+    }
+}
+
 /// Reads an archive entry by entry. [`Read`] returns the data of the current entry. [`TarReader::next_entry`]
 /// skips the rest of that data.
 pub struct TarReader<R> {
@@ -119,6 +128,12 @@ impl<R: Read> TarReader<R> {
             mtime: u64::try_from(mtime).unwrap_or(0),
             xattrs: std::mem::take(&mut self.pax.xattrs),
         })
+    }
+
+    /// The names of the current entry's owner and group; empty if there are none.
+    #[must_use]
+    pub fn owner_names(&self) -> [Vec<u8>; 2] {
+        [text(&self.header[265..297]), text(&self.header[297..329])]
     }
 
     /// The next entry. `None` after the last one, once the rest of the source has been verified to be

@@ -152,7 +152,10 @@ fn an_archive_made_to_do_harm_is_refused_and_leaves_nothing() {
         ("pipe", vec![Raw(Fifo, "p", "", b"")]),
         ("directory", vec![Raw(Directory, "d", "", b"")]),
         ("sparse", vec![Raw(GNUSparse, "s", "", b"")]),
-        ("pax header", vec![Raw(XHeader, "x", "", b"30 path=../../../../evil\n")]),
+        (
+            "pax header",
+            vec![Raw(XHeader, "x", "", b"25 path=../../../../evil\n"), Raw(Regular, "n", "", b"x")],
+        ),
         ("endless name", vec![Raw(GNULongName, "././@LongLink", "", &long), Raw(Regular, "n", "", b"x")]),
         (
             "long traversal",

@@ -1,8 +1,7 @@
 //! Reads an untrusted snapshot.
 //!
 //! Everything is validated: entry types, paths, link targets, sizes and counts while reading, and at the end
-//! the digest over every byte. Long names are read here rather than by the tar crate, which would read a name
-//! of any length into memory. Content is written to a temporary directory next to the target, which is then
+//! the digest over every byte. Content is written to a temporary directory next to the target, which is then
 //! renamed, so a directory that exists is complete. A difference is unpacked as an overlayfs layer, which the
 //! caller puts in place.
 
@@ -10,9 +9,13 @@ use super::{
     MANIFEST, MAX_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES, MAX_PATH_BYTES, SnapshotError, SnapshotManifest,
     difference::Merged,
     entries::REMOVED,
-    path::{MAX_PATH, check_link, check_path},
+    path::{check_link, check_path},
 };
-use crate::archive::{WINDOW_LOG_MAX, digesting::DigestReader};
+use crate::archive::{
+    WINDOW_LOG_MAX,
+    digesting::DigestReader,
+    tar_reader::{EntryKind, TarEntry, TarReader},
+};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::{
     collections::HashSet,
@@ -23,7 +26,6 @@ use std::{
     path::{Path, PathBuf},
 };
 use swarm_common::digest::Digest;
-use tar::{Entry, EntryType};
 
 /// Number of bytes that are read at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -137,26 +139,6 @@ fn read<'a>(
     Ok((manifest, content))
 }
 
-/// The long names of the next entry, which do not fit into the fields of its header.
-#[derive(Default)]
-struct LongNames {
-    name: Option<String>,
-    target: Option<String>,
-}
-
-fn long_text(entry: &mut Entry<'_, impl Read>) -> Result<String, SnapshotError> {
-    let mut bytes = Vec::new();
-    // One byte more for the trailing NUL, and another to detect a name that is too long.
-    entry
-        .take(MAX_PATH as u64 + 2)
-        .read_to_end(&mut bytes)
-        .map_err(SnapshotError::io("reading the snapshot"))?;
-    if bytes.last() == Some(&0) {
-        bytes.pop();
-    }
-    text(&bytes)
-}
-
 fn text(bytes: &[u8]) -> Result<String, SnapshotError> {
     std::str::from_utf8(bytes)
         .map(str::to_owned)
@@ -186,26 +168,18 @@ impl<'a> Content<'a> {
     /// Reads every entry, and returns the digest of everything read.
     fn take_all(&mut self, tar: impl Read) -> Result<Digest, SnapshotError> {
         let reading = || SnapshotError::io("reading the snapshot");
-        let mut tar = tar::Archive::new(DigestReader::new(tar, MAX_BYTES));
-        let mut long = LongNames::default();
+        let mut tar = TarReader::new(DigestReader::new(tar, MAX_BYTES));
         let mut count = 0;
-        for entry in tar.entries().map_err(reading())?.raw(true) {
-            let mut entry = entry.map_err(reading())?;
+        while let Some(entry) = tar.next_entry().map_err(|error| reading()(error.into()))? {
             count += 1;
-            // A long name and a long target are entries of their own.
-            if count > 3 * MAX_ENTRIES {
+            // A difference has removed paths in addition to those of a snapshot.
+            if count > 2 * MAX_ENTRIES {
                 return Err(SnapshotError::TooLarge { what: "entries", limit: MAX_ENTRIES });
             }
-            match entry.header().entry_type() {
-                EntryType::GNULongName => long.name = Some(long_text(&mut entry)?),
-                EntryType::GNULongLink => long.target = Some(long_text(&mut entry)?),
-                _ => self.take(&mut entry, std::mem::take(&mut long))?,
-            }
+            self.take(entry, &mut tar)?;
         }
-        let mut rest = tar.into_inner();
-        // The digest covers what follows the end-of-archive marker, too.
-        io::copy(&mut rest, &mut io::sink()).map_err(reading())?;
-        Ok(rest.finish().1)
+        // The reader has read on to the end of the source, so the digest covers everything.
+        Ok(tar.into_inner().finish().1)
     }
 
     /// Makes overlayfs hide what the snapshot `whole` no longer has. A directory with nothing left below it
@@ -232,16 +206,12 @@ impl<'a> Content<'a> {
         Ok(())
     }
 
-    fn take(&mut self, entry: &mut Entry<'_, impl Read>, long: LongNames) -> Result<(), SnapshotError> {
-        let path = match long.name {
-            Some(name) => name,
-            None => text(&entry.path_bytes())?,
-        };
+    fn take(&mut self, entry: TarEntry, tar: &mut TarReader<impl Read>) -> Result<(), SnapshotError> {
+        let path = text(&entry.path)?;
         let refuse = |why: &str| SnapshotError::entry(&path, why);
-        let kind = entry.header().entry_type();
         check_path(&path).map_err(|why| refuse(&why))?;
         self.count_path(&path)?;
-        if kind.as_byte() == REMOVED {
+        if entry.kind == EntryKind::Special(REMOVED) {
             self.removed.push(path);
             return Ok(());
         }
@@ -252,30 +222,26 @@ impl<'a> Content<'a> {
             return Err(SnapshotError::TooLarge { what: "entries", limit: MAX_ENTRIES });
         }
         self.make_parents(&path)?;
-        match kind {
-            EntryType::Regular if path == MANIFEST => self.take_manifest(entry),
-            EntryType::Regular => self.take_file(entry, &path),
-            EntryType::Symlink => {
-                let target = match (long.target, entry.link_name_bytes()) {
-                    (Some(target), _) => target,
-                    (None, Some(bytes)) => text(&bytes)?,
-                    (None, None) => return Err(refuse("is a link to nothing")),
-                };
+        match entry.kind {
+            EntryKind::File if path == MANIFEST => self.take_manifest(tar),
+            EntryKind::File => self.take_file(tar, &path, entry.size),
+            EntryKind::Symlink => {
+                let target = text(&entry.link)?;
                 check_link(&path, &target).map_err(|why| refuse(&why))?;
                 self.in_dir(&path, |at| symlink(&target, at))
             }
-            EntryType::Link => Err(refuse("is a hard link, which a snapshot must not contain")),
-            EntryType::Char | EntryType::Block | EntryType::Fifo => Err(refuse("is a device or pipe")),
-            _ => Err(refuse("is a kind of file that a snapshot must not contain")),
+            EntryKind::Hardlink => Err(refuse("is a hard link, which a snapshot must not contain")),
+            EntryKind::Special(b'3' | b'4' | b'6') => Err(refuse("is a device or pipe")),
+            EntryKind::Directory | EntryKind::Special(_) => {
+                Err(refuse("is a kind of file that a snapshot must not contain"))
+            }
         }
     }
 
-    fn take_manifest(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<(), SnapshotError> {
+    fn take_manifest(&mut self, tar: &mut TarReader<impl Read>) -> Result<(), SnapshotError> {
         let mut bytes = Vec::new();
-        entry
-            .take(MAX_MANIFEST_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(SnapshotError::io("reading the snapshot"))?;
+        let read = tar.take(MAX_MANIFEST_BYTES).read_to_end(&mut bytes);
+        read.map_err(SnapshotError::io("reading the snapshot"))?;
         let manifest: SnapshotManifest =
             serde_json::from_slice(&bytes).map_err(|e| SnapshotError::Manifest(e.to_string()))?;
         manifest.check()?;
@@ -286,12 +252,12 @@ impl<'a> Content<'a> {
         })
     }
 
-    fn take_file(&self, entry: &mut Entry<'_, impl Read>, path: &str) -> Result<(), SnapshotError> {
-        let mode = if entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0) { 0o755 } else { 0o644 };
-        let size = entry.size();
+    fn take_file(&self, tar: &mut TarReader<impl Read>, path: &str, size: u64) -> Result<(), SnapshotError> {
+        let attributes = tar.attributes().map_err(|error| SnapshotError::entry(path, error.to_string()))?;
+        let mode = if attributes.mode & 0o111 != 0 { 0o755 } else { 0o644 };
         self.in_dir(path, |at| {
             let mut file = OpenOptions::new().write(true).create_new(true).open(at)?;
-            if io::copy(entry, &mut file)? != size {
+            if io::copy(tar, &mut file)? != size {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is cut off"));
             }
             set_mode(at, mode)

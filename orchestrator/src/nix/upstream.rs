@@ -15,6 +15,7 @@ use std::{
 };
 use swarm_common::{digest::Digest, wire::concern::ConcernKind};
 use swarm_formats::{
+    archive::tar_reader::TarReader,
     nix::{
         keys::PublicKey,
         narinfo::{MAX_BYTES, NarInfo},
@@ -111,12 +112,11 @@ impl Upstreams {
     /// The snapshot cannot be read.
     pub fn lock(&self, snapshot: Digest) -> io::Result<Option<Vec<u8>>> {
         let archive = self.snapshots.read(snapshot)?;
-        let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
-        for entry in tar.entries()? {
-            let entry = entry?;
-            if *entry.path_bytes() == *LOCK.as_bytes() {
+        let mut tar = TarReader::new(zstd::Decoder::new(archive)?);
+        while let Some(entry) = tar.next_entry()? {
+            if entry.path == LOCK.as_bytes() {
                 let mut text = Vec::new();
-                entry.take(LOCK_BYTES).read_to_end(&mut text)?;
+                tar.take(LOCK_BYTES).read_to_end(&mut text)?;
                 return Ok(Some(text));
             }
         }
@@ -343,14 +343,12 @@ async fn query_narinfo(
 
 /// The manifest of a snapshot archive, which is its first entry.
 fn manifest(archive: impl Read) -> io::Result<SnapshotManifest> {
-    let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
-    let wrong = || io::Error::other("the snapshot does not begin with its manifest");
-    let first = tar.entries()?.next().ok_or_else(wrong)??;
-    if &*first.path_bytes() != MANIFEST.as_bytes() {
-        return Err(wrong());
+    let mut tar = TarReader::new(zstd::Decoder::new(archive)?);
+    if tar.next_entry()?.is_none_or(|first| first.path != MANIFEST.as_bytes()) {
+        return Err(io::Error::other("the snapshot does not begin with its manifest"));
     }
     let mut text = Vec::new();
-    first.take(MANIFEST_BYTES).read_to_end(&mut text)?;
+    tar.take(MANIFEST_BYTES).read_to_end(&mut text)?;
     serde_json::from_slice(&text).map_err(io::Error::other)
 }
 

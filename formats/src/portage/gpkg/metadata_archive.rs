@@ -16,7 +16,10 @@ const PLACE: &str = "the metadata archive";
 const MOST_KEYS: usize = 256;
 
 /// Reads the decompressed archive to its end.
-pub(super) fn read(inflated: impl Read, limits: &Limits) -> Result<Metadata, GpkgError> {
+///
+/// # Errors
+/// The archive is invalid or exceeds `limits`, or cannot be read.
+pub fn read(inflated: impl Read, limits: &Limits) -> Result<Metadata, GpkgError> {
     let mut tar = TarReader::new(inflated);
     let mut values = BTreeMap::new();
     while let Some(entry) = tar.next_entry().map_err(|error| GpkgError::archive(PLACE, error))? {

@@ -28,6 +28,7 @@ pub use error::GpkgError;
 pub use image::ImageSummary;
 pub use limits::Limits;
 pub use metadata::Metadata;
+pub use metadata_archive::read as read_metadata;
 pub use read::{Body, Gpkg, is_signable, verify, verify_stamped};
 pub use stamp::Stamp;
 pub(crate) use values::INDEXED;
