@@ -248,13 +248,13 @@ impl Artifacts {
     /// Removes the least recently used files until the cache fits its budget. `added` is the size of the file
     /// just added.
     fn prune(&self, added: u64) -> io::Result<()> {
-        let mut known = self.total.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = known.map(|known| known.saturating_add(added));
+        let mut counted = self.total.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = counted.map(|counted| counted.saturating_add(added));
         if after.is_some_and(|after| after <= self.budget_bytes) {
-            *known = after;
+            *counted = after;
             return Ok(());
         }
-        *known = None;
+        *counted = None;
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
@@ -278,7 +278,7 @@ impl Artifacts {
             }
             total -= size;
         }
-        *known = Some(total);
+        *counted = Some(total);
         Ok(())
     }
 

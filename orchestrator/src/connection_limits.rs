@@ -249,9 +249,9 @@ impl ConnectionPermit {
             None => return Ok(()),
             Some(current) => current,
         };
-        let known = matches!(current, Holder::Drone(_) | Holder::Admin);
+        let has_credential = matches!(current, Holder::Drone(_) | Holder::Admin);
         // Drones and admins may fetch packages too.
-        if current == holder || (known && matches!(holder, Holder::Workstation(_))) {
+        if current == holder || (has_credential && matches!(holder, Holder::Workstation(_))) {
             return Ok(());
         }
         self.limiter.make_room(&mut table, holder, self.id)?;

@@ -60,23 +60,23 @@ pub(super) fn has_mark(pid: i32, mark: &[u8]) -> bool {
 /// `mark` in their environment, and all descendants of these.
 pub(super) fn family(leader: i32, mark: &[u8]) -> Vec<Entry> {
     let all = all();
-    let mut known: HashSet<i32> = all
+    let mut pids: HashSet<i32> = all
         .iter()
         .filter(|e| leader > 1 && (e.group == leader || e.session == leader))
         .map(|e| e.pid)
         .collect();
-    known.extend(all.iter().filter(|e| has_mark(e.pid, mark)).map(|e| e.pid));
+    pids.extend(all.iter().filter(|e| has_mark(e.pid, mark)).map(|e| e.pid));
     loop {
-        let before = known.len();
-        let children: Vec<i32> = all.iter().filter(|e| known.contains(&e.parent)).map(|e| e.pid).collect();
-        known.extend(children);
-        if known.len() == before {
+        let before = pids.len();
+        let children: Vec<i32> = all.iter().filter(|e| pids.contains(&e.parent)).map(|e| e.pid).collect();
+        pids.extend(children);
+        if pids.len() == before {
             break;
         }
     }
     // Never include this process itself.
     let own = std::process::id();
-    all.into_iter().filter(|e| known.contains(&e.pid) && u32::try_from(e.pid) != Ok(own)).collect()
+    all.into_iter().filter(|e| pids.contains(&e.pid) && u32::try_from(e.pid) != Ok(own)).collect()
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ impl Portage {
         self.entries.entry(artifact).is_ok_and(|kept| kept == *entry)
     }
 
-    fn fault(&self, dir: &Path, known: &ByPath) -> Option<String> {
+    fn fault(&self, dir: &Path, by_path: &ByPath) -> Option<String> {
         let found = match whole::read(dir) {
             Ok(found) => found,
             Err(error) => return Some(error.to_string()),
@@ -41,7 +41,7 @@ impl Portage {
         if dir.ends_with("stable") && !index.exists() {
             return Some(format!("{} is missing", index.display()));
         }
-        let is_wrong = |entry: &&Entry| match known.get(entry.path()) {
+        let is_wrong = |entry: &&Entry| match by_path.get(entry.path()) {
             Some(artifacts) => !artifacts.iter().any(|artifact| self.is_of(entry, artifact)),
             None => false,
         };
@@ -54,11 +54,11 @@ impl Portage {
 type ByPath<'a> = BTreeMap<String, Vec<&'a Artifact>>;
 
 fn by_path(artifacts: &[Artifact]) -> ByPath<'_> {
-    let mut known = ByPath::new();
+    let mut found = ByPath::new();
     for artifact in artifacts {
-        known.entry(artifact.path()).or_default().push(artifact);
+        found.entry(artifact.path()).or_default().push(artifact);
     }
-    known
+    found
 }
 
 impl Verifier for Portage {
@@ -82,12 +82,12 @@ impl Verifier for Portage {
     }
 
     fn copies(&self, dirs: &[&Path], artifacts: &[Artifact]) -> Vec<Copied> {
-        let known = by_path(artifacts);
+        let by_path = by_path(artifacts);
         let mut found = Vec::new();
         for dir in dirs {
             let Ok(host) = whole::read(dir) else { continue };
             for entry in host.index.entries() {
-                let Some(all) = known.get(entry.path()) else { continue };
+                let Some(all) = by_path.get(entry.path()) else { continue };
                 let Some(artifact) = all.iter().find(|artifact| self.is_of(entry, artifact)) else {
                     continue;
                 };
@@ -101,7 +101,7 @@ impl Verifier for Portage {
     }
 
     fn faults(&self, dirs: &[&Path], artifacts: &[Artifact]) -> Vec<String> {
-        let known = by_path(artifacts);
-        dirs.iter().filter_map(|dir| self.fault(dir, &known)).collect()
+        let by_path = by_path(artifacts);
+        dirs.iter().filter_map(|dir| self.fault(dir, &by_path)).collect()
     }
 }

@@ -100,8 +100,8 @@ async fn release(
 ) -> Result<(), ApiError> {
     let ReleaseRequest { verdict: Verdict::Retry } = read_json(body, app.config.limits.body_idle()).await?;
     let answered = key.as_ref().is_some_and(|key| app.engine.read(|swarm| swarm.answers.contains_key(key)));
-    let known = app.engine.read(|swarm| swarm.packages.get(&package).map(|p| (p.title(), p.state)));
-    let (title, state) = known.ok_or(Refusal::UnknownPackage(package))?;
+    let found = app.engine.read(|swarm| swarm.packages.get(&package).map(|p| (p.title(), p.state)));
+    let (title, state) = found.ok_or(Refusal::UnknownPackage(package))?;
     if state != PackageState::Quarantined && !answered {
         let hint = format!("only a quarantined package can be released; see `swarmctl why {package}`");
         return Err(Refusal::WrongState { what: title, state: state.word().into(), hint }.into());

@@ -163,9 +163,9 @@ impl Upstreams {
     ) -> Result<Option<StorePath>, String> {
         let mut failed = None;
         for upstream in upstreams {
-            let known = locked(&self.answers).get(&(upstream.url.clone(), hash.clone())).cloned();
+            let cached = locked(&self.answers).get(&(upstream.url.clone(), hash.clone())).cloned();
             let fresh =
-                known.filter(|(at, path)| at.elapsed() < if path.is_some() { KNOWN } else { UNKNOWN });
+                cached.filter(|(at, path)| at.elapsed() < if path.is_some() { KNOWN } else { UNKNOWN });
             let answer = match fresh {
                 Some((_, answer)) => answer,
                 None => match self.query_narinfo(client, upstream, &hash).await {
@@ -214,8 +214,8 @@ impl Upstreams {
         client: &CacheClient,
         upstream: &NixUpstream,
     ) -> Result<bool, String> {
-        let known = locked(&self.forbidding).get(&upstream.url).copied();
-        if let Some((_, forbids)) = known.filter(|(at, _)| at.elapsed() < UNKNOWN) {
+        let cached = locked(&self.forbidding).get(&upstream.url).copied();
+        if let Some((_, forbids)) = cached.filter(|(at, _)| at.elapsed() < UNKNOWN) {
             return Ok(forbids);
         }
         let nothing = client.get(upstream, &format!("{}.narinfo", "0".repeat(32))).await?.status();

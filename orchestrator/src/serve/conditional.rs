@@ -58,11 +58,11 @@ pub fn judge(asked: &Conditions, version: &Version) -> ConditionalOutcome {
     if !holds {
         return ConditionalOutcome::Failed;
     }
-    let known = match asked.if_none_match {
+    let is_current = match asked.if_none_match {
         Some(tags) => lists(tags, |tag| opaque(tag) == opaque(&version.tag)),
         None => not_modified(asked.if_modified_since, asked.user_agent, version.modified),
     };
-    if known { ConditionalOutcome::NotModified } else { ConditionalOutcome::Send }
+    if is_current { ConditionalOutcome::NotModified } else { ConditionalOutcome::Send }
 }
 
 /// Whether the client already has the version with this modification time.

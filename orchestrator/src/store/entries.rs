@@ -84,8 +84,8 @@ impl IndexEntryCache {
     pub fn size(&self, of: impl IntoIterator<Item = Digest>) -> Result<u64, DiskError> {
         let mut sum = 0;
         for digest in of {
-            let known = self.sizes().get(&digest).copied();
-            sum += match known {
+            let cached = self.sizes().get(&digest).copied();
+            sum += match cached {
                 Some(size) => size,
                 None => match fs::metadata(self.path(digest)) {
                     Ok(meta) => *self.sizes().entry(digest).or_insert(meta.len().saturating_sub(SEAL_BYTES)),

@@ -91,14 +91,14 @@ impl ResolvesServerCert for Shown {
     }
 }
 
-/// Reads the files. Returns `None` if their digest is `known`.
-fn read(certificate: &Path, key: &Path, known: Option<Digest>) -> Result<Option<Pair>, TlsError> {
+/// Reads the files. Returns `None` if their digest is `current`.
+fn read(certificate: &Path, key: &Path, current: Option<Digest>) -> Result<Option<Pair>, TlsError> {
     let unusable = |path: &Path, what: String| TlsError::Unusable { path: path.to_owned(), what };
     let io = |source| TlsError::Io { path: certificate.to_owned(), source };
     let pem = fs::read(certificate).map_err(io)?;
     let secret = read_private(key)?;
     let digest = Digest::of(&[&pem, secret.as_bytes()].concat());
-    if known == Some(digest) {
+    if current == Some(digest) {
         return Ok(None);
     }
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();

@@ -34,12 +34,16 @@ pub fn signer(file: &Path, signature: Option<&Path>, key: &Path) -> Result<Strin
         .tempdir()
         .map_err(|error| Failure::Failed(format!("cannot create a temporary directory: {error}")))?;
     gpg(home.path(), &[OsStr::new("--import"), key.as_os_str()])
-        .map_err(|said| Failure::Failed(format!("{} contains no key: {said}", key.display())))?;
+        .map_err(|message| Failure::Failed(format!("{} contains no key: {message}", key.display())))?;
     let args = [OsStr::new("--verify"), signature.as_os_str(), file.as_os_str()];
-    let bad = |said: &str| {
-        Failure::Failed(format!("{} is not signed by the key in {}: {said}", file.display(), key.display()))
+    let bad = |message: &str| {
+        Failure::Failed(format!(
+            "{} is not signed by the key in {}: {message}",
+            file.display(),
+            key.display()
+        ))
     };
-    let status = gpg(home.path(), &args).map_err(|said| bad(&said))?;
+    let status = gpg(home.path(), &args).map_err(|message| bad(&message))?;
     let word =
         |name: &str| status.lines().find_map(|line| line.strip_prefix("[GNUPG:] ")?.strip_prefix(name));
     for (name, why) in [

@@ -33,30 +33,30 @@ pub(super) struct Repositories<'a> {
 }
 
 impl Profile {
-    /// Finds the profile that the bundle at `root` selects, by the name `said` or else by the bundle's own
+    /// Finds the profile that the bundle at `root` selects, by the name `wanted` or else by the bundle's own
     /// `make.profile`. Also returns the profiles in repositories that it inherits from, in the order in which
     /// Portage applies them.
     pub(super) fn find<'a>(
         root: &Path,
-        said: Option<&str>,
+        wanted: Option<&str>,
         repos: Repositories<'a>,
     ) -> Result<(Self, Vec<Found<'a>>), Failure> {
         let link = root.join("etc/portage/make.profile");
         let own = link.is_dir() && !link.is_symlink();
-        let said = said.map(|said| repos.named(said)).transpose()?;
+        let wanted = wanted.map(|wanted| repos.named(wanted)).transpose()?;
         if own {
             let (parents, inherited) = repos.own(&link)?;
-            if let Some(said) = said.as_ref().filter(|said| !inherited.contains(said)) {
+            if let Some(wanted) = wanted.as_ref().filter(|wanted| !inherited.contains(wanted)) {
                 return Err(Failure::Failed(format!(
                     "ambiguous Portage profile: the bundle's directory etc/portage/make.profile does not \
                      inherit from portage_profile = \"{}\" of its profile.toml; remove one of them",
-                    said.path
+                    wanted.path
                 )));
             }
             return Ok((Self::Own { parents }, inherited));
         }
-        let found = match said {
-            Some(said) => said,
+        let found = match wanted {
+            Some(wanted) => wanted,
             None => {
                 let target = fs::read_link(&link).ok();
                 target.as_deref().and_then(|target| repos.at(&link, target)).ok_or_else(|| {
@@ -108,18 +108,18 @@ impl<'a> Repositories<'a> {
     }
 
     /// The profile named by `path` or `repository:path`.
-    fn named(&self, said: &str) -> Result<Found<'a>, Failure> {
-        if let Some((name, path)) = said.split_once(':') {
+    fn named(&self, wanted: &str) -> Result<Found<'a>, Failure> {
+        if let Some((name, path)) = wanted.split_once(':') {
             let repository = self.find(name).ok_or_else(|| {
                 Failure::Failed(format!(
-                    "the Portage profile `{said}` is from repository {name}, which is not one of {}",
+                    "the Portage profile `{wanted}` is from repository {name}, which is not one of {}",
                     self.names()
                 ))
             })?;
             let found = Found { repository, path: path.trim_matches('/').to_owned() };
-            return self.existing(found, said);
+            return self.existing(found, wanted);
         }
-        let of = |repository| Found { repository, path: said.to_owned() };
+        let of = |repository| Found { repository, path: wanted.to_owned() };
         if of(self.main).dir().is_dir() {
             return Ok(of(self.main));
         }
@@ -127,21 +127,21 @@ impl<'a> Repositories<'a> {
         match (others.next(), others.next()) {
             (Some(found), None) => Ok(found),
             (Some(one), Some(other)) => Err(Failure::Failed(format!(
-                "several repositories have a Portage profile `{said}`; set portage_profile = \"{}:{said}\" \
-                 or \"{}:{said}\"",
+                "several repositories have a Portage profile `{wanted}`; set portage_profile = \"{}:{wanted}\" \
+                 or \"{}:{wanted}\"",
                 one.repository.name, other.repository.name
             ))),
-            (None, _) => self.existing(of(self.main), said),
+            (None, _) => self.existing(of(self.main), wanted),
         }
     }
 
-    fn existing(&self, found: Found<'a>, said: &str) -> Result<Found<'a>, Failure> {
+    fn existing(&self, found: Found<'a>, wanted: &str) -> Result<Found<'a>, Failure> {
         if found.dir().is_dir() {
             return Ok(found);
         }
         Err(Failure::Failed(format!(
-            "the Portage profile `{said}` does not exist in {}: no directory {}",
-            if said.contains(':') {
+            "the Portage profile `{wanted}` does not exist in {}: no directory {}",
+            if wanted.contains(':') {
                 found.repository.name.clone()
             } else {
                 format!("any of {}", self.names())
@@ -161,13 +161,13 @@ impl<'a> Repositories<'a> {
         let of = |name: &str| self.find(name);
         let by_place = self.all.iter().find(|r| real.is_some() && r.root.canonicalize().ok() == real);
         let by_conf = || {
-            let said = self.conf.repositories.iter();
+            let entries = self.conf.repositories.iter();
             let place = strip(before);
-            let mut said = said.filter(|(_, entry)| {
+            let mut entries = entries.filter(|(_, entry)| {
                 let location = entry.location.as_deref().filter(|_| place.components().count() > 0);
                 location.is_some_and(|location| location.ends_with(&place))
             });
-            said.find_map(|(name, _)| of(name))
+            entries.find_map(|(name, _)| of(name))
         };
         let by_name = || of(before.file_name()?.to_str()?);
         let repository = by_place.or_else(by_conf).or_else(by_name);

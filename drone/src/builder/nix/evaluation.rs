@@ -115,8 +115,8 @@ async fn complete(
     if let Some(found) = found.clone().filter(|found| enough(found)) {
         return Ok(found);
     }
-    let known = found.map(|found| found.roots).unwrap_or_default();
-    let evaluation = evaluate(session, source, known).await?;
+    let evaluated = found.map(|found| found.roots).unwrap_or_default();
+    let evaluation = evaluate(session, source, evaluated).await?;
     keep(&session.evaluation, snapshot, &evaluation).map_err(|error| disk("the evaluation", &error))?;
     shared.checked().insert(snapshot);
     Ok(evaluation)
@@ -174,11 +174,11 @@ fn keep(store: &Store, snapshot: Digest, evaluation: &Evaluation) -> io::Result<
     Ok(())
 }
 
-/// Evaluates all attributes that are not in `known`.
+/// Evaluates all attributes that are not in `evaluated`.
 async fn evaluate(
     session: &mut Session<'_>,
     source: &NixSource,
-    known: Vec<Root>,
+    evaluated: Vec<Root>,
 ) -> Result<Evaluation, Stop> {
     let dir = session.context.attempt_dir.join("evaluation");
     let sandbox = Sandbox::make(&dir, source.import_from_derivation);
@@ -190,11 +190,11 @@ async fn evaluate(
     let inputs = source::inputs(&dir).map_err(|error| disk("the inputs", &error))?;
     let options = options(session, source, &dir, &inputs).await?;
     let all = targets(source);
-    let is_known = |one: &EvaluationTarget| known.iter().any(|root| root.is_of(one));
+    let is_known = |one: &EvaluationTarget| evaluated.iter().any(|root| root.is_of(one));
     let pending: Vec<EvaluationTarget> = all.iter().filter(|one| !is_known(one)).cloned().collect();
     session.steps.log.say(&format!("{} attributes are evaluated", pending.len())).await;
     let mut evaluation =
-        Evaluation { version: session.programs.version.clone(), roots: known, problems: Vec::new() };
+        Evaluation { version: session.programs.version.clone(), roots: evaluated, problems: Vec::new() };
     for batch in pending.chunks(BATCH) {
         let answers = match batch.len() {
             1 => vec![None],

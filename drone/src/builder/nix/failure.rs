@@ -51,9 +51,9 @@ pub(super) fn failure(
             errors.failure(FailureClass::Package, phase, peak_memory_bytes)
         }
         Some(BuildStatus::Other) if nix_error.contains("failed with exit code") => {
-            let known = errors.failure(FailureClass::Infra, phase, peak_memory_bytes);
-            match known.cause {
-                Some(_) => known,
+            let failure = errors.failure(FailureClass::Infra, phase, peak_memory_bytes);
+            match failure.cause {
+                Some(_) => failure,
                 None => {
                     let message = with_end(&nix_error, errors);
                     made(FailureClass::Infra, Some(FailureCause::SourceMissing), phase, &message)

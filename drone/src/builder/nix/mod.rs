@@ -131,14 +131,14 @@ impl Nix {
     }
 
     fn programs(&self, config: &NixConfig) -> Result<Programs, String> {
-        let mut known = locked(&self.0.programs);
-        if let Some((then, programs)) = &*known
+        let mut cached = locked(&self.0.programs);
+        if let Some((then, programs)) = &*cached
             && then.elapsed() < EXAMINED_EVERY
         {
             return Ok(programs.clone());
         }
         let programs = find(config)?.ok_or("Nix is not installed here, or builder.nix.enabled is false")?;
-        *known = Some((Instant::now(), programs.clone()));
+        *cached = Some((Instant::now(), programs.clone()));
         Ok(programs)
     }
 

@@ -210,10 +210,10 @@ fn is_whole(image: &Path, made: &Path, files: &[(Dependency, PathBuf)]) -> Resul
     if let Some(program) = whole::dangling(&before, &after) {
         return Err(broken(format!("{} of the new base is a dangling link", program.display())));
     }
-    let known = whole::unprovided(&before);
+    let unprovided_before = whole::unprovided(&before);
     let lacking: Vec<String> = whole::unprovided(&after)
         .into_iter()
-        .filter(|soname| !known.contains(soname))
+        .filter(|soname| !unprovided_before.contains(soname))
         .map(|soname| soname.1)
         .collect();
     if lacking.is_empty() {

@@ -155,10 +155,10 @@ fn check_bound(metadata: &Metadata) -> Result<(), Rejection> {
 /// which neither the ebuild nor the request lists.
 fn check_use(metadata: &Metadata, target: &PortageTarget) -> Result<(), (String, String)> {
     let enabled = metadata.line("USE");
-    let known: BTreeSet<&str> = target.iuse.iter().map(String::as_str).collect();
-    let is: BTreeSet<&str> = enabled.split(' ').filter(|flag| known.contains(flag)).collect();
+    let declared: BTreeSet<&str> = target.iuse.iter().map(String::as_str).collect();
+    let is: BTreeSet<&str> = enabled.split(' ').filter(|flag| declared.contains(flag)).collect();
     let must: BTreeSet<&str> =
-        target.use_flags.iter().map(String::as_str).filter(|f| known.contains(f)).collect();
+        target.use_flags.iter().map(String::as_str).filter(|f| declared.contains(f)).collect();
     if is == must {
         return Ok(());
     }

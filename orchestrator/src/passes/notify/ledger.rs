@@ -176,19 +176,17 @@ impl NotificationLedger {
         changes
     }
 
-    /// The ended runs that have not been announced, which this marks as announced. `known` are all ended
+    /// The ended runs that have not been announced, which this marks as announced. `runs` are all ended
     /// runs. A run that was reopened and has ended again is announced again.
-    pub fn ended(&mut self, known: &BTreeMap<RunId, RunEnd>) -> Vec<RunId> {
-        let announced = self.runs.replace(known.iter().map(|(&id, end)| (id, end.at)).collect());
-        let reopened = std::mem::replace(
-            &mut self.reopened,
-            known.iter().map(|(&id, end)| (id, end.reopened)).collect(),
-        );
+    pub fn ended(&mut self, runs: &BTreeMap<RunId, RunEnd>) -> Vec<RunId> {
+        let announced = self.runs.replace(runs.iter().map(|(&id, end)| (id, end.at)).collect());
+        let reopened =
+            std::mem::replace(&mut self.reopened, runs.iter().map(|(&id, end)| (id, end.reopened)).collect());
         let Some(announced) = announced else { return Vec::new() };
         let is_new = |(id, end): &(&RunId, &RunEnd)| {
             !announced.contains_key(id) || reopened.get(id).copied().unwrap_or(0) < end.reopened
         };
-        known.iter().filter(is_new).map(|(&id, _)| id).collect()
+        runs.iter().filter(is_new).map(|(&id, _)| id).collect()
     }
 
     /// Marks the concerns selected by `which` as announced, because another message covers them.

@@ -64,12 +64,12 @@ pub(super) fn todo(swarm: &Swarm, done: &Done) -> Todo {
     let mut todo = Todo { seq: swarm.seq, runs: Vec::new(), channels: Vec::new(), ended: Vec::new() };
     // Nix runs need no index: drones fetch inputs by digest.
     for (&id, run) in swarm.runs.iter().filter(|(_, run)| run.base != Base::Nix) {
-        let known = done.runs.get(&id);
+        let published = done.runs.get(&id);
         let received = run.count(PackageState::Received);
-        if (run.state.is_over() && known.is_none()) || known.is_some_and(|(n, _)| *n == received) {
+        if (run.state.is_over() && published.is_none()) || published.is_some_and(|(n, _)| *n == received) {
             continue;
         }
-        let is_new = |a: &&Artifact| known.is_none_or(|(_, digests)| !digests.contains(&a.digest));
+        let is_new = |a: &&Artifact| published.is_none_or(|(_, digests)| !digests.contains(&a.digest));
         let artifacts = artifacts(swarm, run).filter(is_new).cloned().collect();
         todo.runs.push(RunTodo { run: id, profile: run.profile.clone(), received, artifacts });
     }

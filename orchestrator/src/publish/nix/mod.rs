@@ -113,9 +113,9 @@ impl Kept<'_> {
             }
         });
         let top = base_name(&root.root.path);
-        let mut known: BTreeMap<String, Option<Rc<Value>>> = BTreeMap::new();
+        let mut listings: BTreeMap<String, Option<Rc<Value>>> = BTreeMap::new();
         let mut listing = |path: &str| {
-            known.entry(path.to_owned()).or_insert_with(|| self.parsed_listing(path).map(Rc::new)).clone()
+            listings.entry(path.to_owned()).or_insert_with(|| self.parsed_listing(path).map(Rc::new)).clone()
         };
         let boot = BOOT.iter().filter_map(|name| {
             let leads_to = listing::resolve(top, name, &mut listing)?;

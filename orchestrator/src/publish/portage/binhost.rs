@@ -183,8 +183,8 @@ impl Binhost {
             if !is_package_path(entry.path()) {
                 return Err(PublishError::Path(entry.path().to_owned()));
             }
-            let known = self.index.contains(entry);
-            if !(known && self.is_placed(entry)) {
+            let is_indexed = self.index.contains(entry);
+            if !(is_indexed && self.is_placed(entry)) {
                 match self.place(package, store, &mut touched) {
                     // A lost or damaged package must not delay the others.
                     Err(PublishError::Store(
@@ -196,7 +196,7 @@ impl Binhost {
                     other => other?,
                 }
             }
-            if !known {
+            if !is_indexed {
                 new.push(entry);
             }
         }

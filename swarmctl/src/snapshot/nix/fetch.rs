@@ -143,12 +143,12 @@ pub(super) fn run(mut command: Command, what: &str, limit: Duration) -> Result<S
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |why: String| Failure::Failed(format!("cannot {what}: {why}"));
     let io = |error: std::io::Error| failed(format!("{program}: {error}"));
-    let (printed, said) = (tempfile::tempfile().map_err(io)?, tempfile::tempfile().map_err(io)?);
+    let (printed, stderr) = (tempfile::tempfile().map_err(io)?, tempfile::tempfile().map_err(io)?);
     command
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(printed.try_clone().map_err(io)?)
-        .stderr(said.try_clone().map_err(io)?);
+        .stderr(stderr.try_clone().map_err(io)?);
     let ended = Handle::current().block_on(async {
         // Dropping the future kills the program.
         let mut command = tokio::process::Command::from(command);
@@ -166,7 +166,7 @@ pub(super) fn run(mut command: Command, what: &str, limit: Duration) -> Result<S
     if status.success() {
         return read(printed);
     }
-    let text = read(said)?;
+    let text = read(stderr)?;
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = lines().find(|line| line.starts_with("fatal:") || line.starts_with("error:"));
     Err(failed(format!("{program}: {}", line.or(lines().next_back()).unwrap_or("it said nothing"))))

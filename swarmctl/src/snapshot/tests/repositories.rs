@@ -55,8 +55,8 @@ fn priorities_and_masters_of_repos_conf_are_taken_along_and_its_places_are_the_d
 fn a_profile_in_an_overlay_is_found_and_inherits_from_the_main_repository() {
     let dir = tempfile::tempdir().unwrap();
     let sources = with_overlay(dir.path(), "mine", "example:example/amd64\n");
-    for said in ["mine", "local:mine"] {
-        put(&sources.bundle, "profile.toml", &format!("portage_profile = \"{said}\"\n"));
+    for name in ["mine", "local:mine"] {
+        put(&sources.bundle, "profile.toml", &format!("portage_profile = \"{name}\"\n"));
         let (manifest, _) = manifest(&quiet(&sources).unwrap(), dir.path());
         assert_eq!(manifest.main_repository, "example", "the one that builds on no other");
         assert_eq!(manifest.profile_path(), "repos/local/profiles/mine");
@@ -92,7 +92,7 @@ fn a_parent_that_no_drone_would_have_is_told_with_its_line() {
         match (quiet(&sources), want) {
             // The main repository's profile comes first.
             (Ok(made), "") => assert_eq!(manifest(&made, dir.path()).0.profile_repository, None),
-            (Err(said), want) => assert!(said.to_string().contains(want), "{want}: {said}"),
+            (Err(error), want) => assert!(error.to_string().contains(want), "{want}: {error}"),
             (Ok(_), want) => panic!("{want}"),
         }
     }
