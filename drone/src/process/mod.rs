@@ -1,7 +1,7 @@
 //! Runs a program so that no process of it outlives the call.
 //!
 //! A build starts compilers, daemons and arbitrary other programs. Each may leave its session, ignore signals
-//! or keep the output open. So a program runs in a [`Group`]: a control group if one can be created, and
+//! or keep the output open. So a program runs in a [`Group`](group::Group): a control group if one can be created, and
 //! always a process group and an environment variable that descendants inherit. When [`run`] returns or its
 //! future is dropped, all of these processes are gone. A [`Running`] program that answers several requests is gone
 //! when it is dropped.
