@@ -18,6 +18,13 @@ pub enum Refusal {
         /// The numbers of the generations that the request could have named.
         kept: Vec<u64>,
     },
+    /// The generation is kept, but not pinned.
+    NotPinned {
+        profile: Name,
+        generation: u64,
+        /// The numbers of the pinned ones.
+        pinned: Vec<u64>,
+    },
     UnknownSchedule(Name),
     UnknownRun(RunId),
     UnknownPackage(PackageId),

@@ -188,7 +188,9 @@ fn refused(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::NotYours { .. } => (S::FORBIDDEN, "not-yours", "attempt of another drone"),
         Refusal::StaleAttempt { .. } => (S::CONFLICT, "stale-attempt", "attempt is over"),
         Refusal::NotWorking { .. } => (S::CONFLICT, "not-working", "drone not eligible for work"),
-        Refusal::WrongState { .. } => (S::CONFLICT, "wrong-state", "not allowed only packages in this state"),
+        Refusal::WrongState { .. } | Refusal::NotPinned { .. } => {
+            (S::CONFLICT, "wrong-state", "not allowed in this state")
+        }
         Refusal::RunUnderWay { .. } => (S::CONFLICT, "run-under-way", "run already active"),
         Refusal::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "invalid content"),
     }

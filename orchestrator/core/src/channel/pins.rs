@@ -11,7 +11,6 @@ use crate::{
     refusal::Refusal,
     reply::Reply,
     state::{Profile, Swarm},
-    text,
 };
 use swarm_common::name::Name;
 
@@ -42,15 +41,8 @@ pub(crate) fn unpin(swarm: &Swarm, name: &Name, number: u64) -> Decision {
     let profile = known(swarm, name)?;
     if !profile.pins.contains_key(&number) {
         profile.stable.get(number).ok_or_else(|| profile.stable.unknown(name, Some(number)))?;
-        let pinned: Vec<u64> = profile.pins.keys().copied().collect();
-        return Err(Refusal::WrongState {
-            what: format!("generation {number} of `{name}`"),
-            state: "not pinned".into(),
-            hint: match pinned.is_empty() {
-                true => "no generation of it is".into(),
-                false => format!("pinned are {}", text::numbers(&pinned)),
-            },
-        });
+        let pinned = profile.pins.keys().copied().collect();
+        return Err(Refusal::NotPinned { profile: name.clone(), generation: number, pinned });
     }
     Ok((vec![Event::GenerationUnpinned { profile: name.clone(), generation: number }], Reply::Done))
 }

@@ -40,6 +40,13 @@ impl fmt::Display for Refusal {
                 }
                 write!(f, ": see `swarmctl channel show {profile}`")
             }
+            Self::NotPinned { profile, generation, pinned } => {
+                write!(f, "generation {generation} of `{profile}` is not pinned: ")?;
+                match &pinned[..] {
+                    [] => f.write_str("no generation of it is"),
+                    pinned => write!(f, "pinned are {}", super::numbers(pinned)),
+                }
+            }
             Self::UnknownGeneration { profile, generation: None, .. } => write!(
                 f,
                 "no earlier generation of `{profile}` with other content is kept: see `swarmctl channel show {profile}`"
