@@ -48,11 +48,13 @@ pub fn run(settings: &Settings) -> Result<Section> {
     for _ in 0..settings.rounds {
         let folder = tempfile::tempdir()?;
         let state = folder.path().join("state");
-        fs::create_dir_all(&state)?;
         let own = state.join("journal.sqlite");
+        // Keys, folders and their marks are not part of the measurement, and without marks the journal would be
+        // refused. That of the empty journal goes with it.
+        Orchestrator::start(folder.path(), "")?.stop()?;
         fs::copy(&journal, &own)?;
+        fs::remove_file(state.join("journal.mark"))?;
         walked.push(walk(&own)?);
-        // The first start creates keys and folders, which is not part of the measurement.
         Orchestrator::start(folder.path(), "")?.stop()?;
         let checkpoints = Connection::open(&own)?.execute("DELETE FROM snapshots", [])?;
         ensure!(checkpoints > 0, "a stop kept no checkpoint");
