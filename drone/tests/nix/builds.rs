@@ -1,6 +1,6 @@
 //! Builds with Nix: what is built, and from which inputs.
 
-use crate::lab::{Built, Lab, nix, package, play_until, position, serving};
+use crate::lab::{Built, Lab, left_processes, nix, package, play_until, position, serving};
 use std::fs;
 use swarm_common::{
     digest::Digest,
@@ -142,7 +142,7 @@ async fn cancelling_leaves_no_process_and_no_directory() {
     let (end, log, _) = play_until(context, Some("quiet-now")).await;
     assert_eq!(end, BuildEnd::Cancelled, "{log}");
     assert!(!attempt.exists());
-    assert_eq!(crate::lab::left_processes(&lab.config.work_dir, "sleep 4242"), [""; 0]);
+    assert_eq!(left_processes(&lab.config.work_dir, "sleep 4242"), [""; 0]);
 }
 
 #[tokio::test]
@@ -184,7 +184,8 @@ async fn a_store_over_its_budget_loses_what_no_attempt_uses() {
 
 #[tokio::test]
 async fn one_process_of_nix_builds_until_a_build_fails() {
-    let lab = Lab::new(&["lib", "multi", "fixed", "failing", "noted"]);
+    let lab = Lab::new(&["lib", "multi", "fixed", "failing", "noted", "silent"]);
+    lab.file("source/default.nix", &include_str!("world.nix").replace("sleep 1000", "sleep 4545"));
     let plan = lab.plan().await;
     let waiting = || serving(&lab.config.work_dir);
     let mut seen = Vec::new();
@@ -197,11 +198,27 @@ async fn one_process_of_nix_builds_until_a_build_fails() {
     let [first, second, none, third] = &seen[..] else { unreachable!() };
     assert!(first.len() == 1 && first == second && none.is_empty(), "{seen:?}");
     assert!(third.len() == 1 && third != first, "{seen:?}");
-    // One that was killed while it waited is replaced.
-    let id = rustix::process::Pid::from_raw(third[0]).unwrap();
-    rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+    // One that is killed while it waits is replaced.
+    let kill = |id: i32| {
+        let id = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+    };
+    kill(third[0]);
     let (end, log, _) = lab.build(package(&plan, "noted-1.0"), Vec::new()).await;
     assert!(matches!(end, BuildEnd::Built { .. }), "{end:?}\n{log}");
+    // One that is killed during a build has failed, and nothing is built twice.
+    let killed = async {
+        while !left_processes(&lab.config.work_dir, "sleep 4545").iter().any(|line| line.contains("4545")) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        waiting().into_iter().for_each(kill);
+    };
+    let killed = tokio::time::timeout(std::time::Duration::from_secs(60), killed);
+    let silent = package(&plan, "silent-1.0");
+    let ((end, log, _), killed) = tokio::join!(lab.build(silent, Vec::new()), killed);
+    killed.unwrap();
+    assert!(matches!(end, BuildEnd::Failed { .. }), "{end:?}\n{log}");
+    assert_eq!(log.matches("building '").count(), 1, "{log}");
     drop(lab.nix);
     assert_eq!(serving(&lab.config.work_dir), [0; 0]);
 }

@@ -128,7 +128,7 @@ mod tests {
     use BuildStatus::*;
 
     fn heard(error: &str) -> NixReport {
-        NixReport { errors: vec![error.into()] }
+        NixReport { begun: true, errors: vec![error.into()] }
     }
 
     fn judged(status: BuildStatus, error: &str, output: &str) -> Failure {

@@ -62,6 +62,8 @@ enum Event {
 /// What Nix itself reported.
 #[derive(Debug, Default)]
 pub(super) struct NixReport {
+    /// Whether the build began.
+    pub begun: bool,
     pub errors: Vec<String>,
 }
 
@@ -99,6 +101,7 @@ impl<'l> MachineLog<'l> {
         let text = |fields: &[Value]| fields.first().and_then(Value::as_str).unwrap_or_default().to_owned();
         match event {
             Event::Start { kind: BUILD, text } => {
+                self.heard.begun = true;
                 self.show(&text).await;
                 self.log.enter(self.phase).await;
             }
@@ -193,6 +196,7 @@ mod tests {
             "@nix {\"action\":\"msg\",\"level\":5,\"msg\":\"chatter\"}\n",
         ))
         .await;
+        assert!(heard.begun);
         assert_eq!(heard.errors, ["error: builder for 'a' failed"]);
         assert_eq!(phases, [Phase::Building, Phase::Packaging]);
         assert!(shown.contains("x.c:1:2") && shown.contains("--- buildPhase") && !shown.contains("chatter"));

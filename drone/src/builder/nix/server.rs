@@ -1,7 +1,7 @@
 //! Nix processes that build one derivation after another.
 //!
-//! To start Nix and move it into its control groups takes longer than a short build, so a process is kept for the
-//! next build. It has at most one build at a time, and its limits are those of that build. It is replaced after a
+//! Starting Nix and moving it into its control groups takes longer than a short build, so a process is kept for the
+//! next one. It has at most one build at a time, and its limits are those of that build. It is replaced after a
 //! failure, and before garbage is collected: Nix remembers which paths it has seen in its store.
 
 use super::{
@@ -190,8 +190,8 @@ pub(super) async fn build(
                 return Ok(Served { result, used, heard });
             }
             Attended::Ended(ended) => match ended.end {
-                // It may have ended while it waited.
-                End::Exited(_) if builds > 0 && heard.errors.is_empty() => {}
+                // It ended while it waited.
+                End::Exited(_) if builds > 0 && !heard.begun && heard.errors.is_empty() => {}
                 End::Exited(_) => return Ok(Served { result: None, used: ended.used, heard }),
                 _ => return Err(Stop::Cancelled),
             },
