@@ -2,7 +2,7 @@
 
 use crate::{
     base,
-    state::{BuildRecord, Package, Profile, Swarm},
+    state::{BuildRecord, Built, Package, Profile, Swarm},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_common::{
@@ -22,12 +22,7 @@ pub fn artifacts(swarm: &Swarm, profile: Option<&Name>) -> Vec<Artifact> {
 /// The kept artifacts of all profiles for which `asked_for` returns true.
 #[must_use]
 pub fn artifacts_among(swarm: &Swarm, asked_for: &dyn Fn(&Artifact) -> bool) -> Vec<Artifact> {
-    // Runs and generations have most artifacts in common.
-    let mut asked = BTreeMap::new();
-    once(
-        kept_artifacts(swarm, None)
-            .filter(|artifact| *asked.entry(artifact.digest).or_insert_with(|| asked_for(artifact))),
-    )
+    once(kept_artifacts(swarm, None).filter(|artifact| asked_for(artifact)))
 }
 
 /// The archives of derivations of kept runs.
@@ -53,14 +48,20 @@ fn kept_artifacts<'s>(swarm: &'s Swarm, profile: Option<&'s Name>) -> impl Itera
         profile.is_none_or(|name| swarm.runs.get(run).is_some_and(|run| run.profile == *name))
     };
     let packages = swarm.packages.values().filter(move |p| is_of(&p.run));
-    let known =
-        move |p: &Package| swarm.built.get(&p.build_key).into_iter().flat_map(|built| &built.artifacts);
-    let of_runs = packages.flat_map(move |p| p.artifacts.iter().chain(known(p)));
+    // Results are kept as long as a package with their key. All of them together need no lookups.
+    let reusable = move |p: &Package| profile.and_then(|_| swarm.built.get(&p.build_key));
+    let all_reusable = profile.is_none().then(|| swarm.built.values()).into_iter().flatten();
+    let of_runs = packages.flat_map(move |p| p.artifacts.iter().chain(artifacts_of(reusable(p))));
+    let of_runs = of_runs.chain(all_reusable.flat_map(|built| &built.artifacts));
     let channels =
         swarm.profiles.iter().filter(move |(name, _)| profile.is_none_or(|profile| profile == *name));
     let held = |p: &'s Profile| p.channel.held.values().map(|held| &held.artifact);
     let history = |p: &'s Profile| p.stable.artifacts.values().chain(p.staging.artifacts.values());
     of_runs.chain(channels.flat_map(move |(_, p)| held(p).chain(history(p))))
+}
+
+fn artifacts_of(built: Option<&Built>) -> impl Iterator<Item = &Artifact> {
+    built.into_iter().flat_map(|built| &built.artifacts)
 }
 
 fn once<'s>(all: impl Iterator<Item = &'s Artifact>) -> Vec<Artifact> {

@@ -22,6 +22,7 @@ use swarm_common::{digest::Digest, wire::artifact::Artifact};
 use swarm_formats::portage::{
     gpkg::{self, GpkgError, Limits},
     packages_index::{Entry, EntryError, PublishedFile},
+    sonames::{self, Sonames},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,8 @@ pub struct IndexEntryCache {
     /// Known sizes of entries in bytes.
     sizes: Arc<Mutex<HashMap<Digest, u64>>>,
     filter: Arc<Mutex<PathFilter>>,
+    /// PROVIDES of the packages that were asked for, because an arrival is compared with all versions.
+    provides: Arc<Mutex<HashMap<Digest, Arc<Sonames>>>>,
 }
 
 impl IndexEntryCache {
@@ -60,7 +63,14 @@ impl IndexEntryCache {
     ) -> Result<Self, DiskError> {
         let dir = dir.into();
         disk::make_dirs(&dir)?;
-        Ok(Self { dir, store, limits, sizes: Arc::default(), filter: Arc::default() })
+        Ok(Self {
+            dir,
+            store,
+            limits,
+            sizes: Arc::default(),
+            filter: Arc::default(),
+            provides: Arc::default(),
+        })
     }
 
     /// Stores the entry and the file list of an artifact. A crash may lose them; they are then
@@ -146,10 +156,41 @@ impl IndexEntryCache {
         Ok(self.filter().suspects(&files))
     }
 
-    /// Whether a package is one of `suspects`, or was unknown when they were determined.
+    /// A predicate: whether a package is one of `suspects`, or was unknown when they were determined. It
+    /// locks this cache for as long as it exists.
+    pub fn is_suspect<'a>(&'a self, suspects: &'a Suspects) -> impl Fn(Digest) -> bool + 'a {
+        let filter = self.filter();
+        move |digest| filter.is_suspect(suspects, digest)
+    }
+
+    /// The shared libraries that an artifact provides.
+    ///
+    /// # Errors
+    /// As [`IndexEntryCache::entry`].
+    pub fn provides(&self, artifact: &Artifact) -> Result<Arc<Sonames>, EntriesError> {
+        if let Some(sonames) = self.provided().get(&artifact.digest) {
+            return Ok(Arc::clone(sonames));
+        }
+        let sonames = Arc::new(sonames::parse(self.entry(artifact)?.get("PROVIDES")));
+        self.provided().insert(artifact.digest, Arc::clone(&sonames));
+        Ok(sonames)
+    }
+
+    /// Whether an artifact is known to provide no shared library.
     #[must_use]
-    pub fn is_suspect(&self, suspects: &Suspects, digest: Digest) -> bool {
-        self.filter().is_suspect(suspects, digest)
+    pub fn provides_nothing(&self, digest: Digest) -> bool {
+        self.provided().get(&digest).is_some_and(|sonames| sonames.is_empty())
+    }
+
+    fn provided(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Sonames>>> {
+        self.provides.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops what is known about an artifact whose files are removed.
+    fn forget(&self, digest: Digest) {
+        self.sizes().remove(&digest);
+        self.filter().remove(digest);
+        self.provided().remove(&digest);
     }
 
     fn filter(&self) -> MutexGuard<'_, PathFilter> {
@@ -202,8 +243,7 @@ impl IndexEntryCache {
     /// # Errors
     /// The disk fails.
     pub fn remove(&self, digest: Digest) -> Result<bool, DiskError> {
-        self.sizes().remove(&digest);
-        self.filter().remove(digest);
+        self.forget(digest);
         disk::remove_file(&self.path_of_files(digest))?;
         disk::remove_file(&self.path(digest))
     }
@@ -216,8 +256,7 @@ impl IndexEntryCache {
         disk::retain(&self.dir, before, |name| {
             let Ok(digest) = name.strip_suffix(".files").unwrap_or(name).parse() else { return false };
             if !kept(digest) {
-                self.sizes().remove(&digest);
-                self.filter().remove(digest);
+                self.forget(digest);
                 return false;
             }
             true

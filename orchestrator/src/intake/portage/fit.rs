@@ -66,11 +66,15 @@ impl Portage {
         let failed = |error: EntriesError| AcceptError::Failed(error.to_string());
         let (this, arrived) = (self.clone(), arrived.to_vec());
         let find = move || {
+            let concerns = lost::concerns(&this.entries, &arrived)?;
             let suspects = this.entries.suspects(&arrived)?;
-            let others = this.stored(drone, &|other| this.entries.is_suspect(&suspects, other.digest));
+            let is_suspect = this.entries.is_suspect(&suspects);
+            let mut others = this.stored(drone, &|other| is_suspect(other.digest) || concerns(other));
+            let related: Vec<Artifact> = others.iter().filter(|other| concerns(other)).cloned().collect();
+            others.retain(|other| is_suspect(other.digest));
+            drop(is_suspect);
             let mut found = collisions::find(&this.entries, &arrived, others, usr)?;
-            let others = this.stored(drone, &lost::concerns(&this.entries, &arrived)?);
-            found.extend(lost::find(&this.entries, &arrived, &others, || this.stored(drone, &|_| true))?);
+            found.extend(lost::find(&this.entries, &arrived, &related, || this.stored(drone, &|_| true))?);
             Ok(found)
         };
         Ok(tokio::task::spawn_blocking(find).await?.map_err(failed)?)

@@ -6,7 +6,10 @@
 
 use super::sonames::{Named, runtime_needs};
 use crate::store::entries::{EntriesError, IndexEntryCache};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use swarm_common::wire::{artifact::Artifact, drone::PortageTarget};
 use swarm_core::state::{Collision, Conflict};
 use swarm_formats::portage::sonames::{Sonames, parse};
@@ -26,7 +29,7 @@ fn place(target: &PortageTarget) -> (&str, &str, &str, &str) {
 /// # Errors
 /// An arrived package cannot be read.
 pub fn concerns<'a>(
-    entries: &IndexEntryCache,
+    entries: &'a IndexEntryCache,
     arrived: &'a [Artifact],
 ) -> Result<impl Fn(&Artifact) -> bool + use<'a>, EntriesError> {
     let needs = arrived.iter().map(|artifact| runtime_needs(entries, artifact));
@@ -34,7 +37,8 @@ pub fn concerns<'a>(
     Ok(move |other: &Artifact| {
         let Some(theirs) = other.target.portage() else { return false };
         let mut own = arrived.iter().filter_map(|artifact| artifact.target.portage());
-        own.any(|own| place(own) == place(theirs)) || needs.has(theirs.cpv.cp())
+        let replaces = own.any(|own| place(own) == place(theirs));
+        (replaces && !entries.provides_nothing(other.digest)) || needs.has(theirs.cpv.cp())
     })
 }
 
@@ -53,11 +57,12 @@ pub fn find(
     let mut found = needed_by(entries, arrived, others)?;
     let mut lost = Vec::new();
     for new in arrived {
-        let own = of(entries, new, "PROVIDES")?;
+        let own = entries.provides(new)?;
         let Some(target) = new.target.portage() else { continue };
         let olds =
             others.iter().filter(|old| old.target.portage().is_some_and(|old| place(old) == place(target)));
-        let had: Sonames = olds.flat_map(|old| readable(entries, old, "PROVIDES")).collect();
+        let had: Sonames =
+            olds.flat_map(|old| provided(entries, old).iter().cloned().collect::<Vec<_>>()).collect();
         let gone: Sonames = had.difference(&own).cloned().collect();
         if !gone.is_empty() {
             lost.push((new, target, gone));
@@ -73,10 +78,10 @@ pub fn find(
         };
         // The soname may have moved to another package.
         for other in arrived.iter().chain(&all).filter(is_other) {
-            readable(entries, other, "PROVIDES").iter().for_each(|soname| _ = gone.remove(soname));
+            provided(entries, other).iter().for_each(|soname| _ = gone.remove(soname));
         }
         for user in all.iter().filter(is_other).filter(|_| !gone.is_empty()) {
-            let lacks: Sonames = readable(entries, user, "REQUIRES").intersection(&gone).cloned().collect();
+            let lacks: Sonames = required(entries, user).intersection(&gone).cloned().collect();
             if lacks.is_empty() {
                 continue;
             }
@@ -104,20 +109,19 @@ fn needed_by(
     versions.retain(|_, versions| versions.len() > 1);
     let mut found = Vec::new();
     for user in arrived.iter().filter(|_| !versions.is_empty()) {
-        let (requires, needs) = (of(entries, user, "REQUIRES")?, Named::of(&runtime_needs(entries, user)?));
+        let requires = parse(entries.entry(user)?.get("REQUIRES"));
+        let needs = Named::of(&runtime_needs(entries, user)?);
         let own = user.target.portage().map(|target| target.cpv.cp());
         let named = |&(cp, ..): &(&str, &str, &str, &str)| Some(cp) != own && needs.has(cp);
-        let libraries: Vec<Vec<(&Artifact, Sonames)>> = versions
+        let libraries: Vec<Vec<(&Artifact, Arc<Sonames>)>> = versions
             .iter()
             .filter(|(place, _)| place.as_ref().is_some_and(named))
-            .map(|(_, of)| {
-                of.iter().map(|&library| (library, readable(entries, library, "PROVIDES"))).collect()
-            })
+            .map(|(_, of)| of.iter().map(|&library| (library, provided(entries, library))).collect())
             .collect();
         for (n, versions) in libraries.iter().enumerate() {
             let elsewhere =
                 libraries.iter().enumerate().filter(|(other, _)| *other != n).flat_map(|(_, v)| v);
-            let elsewhere: BTreeSet<_> = elsewhere.flat_map(|(_, provides)| provides).collect();
+            let elsewhere: BTreeSet<_> = elsewhere.flat_map(|(_, provides)| &**provides).collect();
             let has = |soname: &_| versions.iter().any(|(_, provides)| provides.contains(soname));
             let required: Sonames = requires
                 .iter()
@@ -136,15 +140,18 @@ fn needed_by(
     Ok(found)
 }
 
-fn of(entries: &IndexEntryCache, artifact: &Artifact, key: &str) -> Result<Sonames, EntriesError> {
-    Ok(parse(entries.entry(artifact)?.get(key)))
+fn provided(entries: &IndexEntryCache, artifact: &Artifact) -> Arc<Sonames> {
+    entries.provides(artifact).unwrap_or_else(|error| unreadable(artifact, &error))
 }
 
-fn readable(entries: &IndexEntryCache, artifact: &Artifact, key: &str) -> Sonames {
-    of(entries, artifact, key).unwrap_or_else(|error| {
-        tracing::warn!(digest = %artifact.digest, %error, "cannot determine the sonames of a stored package");
-        Sonames::new()
-    })
+fn required(entries: &IndexEntryCache, artifact: &Artifact) -> Arc<Sonames> {
+    let entry = entries.entry(artifact);
+    entry.map_or_else(|error| unreadable(artifact, &error), |entry| parse(entry.get("REQUIRES")).into())
+}
+
+fn unreadable(artifact: &Artifact, error: &EntriesError) -> Arc<Sonames> {
+    tracing::warn!(digest = %artifact.digest, %error, "cannot determine the sonames of a stored package");
+    Arc::default()
 }
 
 fn shown(sonames: Sonames) -> Vec<String> {

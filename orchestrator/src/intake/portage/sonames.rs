@@ -72,11 +72,10 @@ pub fn unprovided(
     if !provided.any(|soname| soname.starts_with("libc.")) {
         return Ok(None);
     }
-    let get =
-        |artifact: &Artifact, key: &str| Ok::<_, EntriesError>(parse(entries.entry(artifact)?.get(key)));
     let mut lacking: BTreeMap<(String, String), &Artifact> = BTreeMap::new();
     for artifact in arrived {
-        lacking.extend(get(artifact, "REQUIRES")?.into_iter().map(|soname| (soname, artifact)));
+        let requires = parse(entries.entry(artifact)?.get("REQUIRES"));
+        lacking.extend(requires.into_iter().map(|soname| (soname, artifact)));
     }
     lacking.retain(|(category, soname), _| {
         !around.base.get(category).is_some_and(|provided| provided.contains(soname))
@@ -85,13 +84,13 @@ pub fn unprovided(
         if lacking.is_empty() {
             return Ok(None);
         }
-        for soname in get(provider, "PROVIDES")? {
-            lacking.remove(&soname);
+        for soname in &*entries.provides(provider)? {
+            lacking.remove(soname);
         }
     }
     let mut of: BTreeMap<(String, String), &Artifact> = BTreeMap::new();
     for provider in around.build.iter().filter(|_| !lacking.is_empty()) {
-        of.extend(get(provider, "PROVIDES")?.into_iter().map(|soname| (soname, provider)));
+        of.extend(entries.provides(provider)?.iter().cloned().map(|soname| (soname, provider)));
     }
     let certain = around.is_whole && !prebuilt;
     lacking.retain(|soname, _| certain || of.contains_key(soname));
