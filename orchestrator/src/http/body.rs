@@ -9,7 +9,11 @@ use std::{
     io::{self, BufReader, Read},
     time::Duration,
 };
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 
 /// A JSON body may take this many times the idle limit in total, so that it cannot trickle in forever.
 const JSON_SILENCES: u32 = 4;
@@ -87,6 +91,18 @@ impl Pieces {
         self.inner.map_err(move |error| explain(&error, self.idle)).try_chunks(count)
     }
 
+    /// The whole body if it has at most `size` bytes, otherwise at least as many.
+    async fn up_to(&mut self, size: usize) -> Result<Beginning, ApiError> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.next().await? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() > size {
+                return Ok(Beginning::Part(bytes));
+            }
+        }
+        Ok(Beginning::Whole(bytes))
+    }
+
     /// The whole body; only for small bodies.
     async fn all(&mut self) -> Result<Vec<u8>, ApiError> {
         let mut bytes = Vec::new();
@@ -95,6 +111,12 @@ impl Pieces {
         }
         Ok(bytes)
     }
+}
+
+/// What [`Pieces::up_to`] has read.
+enum Beginning {
+    Whole(Vec<u8>),
+    Part(Vec<u8>),
 }
 
 pub(super) async fn read(body: Body, idle: Duration) -> Result<Vec<u8>, ApiError> {
@@ -144,19 +166,26 @@ pub(super) async fn read_drones_json<T: DeserializeOwned>(body: Body, idle: Dura
     serde_json::from_slice(&bytes).map_err(not_fitting)
 }
 
-/// Like [`read_drones_json`], for large bodies: parses while receiving and never holds the whole body in
-/// memory.
+/// Like [`read_drones_json`], for bodies that may be large: those are parsed while receiving and never held
+/// in memory as a whole.
 pub(super) async fn read_large_json<T: DeserializeOwned + Send + 'static>(
     body: Body,
     idle: Duration,
 ) -> Result<T, ApiError> {
+    let mut pieces = Pieces::new(body, idle);
+    let longest = idle * JSON_SILENCES;
+    let (stalled, end) = (ApiError::BodyStalled { seconds: longest.as_secs() }, Instant::now() + longest);
+    let Ok(begin) = timeout_at(end, pieces.up_to(BUFFER)).await else { return Err(stalled) };
+    let begin = match begin? {
+        Beginning::Whole(bytes) => return serde_json::from_slice(&bytes).map_err(not_fitting),
+        Beginning::Part(bytes) => bytes,
+    };
     let (sender, arriving) = mpsc::channel(IN_FLIGHT);
     let reader = spawn_blocking(move || {
-        let mut arrived = Arrived { arriving, piece: Bytes::new(), ended: false, quotes: 0 };
+        let mut arrived = Arrived { arriving, piece: begin.into(), ended: false, quotes: 0 };
         let read = serde_json::from_reader(BufReader::with_capacity(BUFFER, &mut arrived));
         (read, arrived.has_too_many())
     });
-    let mut pieces = Pieces::new(body, idle);
     let feed = async {
         while let Some(piece) = pieces.next().await? {
             // The reader ends early only on an error, which is returned below once the client has finished
@@ -167,10 +196,9 @@ pub(super) async fn read_large_json<T: DeserializeOwned + Send + 'static>(
         let _told = sender.send(None).await;
         Ok(())
     };
-    let longest = idle * JSON_SILENCES;
-    let fed = tokio::time::timeout(longest, feed).await;
+    let fed = timeout_at(end, feed).await;
     drop(sender);
-    fed.unwrap_or(Err(ApiError::BodyStalled { seconds: longest.as_secs() }))?;
+    fed.unwrap_or(Err(stalled))?;
     let (read, too_many) = reader.await.map_err(|error| ApiError::Internal(error.to_string()))?;
     match read {
         Err(_) if too_many => Err(bounds::STRINGS.broken()),
