@@ -135,8 +135,8 @@ fn withdraw(offered: &mut BTreeMap<Digest, ChannelArtifact>, these: &BTreeMap<Di
 fn offered(swarm: &Swarm, id: RunId, run: &Run) -> BTreeMap<Digest, ChannelArtifact> {
     let artifacts = |p: &PackageId| swarm.packages.get(p).map_or(&[][..], |p| &p.artifacts);
     let packages = run.packages.iter().filter_map(|p| swarm.packages.get(p));
-    let is_installable = |package: &&Package| run.graph.is_installable(package.bundle);
-    let is_there = |p: &PackageId| swarm.packages.get(p).as_ref().is_some_and(is_installable);
+    let is_installable = |package: &Package| run.graph.is_installable(package.bundle);
+    let is_there = |p: &PackageId| swarm.packages.get(p).is_some_and(|package| is_installable(package));
     let complete = packages.filter(|p| is_installable(p) && p.cut_deps.iter().all(is_there));
     let held = complete.flat_map(|package| {
         // The members of a cycle were built for each other.

@@ -162,7 +162,7 @@ pub(crate) fn stuck_behind(swarm: &Swarm, others: &[PackageId]) -> String {
 }
 
 fn list(swarm: &Swarm, ids: &[PackageId]) -> String {
-    let name = |p: &PackageId| swarm.packages.get(p).map(Package::title).unwrap_or_default();
+    let name = |p: &PackageId| swarm.packages.get(p).map(|package| package.title()).unwrap_or_default();
     let names: Vec<String> = ids.iter().take(3).map(name).collect();
     let more = ids.len().saturating_sub(3);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

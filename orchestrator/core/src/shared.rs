@@ -1,12 +1,22 @@
-//! Immutable values that are stored once. The orchestrator keeps two copies of the state, so this halves the
-//! memory of its large parts.
+//! Values that are stored once while they are equal. The orchestrator keeps two copies of the state, so this
+//! halves the memory of its large parts.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
-/// A value whose clones share memory. It is serialised and compared like the value itself.
-#[derive(Debug, PartialEq, Eq, Default)]
+/// A value whose clones share memory. It is serialised and compared like the value itself. Changing one that
+/// is shared clones the value first.
+#[derive(Debug, Eq, Default)]
 pub struct Shared<T>(Arc<T>);
+
+impl<T: PartialEq> PartialEq for Shared<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
 
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
@@ -36,7 +46,7 @@ impl<T: PartialEq> Shared<T> {
 
     /// Shares `other`'s value instead of its own if both are equal.
     pub fn merge(&mut self, other: &Self) {
-        if self.0 == other.0 {
+        if self == other {
             self.0 = Arc::clone(&other.0);
         }
     }
@@ -47,6 +57,12 @@ impl<T> Deref for Shared<T> {
 
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+impl<T: Clone> DerefMut for Shared<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        Arc::make_mut(&mut self.0)
     }
 }
 

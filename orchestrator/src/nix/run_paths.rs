@@ -32,10 +32,8 @@ impl RunPaths {
         let record = swarm.attempts.get(&attempt)?;
         let Job::Build(own) = record.job else { return None };
         let run = swarm.runs.get(&swarm.packages.get(&own)?.run)?;
-        let may_be_named = |id| {
-            let received = |p: &swarm_core::state::Package| p.state == PackageState::Received;
-            id == own || swarm.packages.get(&id).is_some_and(received)
-        };
+        let may_be_named =
+            |id| id == own || swarm.packages.get(&id).is_some_and(|p| p.state == PackageState::Received);
         let paths = run.outputs.iter().filter_map(|(name, &id)| Some((name.parse().ok()?, may_be_named(id))));
         Some(Self { paths: paths.collect(), snapshot: Some(run.snapshot) })
     }

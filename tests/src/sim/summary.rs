@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 use swarm_common::{digest::Digest, state::PackageState};
-use swarm_core::{
-    Swarm,
-    state::{Ending, Package},
-};
+use swarm_core::{Swarm, state::Ending};
 
 /// The results of a world.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -53,9 +50,9 @@ impl Summary {
     pub(super) fn count(&mut self, swarm: &Swarm) {
         let count = |state| swarm.packages.values().filter(|p| p.state == state).count() as u64;
         self.reused = swarm.runs.values().map(|r| r.reused).sum();
-        let is_nix =
-            |p: &&Package| p.state == PackageState::Received && p.targets.iter().any(|t| t.nix().is_some());
-        self.derivations = swarm.packages.values().filter(is_nix).count() as u64;
+        let received = swarm.packages.values().filter(|p| p.state == PackageState::Received);
+        let is_nix = received.filter(|p| p.targets.iter().any(|target| target.nix().is_some()));
+        self.derivations = is_nix.count() as u64;
         self.received = count(PackageState::Received) - self.reused;
         self.quarantined = count(PackageState::Quarantined);
         self.attempts = swarm.attempts.len() as u64;

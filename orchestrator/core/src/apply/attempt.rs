@@ -55,12 +55,12 @@ impl Swarm {
             returned: false,
             lost_ms: 0,
         };
-        self.attempts.insert(id, Box::new(attempt));
+        self.attempts.insert(id, attempt.into());
         // The drone will soon claim work for its other slots.
         if self.drones.get(&drone).is_some_and(|d| self.builds_on(drone) < d.slots()) {
             self.live.due_back.insert(drone, at + ASKS_AT_ONCE_MS);
         }
-        self.attempts.get_mut(&id).map(Box::as_mut)
+        self.attempts.get_mut(&id).map(|attempt| &mut **attempt)
     }
 
     pub(super) fn end(&mut self, at: TimeMs, id: AttemptId, ending: Ending, usage: Option<Usage>) {

@@ -44,6 +44,26 @@ impl Swarm {
         self.keep_calendar(record.at, &record.event);
         self.apply_event(record.at, &record.event, other);
         self.keep_candidates(&record.event);
+        if let Some(other) = other {
+            self.share_subjects(&record.event, other);
+        }
+    }
+
+    /// Shares what the event has changed and is the same in `other` again.
+    fn share_subjects(&mut self, event: &Event, other: &Self) {
+        let (package, attempt) = event.subjects();
+        let mut job = package.map(Job::Build);
+        if let Some(id) = attempt
+            && let (Some(attempt), Some(theirs)) = (self.attempts.get_mut(&id), other.attempts.get(&id))
+        {
+            attempt.merge(theirs);
+            job.get_or_insert(attempt.job);
+        }
+        if let Some(Job::Build(id)) = job
+            && let (Some(package), Some(theirs)) = (self.packages.get_mut(&id), other.packages.get(&id))
+        {
+            package.merge(theirs);
+        }
     }
 
     fn apply_event(&mut self, at: TimeMs, event: &Event, other: Option<&Self>) {

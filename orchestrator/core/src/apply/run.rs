@@ -106,7 +106,7 @@ impl Swarm {
                 peak_cores: predicted[n].peak.1,
                 rank_ms: graph.rank_ms(n as u32),
             };
-            (package, record)
+            (package, Shared::like(record, like))
         };
         // Collected at once: inserting in ascending order would leave the nodes of the map half empty.
         let mut packages = nodes.into_iter().zip(targets).enumerate().map(package).collect();
@@ -274,7 +274,9 @@ impl Swarm {
         let Some(run) = self.runs.remove(&id) else { return };
         let mut attempts = [run.plan_attempts, run.base_attempts].concat();
         for package in &run.packages {
-            attempts.extend(self.packages.remove(package).into_iter().flat_map(|p| p.attempts));
+            if let Some(package) = self.packages.remove(package) {
+                attempts.extend(&package.attempts);
+            }
         }
         for attempt in attempts {
             self.attempts.remove(&attempt);
@@ -287,7 +289,7 @@ impl Swarm {
         self.inputs.retain(|key, _| strict.contains(key));
         let settings: BTreeSet<Digest> = self.inputs.values().map(|inputs| inputs.settings).collect();
         self.settings.retain(|digest, _| settings.contains(digest));
-        let planned: BTreeSet<_> = self.packages.values().map(quarantine::key).collect();
+        let planned: BTreeSet<_> = packages().map(|package| quarantine::key(package)).collect();
         self.quarantine.retain(|key| planned.contains(key));
         if !self.collisions.is_empty() {
             let stored = retention::artifacts(self, None).iter().map(|a| a.digest).collect();

@@ -35,7 +35,7 @@ impl<'a> Ongoing<'a> {
             Some(ids.iter().filter_map(move |id| {
                 let attempt = swarm.attempts.get(id)?;
                 let package = match attempt.job {
-                    Job::Build(package) => swarm.packages.get(&package),
+                    Job::Build(package) => swarm.packages.get(&package).map(|package| &**package),
                     Job::Plan(_) | Job::Base(_) => None,
                 };
                 let predicted_ms = drone.setup_ms + drone.duration_ms(package.map_or(0, |p| p.predicted_ms));

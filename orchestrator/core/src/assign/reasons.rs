@@ -1,6 +1,6 @@
 //! Why a drone gets no work.
 
-use crate::state::{Package, Swarm};
+use crate::state::Swarm;
 use swarm_common::id::*;
 
 /// The reasons found for assigning nothing.
@@ -19,7 +19,8 @@ pub(super) struct Reasons {
 impl Reasons {
     /// The reason given to a drone that gets no work, as a sentence.
     pub(super) fn describe(&self, swarm: &Swarm, idle: bool) -> String {
-        let title = |id: &PackageId| swarm.packages.get(id).map(Package::title).unwrap_or_default();
+        let title =
+            |id: &PackageId| swarm.packages.get(id).map(|package| package.title()).unwrap_or_default();
         if let Some(id) = &self.no_memory {
             return format!("{} takes more memory than is free here", title(id));
         }

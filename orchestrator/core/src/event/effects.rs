@@ -3,7 +3,7 @@
 use super::Event;
 use crate::{reason::Reason, state::DueOutcome};
 use swarm_common::{
-    id::{AttemptId, DroneId},
+    id::{AttemptId, DroneId, PackageId},
     wire::concern::Offline,
 };
 
@@ -41,6 +41,23 @@ impl Event {
             | Self::RunEnded { reason, .. }
             | Self::RebuildWanted { reason, .. } => reason.as_ref(),
             _ => None,
+        }
+    }
+
+    /// The package and the attempt that the event is about, as far as it names them.
+    pub(crate) fn subjects(&self) -> (Option<PackageId>, Option<AttemptId>) {
+        match self {
+            Self::PackageDelegated { package, attempt, .. }
+            | Self::PackageReceived { package, attempt, .. } => (Some(*package), Some(*attempt)),
+            Self::PackageReused { package, .. }
+            | Self::PackageNeeded { package, .. }
+            | Self::PackageQuarantined { package, .. }
+            | Self::PackageHeld { package, .. }
+            | Self::PackageReleased { package, .. } => (Some(*package), None),
+            Self::AttemptPhaseReached { attempt, .. } | Self::AttemptRevived { attempt } => {
+                (None, Some(*attempt))
+            }
+            _ => (None, self.ends()),
         }
     }
 

@@ -139,7 +139,7 @@ pub(crate) fn past(swarm: &Swarm, id: PackageId, current: AttemptId) -> impl Ite
     let unforgiven = swarm.packages.get(&id).into_iter().flat_map(|p| p.attempts.iter().skip(p.forgiven));
     unforgiven
         .filter(move |&&a| a != current)
-        .filter_map(|a| swarm.attempts.get(a).map(Box::as_ref))
+        .filter_map(|a| swarm.attempts.get(a).map(|attempt| &**attempt))
         .filter(|a| a.has_failed())
 }
 
@@ -196,7 +196,7 @@ pub fn return_job(
 
 /// Whether an earlier judgement about a package rests only on failures on this drone.
 fn is_witness(swarm: &Swarm, id: PackageId, broken: &Broken, drone: DroneId) -> bool {
-    let key = swarm.packages.get(&id).map(quarantine::key);
+    let key = swarm.packages.get(&id).map(|package| quarantine::key(package));
     key.is_some_and(|key| quarantine::witnesses(swarm, &key, broken).into_iter().eq([drone]))
 }
 

@@ -83,7 +83,7 @@ pub fn suspicion(swarm: &Swarm, id: DroneId, package: PackageId, failure: &Failu
                 a.drone == id && a.ended_at.is_some_and(|at| at > since) && own_signature(a).is_some()
             })
     });
-    let title = |id: PackageId| swarm.packages.get(&id).map(Package::title).unwrap_or_default();
+    let title = |id: PackageId| swarm.packages.get(&id).map(|package| package.title()).unwrap_or_default();
     other.map(|(&other, _)| {
         let (package, before) = (title(package), title(other));
         let two = DifferentPackages { package, error: failure.headline(), before };

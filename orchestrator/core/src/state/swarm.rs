@@ -87,16 +87,15 @@ pub struct Swarm {
     /// Runs that have not been forgotten.
     pub runs: BTreeMap<RunId, Run>,
     /// Packages of the kept runs.
-    pub packages: BTreeMap<PackageId, Package>,
+    pub packages: BTreeMap<PackageId, Shared<Package>>,
     /// Packages known to be broken, across runs.
     #[serde(default)]
     pub quarantine: Quarantine,
     /// Pairs of stored packages that cannot be installed together.
     #[serde(default)]
     pub collisions: Collisions,
-    /// Attempts at the plans, bases and packages of the kept runs. Boxed because the nodes of a map that
-    /// grows only at its end are half empty.
-    pub attempts: BTreeMap<AttemptId, Box<Attempt>>,
+    /// Attempts at the plans, bases and packages of the kept runs.
+    pub attempts: BTreeMap<AttemptId, Shared<Attempt>>,
     /// Builds of forgotten runs that still have a kept artifact.
     #[serde(default)]
     pub builds: Builds,

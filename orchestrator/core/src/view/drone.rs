@@ -55,7 +55,7 @@ pub(super) fn title(swarm: &Swarm, attempt: &Attempt) -> String {
             None => format!("base after {run}"),
         },
         Job::Build(package) => {
-            swarm.packages.get(&package).map(crate::state::Package::title).unwrap_or_default()
+            swarm.packages.get(&package).map(|package| package.title()).unwrap_or_default()
         }
     }
 }

@@ -10,7 +10,7 @@ use swarm_common::{
 };
 use swarm_core::{
     Swarm, channel,
-    state::{Exclusion, Package, Run},
+    state::{Exclusion, Run},
     text::{self, span},
     view::{self, Alike},
 };
@@ -74,7 +74,7 @@ fn quarantined(swarm: &Swarm, broken: &[Alike], lines: &mut Vec<String>) {
     }
     for alike in broken.iter().take(LINES) {
         let packages = alike.packages.iter().filter_map(|p| swarm.packages.get(p));
-        let mut names: Vec<String> = packages.take(NAMED).map(Package::title).collect();
+        let mut names: Vec<String> = packages.take(NAMED).map(|package| package.title()).collect();
         let count = alike.packages.len();
         if count > NAMED {
             names.push(format!("{} more", count - NAMED));

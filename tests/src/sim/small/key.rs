@@ -9,6 +9,7 @@ use super::world::{DRONES, World, drone};
 use swarm_common::{id::*, state::*, wire::concern::Offline};
 use swarm_core::{
     quarantine,
+    shared::Shared,
     state::{Attempt, Ending, Job, Package},
 };
 
@@ -70,7 +71,7 @@ impl Key {
         let run = swarm.runs.get(&RunId(1)).map(|run| {
             (run.state, run.plan_attempts.len(), run.plan_not_before > world.now, run.stood_still_at)
         });
-        let package = |(&id, package): (&PackageId, &Package)| {
+        let package = |(&id, package): (&PackageId, &Shared<Package>)| {
             let lasting = quarantine::of(swarm, id).is_some();
             (package.state, package.unmet, package.not_before > world.now, lasting)
         };

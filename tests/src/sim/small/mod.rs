@@ -15,7 +15,7 @@ use self::{
 use super::oracle::Oracle;
 use std::collections::{HashMap, VecDeque};
 use swarm_common::{state::PackageState, wire::plan::PlanReport};
-use swarm_core::{invariants, state::Package};
+use swarm_core::invariants;
 
 /// The extent of a search.
 #[derive(Debug, Default)]
@@ -106,11 +106,11 @@ pub fn search(plan: &PlanReport, faults: u8) -> Result<Found, String> {
             Oracle::at_rest(&world.swarm)
                 .map_err(|e| format!("{e}\n  at rest after {}", graph.path(number).join(", ")))?;
             rests.push(number);
-            let is = |state| move |p: &Package| p.state == state;
             let packages = &world.swarm.packages;
-            found.whole +=
-                usize::from(!packages.is_empty() && packages.values().all(is(PackageState::Received)));
-            found.blocked += usize::from(packages.values().any(is(PackageState::Blocked)));
+            let mut states = packages.values().map(|package| package.state);
+            found.blocked += usize::from(states.clone().any(|state| state == PackageState::Blocked));
+            let is_whole = !packages.is_empty() && states.all(|state| state == PackageState::Received);
+            found.whole += usize::from(is_whole);
         }
     }
     (found.states, found.rests) = (graph.origins.len(), rests.len());
