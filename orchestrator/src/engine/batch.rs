@@ -2,6 +2,7 @@
 
 use super::{Answer, EngineError, Message};
 use crate::journal::QueueDelta;
+use std::collections::VecDeque;
 use swarm_core::{Policy, Record, Reply, Swarm};
 
 /// The records of a round, and the answers to send once they are durable.
@@ -45,7 +46,7 @@ impl Batch {
 }
 
 /// The policy of the last policy message; `None` without one.
-pub(super) fn newest_policy(messages: &[Message]) -> Option<&Policy> {
+pub(super) fn newest_policy(messages: &VecDeque<Message>) -> Option<&Policy> {
     messages.iter().rev().find_map(|message| match message {
         Message::Policy { policy, .. } => Some(&**policy),
         _ => None,

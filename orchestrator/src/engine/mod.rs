@@ -9,6 +9,7 @@
 //! waiting ([`double_buffer`]).
 
 mod batch;
+mod checkpoint;
 mod claims;
 mod clock;
 mod credentials;
@@ -18,6 +19,7 @@ mod leadership;
 mod maintenance;
 mod milestones;
 mod restore;
+mod stall;
 mod standby;
 mod time;
 mod work;

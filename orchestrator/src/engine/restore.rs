@@ -1,5 +1,6 @@
 //! Restores the state from a journal: a checkpoint and the records after it.
 
+use super::checkpoint;
 use crate::journal::{Journal, JournalError, Replay};
 use swarm_core::{Policy, Record, Swarm};
 
@@ -35,7 +36,7 @@ pub(super) fn load(
 
 impl Replay for Restored {
     fn checkpoint(&mut self, state: &str) -> bool {
-        match serde_json::from_str::<Swarm>(state) {
+        match checkpoint::decode(state) {
             Ok(swarm) => {
                 self.checkpoint = swarm.seq;
                 let policy = std::mem::take(&mut self.swarm.policy);

@@ -3,12 +3,14 @@
 use super::{
     EngineError, Leadership, Message, Shared,
     batch::{self, Batch},
+    checkpoint,
     claims::{Next, Parked},
     drift::{Drift, Sleep},
     milestones,
 };
-use crate::journal::{Journal, JournalError, QueueMirror};
+use crate::journal::{Journal, QueueMirror};
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::Ordering,
@@ -30,6 +32,12 @@ pub(super) const IDLE_TICK: Duration = Duration::from_secs(10);
 /// Events between two checkpoints while the engine is idle.
 const CHECKPOINT_EVERY: u64 = 10_000;
 
+/// Time after which a round ends and its answers are sent; what was not decided is left for the next one.
+const LONGEST_ROUND: Duration = Duration::from_millis(2);
+
+/// Time without a message after which the engine is idle.
+const QUIET: Duration = Duration::from_millis(50);
+
 /// Events after which a checkpoint is taken under load. A checkpoint delays all commands, so it is rare.
 /// Replaying this many events at a start takes half a second.
 const CHECKPOINT_AT_LEAST_EVERY: u64 = 50_000;
@@ -44,10 +52,13 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) journal: Box<dyn Journal>,
     pub(super) waiting: Receiver<Message>,
+    /// Messages that the last round did not decide.
+    pub(super) left: VecDeque<Message>,
     parked: Vec<Parked>,
     /// The policy for the next batch.
-    policy: Option<Policy>,
+    pub(super) policy: Option<Policy>,
     pub(super) last_tick: Instant,
+    last_message: Instant,
     pub(super) drift: Drift,
     pub(super) sleep: Sleep,
     /// How far the time of decisions is ahead of the time that readers see, in milliseconds.
@@ -56,7 +67,7 @@ pub(super) struct Worker {
     /// The queue as the journal shows it to admins, if the journal supports that.
     shown: Option<QueueMirror>,
     pub(super) loaded: bool,
-    stopping: bool,
+    pub(super) stopping: bool,
     /// Another orchestrator leads now: nothing may be answered or written.
     pub(super) deposed: bool,
 }
@@ -71,9 +82,11 @@ impl Worker {
         last_checkpoint: Option<u64>,
     ) -> Self {
         Self {
+            left: VecDeque::new(),
             parked: Vec::new(),
             policy: None,
             last_tick: Instant::now(),
+            last_message: Instant::now(),
             drift: Drift::default(),
             sleep: Sleep::after(shared.clock.suspended_ms()),
             ahead_ms: 0,
@@ -104,17 +117,23 @@ impl Worker {
                 continue;
             }
             self.report(None);
-            let first = match self.waiting.recv_timeout(self.pause()) {
-                Ok(message) => Some(message),
+            let pause = if self.left.is_empty() { self.pause() } else { Duration::ZERO };
+            let first = match self.waiting.recv_timeout(pause) {
+                Ok(message) => {
+                    self.last_message = Instant::now();
+                    Some(message)
+                }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.keep_checkpoint(CHECKPOINT_EVERY);
+                    // Also between two messages of a busy time, if something is due at that moment.
+                    if self.last_message.elapsed() >= QUIET {
+                        self.keep_checkpoint(CHECKPOINT_EVERY);
+                    }
                     None
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let messages: Vec<Message> =
-                first.into_iter().chain(self.waiting.try_iter().take(BATCH)).collect();
-            let batch = self.decide(messages);
+            self.left.extend(first.into_iter().chain(self.waiting.try_iter().take(BATCH)));
+            let batch = self.decide();
             self.write(batch);
         }
         for parked in self.parked.drain(..) {
@@ -164,16 +183,17 @@ impl Worker {
         deadlines.fold(tick, Duration::min)
     }
 
-    /// Decides all messages, then retries parked claims.
-    fn decide(&mut self, messages: Vec<Message>) -> Batch {
+    /// Decides messages, then retries parked claims.
+    fn decide(&mut self) -> Batch {
         let shared = Arc::clone(&self.shared);
         let mut swarm = shared.buffer.back();
         let mut batch = Batch::default();
-        batch.policy = batch::newest_policy(&messages).cloned().or(self.policy.take());
+        batch.policy = batch::newest_policy(&self.left).cloned().or(self.policy.take());
         if let Some(policy) = &batch.policy {
             swarm.policy.clone_from(policy);
         }
-        for message in messages {
+        let began = Instant::now();
+        while let Some(message) = self.left.pop_front() {
             match message {
                 Message::Submit { command, key, answer } => {
                     if let Command::Heartbeat { drone, request } = &*command
@@ -194,6 +214,9 @@ impl Worker {
                 Message::Pulse(answer) => answer(),
                 Message::Policy { answer, .. } => batch.answers.push((answer, Ok(Reply::Done))),
                 Message::Stop => self.stopping = true,
+            }
+            if began.elapsed() >= LONGEST_ROUND {
+                break;
             }
         }
         let tick = self.tick(&mut swarm, &mut batch);
@@ -309,48 +332,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Refuses commands with `error` for the length of `pause`.
-    fn reject_while_stalled(&mut self, pause: Duration, error: &JournalError) {
-        let end = Instant::now() + pause;
-        while let Ok(message) = self.waiting.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            let answer = match message {
-                Message::Submit { answer, .. } | Message::Claim { answer, .. } => answer,
-                Message::Pulse(answer) => {
-                    // A slow disk must not make the watchdog restart the process.
-                    answer();
-                    continue;
-                }
-                Message::Policy { policy, answer } => {
-                    self.policy = Some(*policy);
-                    let _ = answer.send(Ok(Reply::Done));
-                    continue;
-                }
-                Message::Stop => {
-                    self.stopping = true;
-                    return;
-                }
-            };
-            let _ = answer.send(Err(EngineError::Stalled(error.to_string())));
-        }
-    }
-
-    pub(super) fn report(&self, error: Option<&JournalError>) {
-        let text = error.map(ToString::to_string);
-        self.shared.error.send_if_modified(|shown| {
-            if *shown == text {
-                return false;
-            }
-            match &text {
-                Some(what) => {
-                    tracing::error!(what, "cannot write the journal; commands are suspended meanwhile");
-                }
-                None => tracing::info!("the journal is writable again"),
-            }
-            *shown = text;
-            true
-        });
-    }
-
     /// Takes a checkpoint if at least `events` events followed the last.
     fn keep_checkpoint(&mut self, events: u64) {
         let swarm = self.shared.buffer.front();
@@ -358,7 +339,7 @@ impl Worker {
         if seq < self.last_checkpoint + events {
             return;
         }
-        let state = serde_json::to_string(&*swarm);
+        let state = checkpoint::encode(&swarm);
         drop(swarm);
         let kept = state
             .map_err(|e| e.to_string())
