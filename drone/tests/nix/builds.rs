@@ -35,7 +35,9 @@ async fn two_drones_build_a_world_from_each_others_outputs_and_compile_nothing_t
         if package.name == "prog-2.0" {
             assert!(names[0].contains(&"lib-1.0".to_owned()) && names[0].len() == 2, "{names:?}");
         }
-        assert!(usage.wall_ms > 0 && usage.cpu_ms > 0, "{usage:?}");
+        // The drone that planned delivers a source without a process.
+        let has_run = usage.wall_ms > 0 && usage.cpu_ms > 0;
+        assert!(has_run || package.drv.is_none(), "{usage:?}");
         let attempt = files[0].parent().unwrap().parent().unwrap();
         assert_eq!(fs::read_dir(attempt).unwrap().count(), 1, "only the archives are left");
         drones.iter().for_each(|drone| built.receive(&plan, package, &files, drone));

@@ -61,9 +61,14 @@ pub(super) async fn build(
             evaluation::ensure(&mut session, source).await?;
             let paths: Vec<&str> = targets.iter().map(|target| target.path.as_str()).collect();
             evaluation_roots.keep(paths.iter().copied()).map_err(|error| disk("the roots", &error))?;
-            is_evaluated(&mut session, &paths).await?;
             let store = session.evaluation.clone();
-            let references = session.registered(&store, paths.iter().copied()).await?;
+            let references = match context.caches.nix.sources(&store, &paths) {
+                Some(known) => known,
+                None => {
+                    is_evaluated(&mut session, &paths).await?;
+                    session.registered(&store, paths.iter().copied()).await?
+                }
+            };
             (store, references)
         }
         Some(drv) => {

@@ -1,14 +1,14 @@
 //! Determines which derivations must be built because no allowed cache has their outputs.
 
 use super::{
-    failure,
-    session::{Call, Output, Session},
+    failure, graph,
+    session::{Call, Output, Session, drone},
     store::Store,
 };
 use crate::builder::Stop;
 use std::{collections::BTreeSet, ffi::OsString};
 use swarm_common::state::{FailureClass, Phase};
-use swarm_formats::snapshot::NixUpstream;
+use swarm_formats::{nix::store_path::StoreDir, snapshot::NixUpstream};
 
 /// Options for using binary caches and their keys.
 pub(super) fn substituters(local: Option<String>, upstreams: &[NixUpstream]) -> Vec<OsString> {
@@ -34,6 +34,13 @@ pub(super) async fn missing(
     if derivations.is_empty() {
         return Ok(BTreeSet::new());
     }
+    if upstreams.is_empty() {
+        let (store, roots) = (store.clone(), derivations.to_vec());
+        let all = tokio::task::spawn_blocking(move || without_caches(&store, roots)).await;
+        if let Some(all) = all.map_err(|error| drone(error.to_string()))? {
+            return Ok(all);
+        }
+    }
     let mut args: Vec<OsString> = vec!["--realise".into(), "--dry-run".into()];
     args.extend(derivations.iter().map(OsString::from));
     args.extend(substituters(None, upstreams));
@@ -47,6 +54,25 @@ pub(super) async fn missing(
         session.steps.log.say(line).await;
     }
     Ok(to_build(&ended.output))
+}
+
+/// Everything that the derivations need: without caches, all of it must be built. `None` if Nix has to decide,
+/// because an output is in the store or a derivation cannot be read.
+fn without_caches(store: &Store, derivations: Vec<String>) -> Option<BTreeSet<String>> {
+    let dir = StoreDir::default();
+    let (mut found, mut next) = (BTreeSet::new(), derivations);
+    while let Some(path) = next.pop() {
+        if found.contains(&path) {
+            continue;
+        }
+        let derivation = graph::read(store, &path).ok()?;
+        if derivation.outputs.values().any(|output| store.has(&dir.absolute(&output.path))) {
+            return None;
+        }
+        next.extend(derivation.input_derivations.keys().map(|input| dir.absolute(input)));
+        found.insert(path);
+    }
+    Some(found)
 }
 
 /// Parses the list after `these 2 derivations will be built:`.

@@ -44,7 +44,7 @@ use crate::{
     config::{BuilderConfig, NixConfig},
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -97,6 +97,8 @@ struct Shared {
     checked: Mutex<BTreeSet<Digest>>,
     /// Store paths known to be in the build store.
     present: Mutex<BTreeSet<String>>,
+    /// Sources in the evaluation store, with what they refer to.
+    sources: Mutex<BTreeMap<String, Vec<String>>>,
     /// Processes that wait for the next build.
     servers: server::Servers,
     /// The installed Nix, and when it was last examined.
@@ -148,7 +150,7 @@ impl Nix {
 
     /// Whether a path was seen in the build store and is still there.
     fn is_present(&self, building: &store::Store, path: &str) -> bool {
-        locked(&self.0.present).contains(path) && building.file(path).symlink_metadata().is_ok()
+        locked(&self.0.present).contains(path) && building.has(path)
     }
 
     /// Records that these paths are in the build store.
@@ -160,9 +162,29 @@ impl Nix {
         }
     }
 
-    /// Forgets what is in the build store, so that Nix is asked again.
+    /// Records that these sources are in the evaluation store, with what they refer to.
+    fn remember_sources(&self, found: &BTreeMap<String, Vec<String>>) {
+        let mut sources = locked(&self.0.sources);
+        if sources.len() + found.len() > REMEMBERED {
+            sources.clear();
+        }
+        sources.extend(found.iter().map(|(path, references)| (path.clone(), references.clone())));
+    }
+
+    /// Sources with what they refer to, if all of them were seen in the evaluation store and are still there.
+    fn sources(&self, evaluation: &store::Store, paths: &[&str]) -> Option<Vec<(String, Vec<String>)>> {
+        let sources = locked(&self.0.sources);
+        let find = |&path: &&str| {
+            let references = sources.get(path).filter(|_| evaluation.has(path))?;
+            Some((path.to_owned(), references.clone()))
+        };
+        paths.iter().map(find).collect()
+    }
+
+    /// Forgets what is in the stores, so that Nix is asked again.
     fn forget(&self) {
         locked(&self.0.present).clear();
+        locked(&self.0.sources).clear();
     }
 }
 

@@ -256,13 +256,15 @@ impl<'a> Session<'a> {
         read.ok_or_else(|| drone(format!("the store in {}: {}", store.dir().display(), ended.error())))
     }
 
-    /// Those of `paths` that the build store does not contain. Asks Nix only about paths that this drone has
-    /// not seen there.
+    /// Those of `paths` that the build store does not contain. Asks Nix only about files that this drone has
+    /// not seen there before.
     pub async fn unbuilt(&mut self, paths: &[&str]) -> Result<Vec<String>, Stop> {
         let (store, nix) = (self.building.clone(), self.context.caches.nix.clone());
-        let unknown: Vec<&str> = paths.iter().copied().filter(|path| !nix.is_present(&store, path)).collect();
-        let lacking = self.lacking(&store, &unknown).await?;
+        let (there, gone): (Vec<&str>, Vec<&str>) = paths.iter().partition(|path| store.has(path));
+        let unknown: Vec<&str> = there.into_iter().filter(|path| !nix.is_present(&store, path)).collect();
+        let mut lacking = self.lacking(&store, &unknown).await?;
         nix.remember(unknown.into_iter().filter(|path| !lacking.iter().any(|other| other == path)));
+        lacking.extend(gone.into_iter().map(str::to_owned));
         Ok(lacking)
     }
 

@@ -126,6 +126,11 @@ impl Store {
         self.dir.join(path.trim_start_matches('/'))
     }
 
+    /// Whether there is a file at a store path. Nix may not have registered it (yet).
+    pub fn has(&self, path: &str) -> bool {
+        self.file(path).symlink_metadata().is_ok()
+    }
+
     /// Roots with a common name, which protect no paths yet.
     pub fn roots(&self, name: &str) -> Roots {
         Roots { dir: self.dir.join(ROOTS).join(name) }
