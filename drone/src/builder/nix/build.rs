@@ -156,6 +156,8 @@ async fn provide(
     let needed: Vec<&str> =
         needed.iter().filter(|path| lacking.contains(*path)).map(String::as_str).collect();
     if !needed.is_empty() {
+        // It starts while the inputs are fetched.
+        server::warm(session);
         let lacking = order.inputs.iter().filter(|input| lacking.contains(&input.path));
         inputs::provide(session, &needed, lacking, upstreams).await?;
         session.context.caches.nix.remember(needed.into_iter().chain(inputs()));
@@ -206,17 +208,14 @@ async fn realise(
     derivation: &Derivation,
 ) -> Result<Vec<(String, Vec<String>)>, Stop> {
     let context = session.context;
-    let limits = &context.assignment.limits;
     let dir = StoreDir::default();
-    let jobs = context.config.jobs();
-    let cores = if limits.jobs == 0 { jobs } else { limits.jobs.min(jobs) };
     let timeout = session.steps.left().as_secs().max(1);
-    let silent = limits.silence_timeout_ms.div_ceil(1000).max(1);
+    let silent = context.assignment.limits.silence_timeout_ms.div_ceil(1000).max(1);
     let path = dir.parse(drv).map_err(|error| wrong(&error.to_string()))?;
     let request = serve::request(&path, derivation, &dir, silent, timeout);
     let is_fixed = derivation.outputs.values().any(|output| output.fixed.is_some());
     let phase = if is_fixed { Phase::Fetching } else { Phase::Building };
-    let Served { result, used, mut heard } = server::build(session, cores, &request, phase).await?;
+    let Served { result, used, mut heard } = server::build(session, &request, phase).await?;
     if let Some(BuildResult { status: BuildStatus::Built, outputs, .. }) = result {
         return Ok(outputs);
     }

@@ -7,6 +7,7 @@ use super::{
     failure,
     graph::{self, Graph},
     missing::missing,
+    server,
     session::{Session, disk, drone},
     store::Store,
 };
@@ -48,6 +49,10 @@ pub(super) async fn plan(
     let mut problems = evaluation.problems;
     let (needed, roots) = select(&graph, &built, evaluation.roots, &mut problems);
     let used: BTreeSet<String> = needed.iter().flat_map(|path| graph.sources(path)).collect();
+    if !needed.is_empty() {
+        // This drone probably builds some of them, so a process for that starts meanwhile.
+        server::warm(&session);
+    }
     let sources = sources(&mut session, used).await?;
     let available = available(&session.evaluation, &graph, &needed).map_err(|why| {
         failure::stop(FailureClass::Drone, Phase::Building, format!("the inputs cannot be read: {why}"))

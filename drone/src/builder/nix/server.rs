@@ -87,6 +87,10 @@ impl Servers {
         Some(idle.swap_remove(at).1)
     }
 
+    fn has(&self, kind: &Kind) -> bool {
+        super::locked(&self.0).servers.iter().any(|(_, server)| server.kind == *kind)
+    }
+
     fn collections(&self) -> u64 {
         super::locked(&self.0).collections
     }
@@ -121,6 +125,11 @@ async fn keep(nix: &Nix, server: Server) {
     if server.builds >= MOST_BUILDS || server.collections != nix.0.servers.collections() {
         return server.running.kill().await;
     }
+    put(nix, server);
+}
+
+/// Has a process wait, but not for long.
+fn put(nix: &Nix, server: Server) {
     super::locked(&nix.0.servers.0).servers.push((Instant::now(), server));
     let shared = Arc::downgrade(&nix.0);
     tokio::spawn(async move {
@@ -156,20 +165,36 @@ impl Server {
     }
 }
 
-/// Has Nix build what `request` says, with this many `cores`.
-pub(super) async fn build(
-    session: &mut Session<'_>,
-    cores: u32,
-    request: &[u8],
-    phase: Phase,
-) -> Result<Served, Stop> {
+impl Kind {
+    fn of(session: &Session<'_>) -> Self {
+        let env = session.environment(&session.building.configuration(), &session.building.home());
+        let (jobs, most) = (session.context.config.jobs(), session.context.assignment.limits.jobs);
+        let cores = if most == 0 { jobs } else { most.min(jobs) };
+        Self { programs: session.programs.clone(), env, cores }
+    }
+}
+
+/// Starts a process for a build that comes soon, unless one waits. An error is left to that build.
+pub(super) fn warm(session: &Session<'_>) {
+    let nix = &session.context.caches.nix;
+    let kind = Kind::of(session);
+    if nix.0.servers.has(&kind) {
+        return;
+    }
+    match Server::start(session, kind) {
+        Ok(server) => put(nix, server),
+        Err(_) => tracing::debug!("a process for the next build cannot be started"),
+    }
+}
+
+/// Has Nix build what `request` says.
+pub(super) async fn build(session: &mut Session<'_>, request: &[u8], phase: Phase) -> Result<Served, Stop> {
     let nix = session.context.caches.nix.clone();
     loop {
-        let env = session.environment(&session.building.configuration(), &session.building.home());
-        let kind = Kind { programs: session.programs.clone(), env, cores };
-        let server = match nix.0.servers.take(&kind) {
-            Some(waiting) => waiting,
-            None => Server::start(session, kind)?,
+        let kind = Kind::of(session);
+        let (server, has_waited) = match nix.0.servers.take(&kind) {
+            Some(waiting) => (waiting, true),
+            None => (Server::start(session, kind)?, false),
         };
         let Server { kind, running, mut requests, mut answers, builds, collections, dir } = server;
         let limits = Invocation {
@@ -191,7 +216,7 @@ pub(super) async fn build(
             }
             Attended::Ended(ended) => match ended.end {
                 // It ended while it waited.
-                End::Exited(_) if builds > 0 && !heard.begun && heard.errors.is_empty() => {}
+                End::Exited(_) if has_waited && !heard.begun && heard.errors.is_empty() => {}
                 End::Exited(_) => return Ok(Served { result: None, used: ended.used, heard }),
                 _ => return Err(Stop::Cancelled),
             },
