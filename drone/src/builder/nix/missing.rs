@@ -2,6 +2,7 @@
 
 use super::{
     failure, graph,
+    plan::MOST_PACKAGES,
     session::{Call, Output, Session, drone},
     store::Store,
 };
@@ -56,12 +57,14 @@ pub(super) async fn missing(
     Ok(to_build(&ended.output))
 }
 
-/// Everything that the derivations need: without caches, all of it must be built. `None` if Nix has to decide,
-/// because an output is in the store or a derivation cannot be read.
+/// Everything that the derivations need, or more than a plan may have: without caches, all of it must be built.
+/// `None` if Nix has to decide, because an output is in the store or a derivation cannot be read.
 fn without_caches(store: &Store, derivations: Vec<String>) -> Option<BTreeSet<String>> {
     let dir = StoreDir::default();
     let (mut found, mut next) = (BTreeSet::new(), derivations);
-    while let Some(path) = next.pop() {
+    while let Some(path) = next.pop()
+        && found.len() <= MOST_PACKAGES
+    {
         if found.contains(&path) {
             continue;
         }

@@ -24,7 +24,7 @@ use swarm_common::{
 use swarm_formats::{nix::store_path::StoreDir, snapshot::NixSource};
 
 /// Maximum number of packages and edges that an orchestrator accepts (`core/src/plan.rs`).
-const MOST_PACKAGES: usize = 10_000;
+pub(super) const MOST_PACKAGES: usize = 10_000;
 const MOST_EDGES: usize = 250_000;
 
 /// Makes the plan for the attributes and hosts of the snapshot.
