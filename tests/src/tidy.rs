@@ -29,6 +29,7 @@ const KNOWN_IN_ONE_PLACE: &[(&str, &str)] = &[
     ("lettre", "orchestrator/src/sink/mail.rs"),
     ("base64", "formats/src/nix/keys.rs"),
     ("base64", "formats/src/nix/hash.rs"),
+    ("base64", "orchestrator/src/engine/checkpoint.rs"),
 ];
 
 /// Text that the core must not contain: clock, randomness, I/O and threads belong outside.

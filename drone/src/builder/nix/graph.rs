@@ -12,6 +12,9 @@ use swarm_formats::nix::{
     store_path::{StoreDir, StorePath},
 };
 
+/// Maximum number of packages that an orchestrator accepts (`core/src/plan.rs`).
+pub(super) const MOST_PACKAGES: usize = 10_000;
+
 /// Derivations by store path. The value is the reason if a derivation cannot be built.
 #[derive(Debug, Default)]
 pub(super) struct Graph {

@@ -1,8 +1,8 @@
 //! Determines which derivations must be built because no allowed cache has their outputs.
 
 use super::{
-    failure, graph,
-    plan::MOST_PACKAGES,
+    failure,
+    graph::{self, MOST_PACKAGES},
     session::{Call, Output, Session, drone},
     store::Store,
 };

@@ -5,7 +5,7 @@ use super::{
     derivations,
     evaluation::{self, Root},
     failure,
-    graph::{self, Graph},
+    graph::{self, Graph, MOST_PACKAGES},
     missing::missing,
     server,
     session::{Session, disk, drone},
@@ -23,8 +23,7 @@ use swarm_common::{
 };
 use swarm_formats::{nix::store_path::StoreDir, snapshot::NixSource};
 
-/// Maximum number of packages and edges that an orchestrator accepts (`core/src/plan.rs`).
-pub(super) const MOST_PACKAGES: usize = 10_000;
+/// Maximum number of edges that an orchestrator accepts (`core/src/plan.rs`).
 const MOST_EDGES: usize = 250_000;
 
 /// Makes the plan for the attributes and hosts of the snapshot.
