@@ -155,8 +155,9 @@ async fn damage_of_any_file_of_a_stopped_swarm_is_found_and_mended_or_named() {
     let rebuild = "rebuild it: `swarmctl rebuild dev-libs/pebble`";
     let cases = [
         ("journal.sqlite", Flip("{\"event\":\"run_started\""), Then::Named("does not match the hash chain")),
-        ("journal.sqlite", Flip("{\"seq\":"), Then::AsItWas),
-        ("journal.sqlite", Cut, Then::Refused("journal")),
+        ("journal.sqlite", Flip("zstd:"), Then::AsItWas),
+        // SQLite may not use the last byte.
+        ("journal.sqlite", Half, Then::Refused("journal")),
         ("journal.sqlite", Gone, Then::Refused("journal")),
         // Changes a digit of its number, because a changed digit of its hash might not be a digit any more.
         ("journal.mark", Flip("00000000"), Then::Refused("its mark: it is damaged")),
