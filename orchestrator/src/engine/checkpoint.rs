@@ -16,6 +16,8 @@ const LEVEL: i32 = 1;
 /// The largest state that is restored, in bytes. A damaged checkpoint must not take all memory.
 const LARGEST: u64 = 4 << 30;
 
+/// The text of a state.
+///
 /// # Errors
 /// The state cannot be serialised.
 pub(super) fn encode(swarm: &Swarm) -> io::Result<String> {
@@ -26,6 +28,8 @@ pub(super) fn encode(swarm: &Swarm) -> io::Result<String> {
     Ok(text)
 }
 
+/// The state of a text, also of the form of older versions.
+///
 /// # Errors
 /// This version cannot read the text.
 pub(super) fn decode(text: &str) -> io::Result<Swarm> {

@@ -9,8 +9,10 @@ impl Worker {
     /// Refuses commands with `error` for the length of `pause`.
     pub(super) fn reject_while_stalled(&mut self, pause: Duration, error: &JournalError) {
         let end = Instant::now() + pause;
-        let left = || end.saturating_duration_since(Instant::now());
-        while let Some(message) = self.left.pop_front().or_else(|| self.waiting.recv_timeout(left()).ok()) {
+        let rest = || end.saturating_duration_since(Instant::now());
+        while let Some(message) =
+            self.undecided.pop_front().or_else(|| self.waiting.recv_timeout(rest()).ok())
+        {
             let answer = match message {
                 Message::Submit { answer, .. } | Message::Claim { answer, .. } => answer,
                 Message::Pulse(answer) => {

@@ -53,7 +53,7 @@ pub(super) struct Worker {
     pub(super) journal: Box<dyn Journal>,
     pub(super) waiting: Receiver<Message>,
     /// Messages that the last round did not decide.
-    pub(super) left: VecDeque<Message>,
+    pub(super) undecided: VecDeque<Message>,
     parked: Vec<Parked>,
     /// The policy for the next batch.
     pub(super) policy: Option<Policy>,
@@ -82,7 +82,7 @@ impl Worker {
         last_checkpoint: Option<u64>,
     ) -> Self {
         Self {
-            left: VecDeque::new(),
+            undecided: VecDeque::new(),
             parked: Vec::new(),
             policy: None,
             last_tick: Instant::now(),
@@ -117,7 +117,7 @@ impl Worker {
                 continue;
             }
             self.report(None);
-            let pause = if self.left.is_empty() { self.pause() } else { Duration::ZERO };
+            let pause = if self.undecided.is_empty() { self.pause() } else { Duration::ZERO };
             let first = match self.waiting.recv_timeout(pause) {
                 Ok(message) => {
                     self.last_message = Instant::now();
@@ -132,7 +132,7 @@ impl Worker {
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            self.left.extend(first.into_iter().chain(self.waiting.try_iter().take(BATCH)));
+            self.undecided.extend(first.into_iter().chain(self.waiting.try_iter().take(BATCH)));
             let batch = self.decide();
             self.write(batch);
         }
@@ -188,12 +188,12 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let mut swarm = shared.buffer.back();
         let mut batch = Batch::default();
-        batch.policy = batch::newest_policy(&self.left).cloned().or(self.policy.take());
+        batch.policy = batch::newest_policy(&self.undecided).cloned().or(self.policy.take());
         if let Some(policy) = &batch.policy {
             swarm.policy.clone_from(policy);
         }
         let began = Instant::now();
-        while let Some(message) = self.left.pop_front() {
+        while let Some(message) = self.undecided.pop_front() {
             match message {
                 Message::Submit { command, key, answer } => {
                     if let Command::Heartbeat { drone, request } = &*command

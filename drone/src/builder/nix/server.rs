@@ -128,7 +128,7 @@ async fn keep(nix: &Nix, server: Server) {
     put(nix, server);
 }
 
-/// Has a process wait, but not for long.
+/// Keeps a process for the next build, for a limited time.
 fn put(nix: &Nix, server: Server) {
     super::locked(&nix.0.servers.0).servers.push((Instant::now(), server));
     let shared = Arc::downgrade(&nix.0);
@@ -174,7 +174,8 @@ impl Kind {
     }
 }
 
-/// Starts a process for a build that comes soon, unless one waits. An error is left to that build.
+/// Starts a process for a build that will soon begin, unless one is waiting already. If that fails, the build
+/// tries again and reports the error.
 pub(super) fn warm(session: &Session<'_>) {
     let nix = &session.context.caches.nix;
     let kind = Kind::of(session);

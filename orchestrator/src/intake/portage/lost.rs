@@ -61,8 +61,8 @@ pub fn find(
         let Some(target) = new.target.portage() else { continue };
         let olds =
             others.iter().filter(|old| old.target.portage().is_some_and(|old| place(old) == place(target)));
-        let had: Sonames =
-            olds.flat_map(|old| provided(entries, old).iter().cloned().collect::<Vec<_>>()).collect();
+        let mut had = Sonames::new();
+        olds.for_each(|old| had.extend(provided(entries, old).iter().cloned()));
         let gone: Sonames = had.difference(&own).cloned().collect();
         if !gone.is_empty() {
             lost.push((new, target, gone));
